@@ -1,0 +1,200 @@
+"""Real spherical harmonics and the rotation of their coefficients.
+
+Real orthonormal Y_lm without Condon-Shortley phase, so that Y_1m is proportional to (y, z, x) for
+m = -1, 0, 1. Coefficients are flattened as index = l (l + 1) + m, l = 0 ... l_max inclusive.
+"""
+
+from functools import lru_cache
+from math import isqrt
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.numerics import array_module, powers
+from tripletjax.types import Array
+
+
+def harmonic_slice(l: int) -> slice:
+    """Where the 2l+1 components of degree l lie along a flattened (l, m) axis."""
+    return slice(l * l, (l + 1) * (l + 1))
+
+
+def degree_of(coefficients: Array) -> int:
+    """l_max of coefficients whose last axis is (l, m)."""
+    return isqrt(coefficients.shape[-1]) - 1
+
+
+@lru_cache(maxsize=None)
+def _legendre_recursion(l: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Factors a, b (m = 0 ... l-1) and diagonal of P̃_l^m = a (z P̃_{l-1}^m + b P̃_{l-2}^m)."""
+    m = np.arange(l, dtype=float)
+    a = np.sqrt((4.0 * l**2 - 1) / (l**2 - m**2))
+    b = np.zeros(l)
+    if l >= 2:
+        b[:-1] = -np.sqrt(((l - 1) ** 2 - m[:-1] ** 2) / (4.0 * (l - 1) ** 2 - 1))
+    k = np.arange(1, l + 1)
+    diagonal = np.sqrt(np.prod((2 * k + 1) / (2 * k)) / (4 * np.pi))
+    return a, b, float(diagonal)
+
+
+def spherical_harmonics(directions: Array, l_max: int) -> Array:
+    """Real orthonormal spherical harmonics of unit vectors.
+
+    Y_lm = P̃_l^|m|(z) · {√2 Im (x+iy)^|m| for m < 0, 1 for m = 0, √2 Re (x+iy)^m for m > 0}
+    with P̃_l^m the normalised associated Legendre function over sin^m θ, a polynomial in z: so Y
+    is a polynomial of the components and smooth at the poles, in every derivative.
+
+    Args:
+        directions: ``[..., 3]`` unit vectors, of NumPy or JAX.
+        l_max: highest degree, inclusive.
+
+    Returns:
+        ``[..., (l_max + 1)²]`` in the dtype of the input.
+
+    Source: Bigi, Fraux, Browning, Ceriotti, J. Chem. Phys. 159, 064802 (2023), eqs. 1-7.
+
+    Example:
+        >>> y = spherical_harmonics(np.array([0.0, 0.0, 1.0]), 1)
+        >>> bool(np.allclose(y, [np.sqrt(1 / 4 / np.pi), 0, np.sqrt(3 / 4 / np.pi), 0]))
+        True
+    """
+    xp = array_module(directions)
+    x, y, z = (directions[..., i] for i in range(3))
+    dtype = directions.dtype
+    root2 = np.sqrt(2.0)
+    cosines, sines = powers(x, y, l_max)  # [..., m]
+    ones = xp.ones_like(z)[..., None]
+    before = xp.zeros((*z.shape, 0), dtype)
+    current = ones * float(np.sqrt(1 / (4 * np.pi)))  # [..., m = 0 ... l]
+    components = [current]
+    for l in range(1, l_max + 1):
+        a, b, diagonal = _legendre_recursion(l)
+        padded = xp.concatenate([before, xp.zeros((*z.shape, l - before.shape[-1]), dtype)], -1)
+        lower = _cast(a, dtype) * (z[..., None] * current + _cast(b, dtype) * padded)
+        before, current = current, xp.concatenate([lower, diagonal * ones], -1)
+        tail = float(root2) * current[..., 1:]
+        negative = xp.flip(tail * sines[..., 1 : l + 1], -1)
+        components += [negative, current[..., :1], tail * cosines[..., 1 : l + 1]]
+    return xp.concatenate(components, -1)
+
+
+def _cast(table: np.ndarray, dtype) -> np.ndarray:
+    return table.astype(dtype)
+
+
+@lru_cache(maxsize=None)
+def _sphere_quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights that integrate polynomials up to ``degree`` over the sphere exactly."""
+    z, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    n_phi = degree + 1
+    phi = 2 * np.pi * np.arange(n_phi) / n_phi
+    rho = np.sqrt(1 - z**2)
+    points = np.stack(
+        [
+            np.outer(rho, np.cos(phi)),
+            np.outer(rho, np.sin(phi)),
+            np.outer(z, np.ones(n_phi)),
+        ],
+        axis=-1,
+    )
+    return points.reshape(-1, 3), np.repeat(weights * 2 * np.pi / n_phi, n_phi)
+
+
+def wigner_matrix(rotation: np.ndarray, l_max: int) -> np.ndarray:
+    """D(R) with Y(R r) = D(R) Y(r): block diagonal in l, orthogonal; host side, float64.
+
+    Args:
+        rotation: ``[3, 3]`` orthogonal matrix, proper or improper.
+        l_max: highest degree, inclusive.
+
+    Returns:
+        ``[(l_max + 1)², (l_max + 1)²]``. Coefficients c_lm = Σ_j f(r_j) Y_lm turn with it too.
+    """
+    points, weights = _sphere_quadrature(2 * l_max)
+    turned = spherical_harmonics(points @ np.asarray(rotation, dtype=float).T, l_max)
+    dense = turned.T @ (weights[:, None] * spherical_harmonics(points, l_max))
+    blocks = np.zeros_like(dense)
+    for l in range(l_max + 1):
+        part = harmonic_slice(l)
+        blocks[part, part] = dense[part, part]
+    return blocks
+
+
+# Cyclic permutations of the axes, so that a given axis becomes x: k = 0, 1, 2 for x, y, z.
+_CYCLIC = np.stack([np.roll(np.eye(3), k, axis=1) for k in range(3)])
+# Carries z to y: its inverse brings a turn about y to one about the pole.
+_POLE_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
+
+@lru_cache(maxsize=None)
+def _cyclic_wigner(l_max: int) -> np.ndarray:
+    return np.stack([wigner_matrix(permutation, l_max) for permutation in _CYCLIC])
+
+
+@lru_cache(maxsize=None)
+def _tilt_wigner(l_max: int) -> np.ndarray:
+    return wigner_matrix(_POLE_TO_Y, l_max)
+
+
+class EdgeFrame(NamedTuple):
+    """The rotation that carries one direction to +z, in the pieces that turn coefficients.
+
+    Its angle about the direction (the gauge) is arbitrary and jumps where the largest component
+    changes; only what does not depend on it may be used.
+    """
+
+    axes: Array  # [3, 3] rows are the axes of the frame, the last along the direction
+    largest: Array  # [3] one-hot: the largest component, which the permutation carries to x
+    azimuth: tuple[Array, Array]  # [m] cos and sin of m times the azimuth after the permutation
+    polar: tuple[Array, Array]  # [m] cos and sin of m times the polar angle
+
+
+def edge_frame(direction: Array, l_max: int) -> EdgeFrame:
+    """A frame with its z axis along ``direction`` [3], a unit vector, for degrees to ``l_max``.
+
+    The axes are first permuted so that the largest component lies along x: the direction stays
+    away from the pole, where azimuth angles are singular.
+    """
+    magnitude = jnp.abs(direction)
+    largest = (jnp.arange(3) == jnp.argmax(magnitude)).astype(direction.dtype)
+    permutation = jnp.einsum("k,kij->ij", largest, _cast(_CYCLIC, direction.dtype))
+    x, y, z = permutation @ direction
+    rho = jnp.sqrt(x**2 + y**2)  # at least 1/√3
+    cosine, sine = x / rho, y / rho
+    zero = jnp.zeros_like(z)
+    axes = jnp.stack(
+        [
+            jnp.stack([z * cosine, z * sine, -rho]),
+            jnp.stack([-sine, cosine, zero]),
+            jnp.stack([x, y, z]),
+        ]
+    )
+    return EdgeFrame(
+        axes @ permutation, largest, powers(cosine, sine, l_max), powers(z, rho, l_max)
+    )
+
+
+def to_edge_frame(coefficients: Array, frame: EdgeFrame, l_max: int) -> Array:
+    """Coefficients [..., (l_max + 1)²] as seen in the frame: those of the turned density.
+
+    Two turns about the polar axis and constant matrices, no Wigner matrix of the direction.
+    """
+    dtype = coefficients.dtype
+    cyclic, tilt = _cast(_cyclic_wigner(l_max), dtype), _cast(_tilt_wigner(l_max), dtype)
+    permuted = jnp.einsum("k,...j,kij->...i", frame.largest, coefficients, cyclic)
+    upright = _turn_about_pole(permuted, *frame.azimuth, l_max)
+    return _turn_about_pole(upright @ tilt, *frame.polar, l_max) @ tilt.T
+
+
+def _turn_about_pole(coefficients: Array, cosines: Array, sines: Array, l_max: int) -> Array:
+    """Turn by -angle about z, given cos and sin of m·angle, m = 0 ... l_max."""
+    turned = []
+    for l in range(l_max + 1):
+        part = coefficients[..., harmonic_slice(l)]
+        cosine = cosines[..., : l + 1]
+        sine = sines[..., : l + 1]
+        cosine = jnp.concatenate([jnp.flip(cosine[..., 1:], -1), cosine], -1)
+        sine = jnp.concatenate([-jnp.flip(sine[..., 1:], -1), sine], -1)
+        turned.append(cosine * part + sine * jnp.flip(part, -1))
+    return jnp.concatenate(turned, -1)

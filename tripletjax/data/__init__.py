@@ -1,0 +1,1 @@
+"""Small data sets that ship with the package, so that an installed wheel runs the demo."""

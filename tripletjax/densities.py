@@ -1,0 +1,99 @@
+"""The neighbour density of one environment, expanded in radial functions and harmonics.
+
+Every function here takes one environment: ``vectors`` [K, 3] in Å from the centre to its
+neighbours, ``species`` [K] whole numbers from 0, ``mask`` [K] False on padding. Lift with ``vmap``.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.angular import harmonic_slice, spherical_harmonics
+from tripletjax.numerics import fill_padding, safe_norm
+from tripletjax.radial import cutoff_function, radial_functions
+from tripletjax.types import Array, Basis
+
+
+class Neighborhood(NamedTuple):
+    """What all descriptors need of one environment."""
+
+    distances: Array  # [K] Å
+    directions: Array  # [K, 3] unit vectors
+    weights: Array  # [K] f_c(r), zero on padding
+    radial: Array  # [K, l, n] R_nl(r)
+    harmonics: Array  # [K, (l_max + 1)²]
+
+
+def neighborhood(vectors: Array, mask: Array, basis: Basis) -> Neighborhood:
+    """Distances, directions, cutoff weights, radial functions and harmonics of all neighbours."""
+    vectors = fill_padding(vectors, mask)
+    distances = safe_norm(vectors)
+    directions = vectors / distances[:, None]
+    weights = jnp.where(mask, cutoff_function(distances, basis), 0)
+    radial = radial_functions(distances, basis)
+    return Neighborhood(
+        distances, directions, weights, radial, spherical_harmonics(directions, basis.l_max)
+    )
+
+
+def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
+    """Each neighbour's term of the density: g^{ij}_{nlm} = f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij).
+
+    Args:
+        vectors, mask: one environment, [K, 3] Å and [K].
+        basis: the expansion.
+
+    Returns:
+        ``[K, n_max, (l_max + 1)²]``, zero on padding; Σ_j g^{ij} is the density.
+
+    Source: Nigam et al., arXiv 2302.14770, eq. 2.
+
+    Example:
+        >>> vectors, mask = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([True])
+        >>> pair_expansion(vectors, mask, Basis(n_max=2, l_max=3)).shape
+        (1, 2, 16)
+    """
+    hood = neighborhood(vectors, mask, basis)
+    weighted = hood.weights[:, None, None] * hood.radial  # [K, l, n]
+    parts = []
+    for l in range(basis.l_max + 1):
+        harmonics = hood.harmonics[:, None, harmonic_slice(l)]
+        parts.append(weighted[:, l, :, None] * harmonics)
+    return jnp.concatenate(parts, axis=-1)
+
+
+def density_coefficients(
+    vectors: Array, species: Array, mask: Array, basis: Basis, n_species: int
+) -> Array:
+    """c_{a,nlm} = Σ_{j of species a} f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij); the centre is not in it.
+
+    Args:
+        vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
+        basis: the expansion.
+        n_species: number of species channels.
+
+    Returns:
+        ``[n_species, n_max, (l_max + 1)²]``; zero for an empty environment.
+
+    Source: Nigam et al., arXiv 2302.14770, eq. 1.
+
+    Example:
+        >>> vectors, species = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([0])
+        >>> mask = jnp.array([True])
+        >>> density_coefficients(vectors, species, mask, Basis(n_max=2, l_max=3), 1).shape
+        (1, 2, 16)
+    """
+    return density_of(neighborhood(vectors, mask, basis), species, basis, n_species)
+
+
+def density_of(hood: Neighborhood, species: Array, basis: Basis, n_species: int) -> Array:
+    """``density_coefficients`` from a neighbourhood that is at hand, [a, n, lm]."""
+    channels = jax.nn.one_hot(species, n_species, dtype=hood.weights.dtype)
+    channels = channels * hood.weights[:, None]  # [K, a]
+    parts = []
+    for l in range(basis.l_max + 1):
+        radial = channels[:, :, None] * hood.radial[:, l, None, :]  # [K, a, n]
+        harmonics = hood.harmonics[:, harmonic_slice(l)]
+        parts.append(jnp.einsum("kan,km->anm", radial, harmonics, precision="highest"))
+    return jnp.concatenate(parts, axis=-1)

@@ -1,0 +1,232 @@
+"""describe: structures in, an array of descriptors out; the one door for people."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+from tqdm import tqdm
+
+from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax.neighbors import (
+    Pairs,
+    bucket,
+    check_frames,
+    find_pairs,
+    pad_rows,
+    require_centers,
+    require_elements,
+)
+from tripletjax.types import Hypers, InputError
+
+# Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
+BLOCK_SIZES = (32, 4)
+
+
+@dataclass(frozen=True)
+class Description:
+    """Descriptors of some environments, with what each row and column is."""
+
+    values: np.ndarray  # [row, D]
+    structure: np.ndarray  # [row] which frame
+    atom: np.ndarray  # [row] which atom of it is the centre
+    names: tuple[str, ...]  # [D] meaning of every column
+    hypers: dict[str, Any]  # everything needed to compute the same again
+    neighbors: np.ndarray | None = None  # [row, 2] the tagged atoms, for kind "triplets"
+
+
+def describe(
+    frames: Atoms | Iterable[Atoms],
+    kind: str = "fingerprint",
+    *,
+    centers: Iterable[int] | None = None,
+    species: Iterable[int] | None = None,
+    dtype: str | None = None,
+    progress: bool = False,
+    **hypers: Any,
+) -> Description:
+    """Describe the environment of every atom, or of the given centres.
+
+    Kinds: "density" c_nlm; "power_spectrum" and "bispectrum", blind to some differences;
+    "triplets", one row per ordered pair of neighbours; "triplet_sum", their linear sum, blind where
+    the bispectrum is; "fingerprint", complete. All but the density are invariant under rotations,
+    inversion (unless ``chiral=True``) and permutations. The central atom is not in its own density,
+    its periodic images are; atoms count strictly inside the cutoff.
+
+    Args:
+        frames: one ASE Atoms or several.
+        kind: see above.
+        centers: atoms to describe, in this order, in every frame; None: all.
+        species: atomic numbers or symbols of the species channels; None: all that occur.
+        dtype: "float32" or "float64"; None: JAX's default float.
+        progress: show a progress bar.
+        **hypers: fields of ``Hypers``: cutoff, n_max (how many), l_max (inclusive) ...
+
+    Returns:
+        A ``Description``; rows by frame, then by centre. No row depends on another frame.
+
+    Raises:
+        InputError: names what cannot be used, where, and what is accepted.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> water = describe(molecule("H2O"), "power_spectrum", cutoff=3.0, n_max=2, l_max=1)
+        >>> water.values.shape, water.names[0]
+        ((3, 20), 'H n=0 | H n=0 | l=0')
+    """
+    frames = check_frames(frames)
+    elements = require_elements(frames, species)
+    chosen = require_centers(frames, centers)
+    chosen_descriptor = descriptor(kind, tuple(elements.tolist()), **hypers)
+    cutoff = chosen_descriptor.hypers.cutoff
+    pairs = [
+        find_pairs(frame, cutoff, atoms, index)
+        for index, (frame, atoms) in enumerate(zip(frames, chosen, strict=True))
+    ]
+    environments = _Environments.gather(frames, pairs, elements)
+    _warn_if_underdetermined(environments, chosen_descriptor.hypers, len(elements))
+    values, rows, slots = _evaluate(chosen_descriptor, environments, dtype, progress)
+    record = {"kind": kind, "species": elements.tolist(), **asdict(chosen_descriptor.hypers)}
+    return Description(
+        values=values,
+        structure=environments.structure[rows],
+        atom=environments.atom[rows],
+        names=chosen_descriptor.names,
+        hypers=record,
+        neighbors=None if slots is None else environments.neighbor_atoms(rows, slots),
+    )
+
+
+@dataclass(frozen=True)
+class _Environments:
+    """All environments of all frames, ragged: the neighbours of row r are start[r] ... stop[r]."""
+
+    structure: np.ndarray  # [R]
+    atom: np.ndarray  # [R]
+    center: np.ndarray  # [R] species index
+    start: np.ndarray  # [R]
+    count: np.ndarray  # [R]
+    vectors: np.ndarray  # [P, 3]
+    species: np.ndarray  # [P]
+    neighbor: np.ndarray  # [P] atom of the frame
+
+    @classmethod
+    def gather(cls, frames: list[Atoms], pairs: list[Pairs], elements: np.ndarray):
+        channels = [np.searchsorted(elements, frame.numbers) for frame in frames]
+        count = np.concatenate(
+            [np.bincount(p.environment, minlength=len(p.centers)) for p in pairs]
+        )
+        per_frame = list(zip(channels, pairs, strict=True))
+        return cls(
+            structure=np.repeat(np.arange(len(frames)), [len(p.centers) for p in pairs]),
+            atom=np.concatenate([p.centers for p in pairs]),
+            center=np.concatenate([c[p.centers] for c, p in per_frame]),
+            start=np.cumsum(count) - count,
+            count=count,
+            vectors=np.concatenate([p.vectors for p in pairs]),
+            species=np.concatenate([c[p.neighbors] for c, p in per_frame]),
+            neighbor=np.concatenate([p.neighbors for p in pairs]),
+        )
+
+    def padded(self, rows: np.ndarray, width: int, size: int):
+        """vectors [size, width, 3], species, mask [size, width] and centre [size] of some rows."""
+        count = self.count[rows]
+        flat = np.repeat(self.start[rows] - np.cumsum(count) + count, count) + np.arange(
+            count.sum()
+        )
+        environment = np.repeat(np.arange(len(rows)), count)
+        mask, vectors, species = pad_rows(
+            environment, size, width, self.vectors[flat], self.species[flat]
+        )
+        center = np.concatenate([self.center[rows], np.zeros(size - len(rows), int)])
+        return vectors, species.astype(np.int32), mask, center.astype(np.int32)
+
+    def neighbor_atoms(self, rows: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Atoms at the given places of each row's list of neighbours, [row, 2]."""
+        return self.neighbor[self.start[rows][:, None] + slots]
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Rows of like width in blocks of few sizes: few shapes to compile, whatever the input."""
+        widths = np.array([bucket(count) for count in range(self.count.max(initial=0) + 1)])
+        width_of = widths[self.count]
+        for width in np.unique(width_of):
+            rows = np.nonzero(width_of == width)[0]
+            whole = len(rows) - len(rows) % BLOCK_SIZES[0]
+            for size, part in zip(BLOCK_SIZES, (rows[:whole], rows[whole:]), strict=True):
+                for first in range(0, len(part), size):
+                    yield part[first : first + size], int(width), size
+
+
+def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: bool):
+    """Values, the environment of each row and, for triplets, the two places of its tags."""
+    if dtype not in (None, "float32", "float64"):
+        raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
+    with jax.enable_x64(True) if dtype == "float64" else nullcontext():
+        float_type = jnp.zeros(()).dtype if dtype is None else np.dtype(dtype)
+        per_triplet = chosen.kind == "triplets"
+        n_rows = len(environments.count)
+        kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), float_type)
+        bar = tqdm(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
+        for rows, width, size in environments.blocks():
+            vectors, *rest = environments.padded(rows, width, size)
+            block = _describe_block(
+                chosen.kind, chosen.hypers, chosen.elements, chosen.parameters,
+                vectors.astype(float_type), *rest,
+            )  # fmt: skip
+            block = np.asarray(block)[: len(rows)]
+            if per_triplet:
+                kept.append(_real_triplets(rows, block, environments.count, chosen.hypers.tags))
+            else:
+                values[rows] = block
+            bar.update(len(rows))
+        bar.close()
+    if not per_triplet:
+        return values, np.arange(n_rows), None
+    rows, slots, values = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return values[order], rows[order], slots[order]
+
+
+@partial(jax.jit, static_argnames=("kind", "hypers", "elements"))
+def _describe_block(kind, hypers: Hypers, elements, parameters, vectors, species, mask, center):
+    apply = descriptor(kind, elements, **asdict(hypers)).apply
+    return jax.vmap(partial(apply, parameters))(vectors, species, mask, center)
+
+
+def _real_triplets(rows, block: np.ndarray, count: np.ndarray, tags: int | None):
+    """Environment, places and values of the ordered pairs of different tags in [E, K, K, D]."""
+    n_tags = count[rows] if tags is None else np.minimum(count[rows], tags)
+    place = np.arange(block.shape[1])
+    is_tag = place < n_tags[:, None]  # [E, K]
+    real = is_tag[:, :, None] & is_tag[:, None, :] & (place[:, None] != place)
+    environment, first, second = np.nonzero(real)
+    return rows[environment], np.stack([first, second], -1), block[real]
+
+
+def _warn_if_underdetermined(environments: _Environments, hypers: Hypers, n_species: int) -> None:
+    """Fewer tags than neighbours leave the rest to the density, which must have enough numbers."""
+    if hypers.tags is None:
+        return
+    place = np.arange(len(environments.species)) - np.repeat(environments.start, environments.count)
+    row = np.repeat(np.arange(len(environments.count)), environments.count)
+    untagged = place >= hypers.tags
+    counts = np.zeros((len(environments.count), n_species), dtype=int)
+    np.add.at(counts, (row[untagged], environments.species[untagged]), 1)
+    available = hypers.n_max * hypers.basis.n_harmonics
+    short = 3 * counts.max(axis=1, initial=0) > available
+    if short.any():
+        first = int(np.argmax(short))
+        warnings.warn(
+            f"{short.sum()} of {len(short)} environments may not be determined: with tags="
+            f"{hypers.tags}, atom {environments.atom[first]} of frame "
+            f"{environments.structure[first]} leaves {counts[first].max()} neighbours of one "
+            f"species to {available} density coefficients, fewer than 3 for each; "
+            "raise tags, n_max or l_max",
+            stacklevel=3,
+        )
