@@ -11,4 +11,16 @@ from tripletjax.descriptors import Descriptor, descriptor
 from tripletjax.neighbors import prepare
 from tripletjax.types import Basis, Batch, Hypers, InputError
 
+__all__ = [
+    "Basis",
+    "Batch",
+    "Description",
+    "Descriptor",
+    "Hypers",
+    "InputError",
+    "describe",
+    "descriptor",
+    "prepare",
+]
+
 __version__ = version("tripletjax")

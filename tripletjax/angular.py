@@ -4,7 +4,7 @@ Real orthonormal Y_lm without Condon-Shortley phase, so that Y_1m is proportiona
 m = -1, 0, 1. Coefficients are flattened as index = l (l + 1) + m, l = 0 ... l_max inclusive.
 """
 
-from functools import lru_cache
+from functools import cache
 from math import isqrt
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def degree_of(coefficients: Array) -> int:
     return isqrt(coefficients.shape[-1]) - 1
 
 
-@lru_cache(maxsize=None)
+@cache
 def _legendre_recursion(l: int) -> tuple[np.ndarray, np.ndarray, float]:
     """Factors a, b (m = 0 ... l-1) and diagonal of P̃_l^m = a (z P̃_{l-1}^m + b P̃_{l-2}^m)."""
     m = np.arange(l, dtype=float)
@@ -83,7 +83,7 @@ def _cast(table: np.ndarray, dtype) -> np.ndarray:
     return table.astype(dtype)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _sphere_quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights that integrate polynomials up to ``degree`` over the sphere exactly."""
     z, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
@@ -127,12 +127,12 @@ _CYCLIC = np.stack([np.roll(np.eye(3), k, axis=1) for k in range(3)])
 _POLE_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cyclic_wigner(l_max: int) -> np.ndarray:
     return np.stack([wigner_matrix(permutation, l_max) for permutation in _CYCLIC])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tilt_wigner(l_max: int) -> np.ndarray:
     return wigner_matrix(_POLE_TO_Y, l_max)
 

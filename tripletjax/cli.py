@@ -1,0 +1,196 @@
+"""The command ``tripletjax``: every usage error is one line and exit status 2."""
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tripletjax.types import Hypers, InputError
+
+HYPER_HELP = {
+    "cutoff": "Å; atoms strictly inside are neighbours",
+    "cutoff_function": "shifted_cosine or smooth (three times differentiable)",
+    "cutoff_width": "Å over which the cutoff function falls",
+    "radial": "gto, laplacian, chebyshev or gaussian",
+    "radial_range": "LO,HI in Å: centres of the gaussian functions",
+    "gaussian_width": "Å; smearing of the density or width of the gaussian functions",
+    "n_max": "number of radial functions",
+    "l_max": "highest degree of the harmonics, inclusive",
+    "tags": "tag only the nearest so many neighbours",
+    "n_features": "columns of level 2 of the fingerprint",
+    "length_scale": "width of the fingerprint's kernel",
+    "seed": "of the fingerprint's random directions",
+    "chiral": "tell mirror images apart",
+    "form": "edge or stretched: form of the triplet invariants",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        line = " ".join(message.split())
+        self.exit(2, f"tripletjax: {line}; see '{self.prog} --help'\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parsed = _build_parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tripletjax").setLevel(logging.INFO)
+    warnings.showwarning = _show_warning
+    try:
+        if parsed.x64:
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        parsed.run(parsed)
+    except InputError as error:
+        print(f"tripletjax: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tripletjax: stopped; nothing half-written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _show_warning(message, *_: Any, **__: Any) -> None:
+    print(f"tripletjax: warning: {message}", file=sys.stderr)
+
+
+def _build_parser() -> _Parser:
+    import tripletjax
+
+    parser = _Parser(
+        prog="tripletjax", description="Complete representations of atomic structures in JAX."
+    )
+    parser.add_argument("--version", action="version", version=tripletjax.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_demo(commands)
+    _add_describe(commands)
+    return parser
+
+
+def _add_command(commands, name: str, run, summary: str, example: str) -> _Parser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"Example: {example}",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--x64", action="store_true", help="compute in float64")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_demo(commands) -> None:
+    parser = _add_command(
+        commands,
+        "demo",
+        _demo,
+        "tell B8 clusters with equal bispectra apart, and learn their energies",
+        "tripletjax demo --out demo-output",
+    )
+    parser.add_argument("--train", type=int, default=2000, help="training structures")
+    parser.add_argument("--test", type=int, default=1000, help="test structures")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder to write")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from tripletjax.demo import report, run_b8
+
+    record = run_b8(arguments.train, arguments.test, arguments.out)
+    print(f"\n{report(record)}\n")
+    print(f"Figure:  {arguments.out / 'b8.png'}\nRecord:  {arguments.out / 'results.json'}")
+
+
+def _add_describe(commands) -> None:
+    parser = _add_command(
+        commands,
+        "describe",
+        _describe,
+        "write the descriptors of a file's structures to a .npz file",
+        "tripletjax describe water.xyz water.npz --kind fingerprint --cutoff 4.0",
+    )
+    parser.add_argument("input", type=Path, metavar="IN", help="structures, such as extended xyz")
+    parser.add_argument("output", type=Path, metavar="OUT.npz", help="file to write")
+    parser.add_argument("--kind", default="fingerprint", help="descriptor")
+    parser.add_argument(
+        "--centers", type=int, nargs="+", metavar="ATOM", help="atoms to describe (all)"
+    )
+    _add_hypers(parser)
+
+
+def _add_hypers(parser: _Parser) -> None:
+    group = parser.add_argument_group("hyperparameters")
+    for field in fields(Hypers):
+        flag, text = "--" + field.name.replace("_", "-"), HYPER_HELP[field.name]
+        if field.type is bool:
+            group.add_argument(flag, action="store_true", help=text)
+        else:
+            assert field.default is not MISSING
+            group.add_argument(flag, type=_converter(field), default=field.default, help=text)
+
+
+def _converter(field):
+    """What turns a word of the command line into the type of a hyperparameter."""
+    if field.name == "radial_range":
+        return _two_numbers
+    for kind in (int, float, str):
+        if field.type in (kind, kind | None):
+            return kind
+    raise TypeError(f"no converter for {field.name}: {field.type}")
+
+
+def _two_numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+_two_numbers.__name__ = "LO,HI"  # argparse names the type in its message
+
+
+def _describe(arguments: argparse.Namespace) -> None:
+    import json
+
+    from tripletjax.description import describe
+    from tripletjax.io import read_frames, save_npz
+
+    if arguments.output.suffix != ".npz":
+        raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
+    chosen = {field.name: getattr(arguments, field.name) for field in fields(Hypers)}
+    hypers = asdict(Hypers(**chosen))  # before any file is read
+    description = describe(
+        read_frames(arguments.input),
+        arguments.kind,
+        centers=arguments.centers,
+        progress=True,
+        **hypers,
+    )
+    extra = {} if description.neighbors is None else {"neighbors": description.neighbors}
+    save_npz(
+        arguments.output,
+        values=description.values,
+        structure=description.structure,
+        atom=description.atom,
+        names=np_strings(description.names),
+        hypers=json.dumps(description.hypers),
+        **extra,
+    )
+    rows, columns = description.values.shape
+    print(f"{arguments.output}: {rows} rows, {columns} columns of {arguments.kind}")
+
+
+def np_strings(names: Sequence[str]):
+    """Strings as a NumPy array that loads without pickle."""
+    import numpy as np
+
+    return np.array(names, dtype=np.str_)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,7 +24,7 @@ def power_spectrum(coefficients: Array) -> Array:
         coefficients: ``[a, n, (l_max + 1)²]`` density of one environment.
 
     Returns:
-        ``[(l_max + 1) Q (Q + 1) / 2]`` with Q = a·n, l slowest; ``power_spectrum_index`` names them.
+        ``[(l_max + 1) Q (Q + 1) / 2]`` with Q = a·n, l slowest, as in ``power_spectrum_index``.
 
     Source: Bartók, Kondor, Csányi, Phys. Rev. B 87, 184115 (2013); normalisation of featomic.
 
@@ -59,7 +59,7 @@ class _Block(NamedTuple):
 
 
 def bispectrum(coefficients: Array, parity: int = 1) -> Array:
-    """B = Σ_{m1 m2 m3} C^{l1 l2 l3}_{m1 m2 m3} c_{q1 l1 m1} c_{q2 l2 m2} c_{q3 l3 m3} / √(2 l3 + 1).
+    """B = Σ_m C^{l1 l2 l3}_{m1 m2 m3} c_{q1 l1 m1} c_{q2 l2 m2} c_{q3 l3 m3} / √(2 l3 + 1).
 
     Kept are l1 <= l2 <= l3 within the triangle, with q sorted where degrees are equal; the weight
     √(number of orderings) keeps inner products. C is the real Clebsch-Gordan table.

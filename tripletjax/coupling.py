@@ -1,12 +1,12 @@
 """Clebsch-Gordan coefficients in the basis of real spherical harmonics; host side, float64."""
 
-from functools import lru_cache
+from functools import cache
 from math import comb, sqrt
 
 import numpy as np
 
 
-@lru_cache(maxsize=None)
+@cache
 def clebsch_gordan(l1: int, l2: int, l: int) -> np.ndarray:
     """Coefficients C[m1, m2, m] that couple two real tensors of degree l1 and l2 to degree l.
 
@@ -64,7 +64,7 @@ def _racah(l1: int, m1: int, l2: int, m2: int, l: int) -> float:
     return series * sqrt(top / bottom)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _real_from_complex(l: int) -> np.ndarray:
     """U[real m, complex m]: real harmonics from complex ones with Condon-Shortley phase."""
     unitary = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)

@@ -1,9 +1,102 @@
-"""Files: reading frames, atomic writes."""
+"""Files: reading frames, and writing so that nothing is ever left half-written."""
 
-import os, tempfile
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from typing import IO, Any
+
 import numpy as np
+from ase import Atoms
+from ase.io import read
+from ase.io.formats import UnknownFileTypeError
+
+from tripletjax.types import InputError
 
 
-def save_npz(path, **arrays):
-    np.savez_compressed(path, **arrays)
+def read_frames(path: str | Path) -> list[Atoms]:
+    """All structures of a file in any format that ASE reads.
+
+    Raises:
+        InputError: the file is missing, empty, or not readable as structures.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give a file of structures, such as extended xyz")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; give a file with at least one structure")
+    try:
+        frames = read(path, index=":")
+    except UnknownFileTypeError:
+        raise InputError(f"the format of {path} is not known; give extended xyz") from None
+    except Exception as error:  # ASE's parsers raise whatever a broken file leads to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as structures: {reason}") from error
+    if not frames:
+        raise InputError(f"{path} holds no structures; give a file with at least one")
+    return frames
+
+
+@contextmanager
+def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path``, renamed to it on success and removed on failure.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic_open(target, "w") as file:
+        ...     _ = file.write("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, mode) as file:
+            yield file
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def save_npz(path: str | Path, **arrays: Any) -> None:
+    """Write arrays to a compressed .npz, atomically."""
+    _write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def save_json(path: str | Path, record: dict[str, Any]) -> None:
+    """Write a record as indented JSON, atomically."""
+    _write(path, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+
+
+def provenance() -> dict[str, Any]:
+    """Versions and device, to be recorded with every result."""
+    import jax
+
+    packages = ("tripletjax", "jax", "jaxlib", "numpy", "scipy", "ase", "vesin")
+    return {
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+    }
+
+
+def _write(path: str | Path, write: Callable[[IO[bytes]], Any]) -> None:
+    with atomic_open(path) as file:
+        write(file)

@@ -234,7 +234,9 @@ def prepare(
     first_row = np.cumsum([0] + [len(p.centers) for p in pairs])
     n_atoms, n_rows = bucket(sizes.sum()), bucket(first_row[-1])
 
-    environment = np.concatenate([p.environment + r for p, r in zip(pairs, first_row)])
+    environment = np.concatenate(
+        [p.environment + r for p, r in zip(pairs, first_row[:-1], strict=True)]
+    )
     neighbors = np.concatenate([p.neighbors + a for p, a in zip(pairs, first_atom, strict=True)])
     shifts = np.concatenate([p.shifts for p in pairs]).astype(dtype)
     width = bucket(np.bincount(environment, minlength=1).max())

@@ -5,7 +5,7 @@ which are exact to 1e-12 of the largest value, smooth in every derivative and co
 product: no knots, no table look-up.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +94,7 @@ def _same_for_every_l(distances: Array, basis: Basis) -> Array:
 TYPICAL_NUMBER_DENSITY = 0.1
 
 
-@lru_cache(maxsize=None)
+@cache
 def density_scale(basis: Basis) -> float:
     """Size of the density coefficients in a gas of typical number density ρ0, host side.
 
@@ -231,7 +231,7 @@ def _laplacian(r: np.ndarray, cutoff: float, n_max: int, l_max: int) -> np.ndarr
     return np.stack(values, axis=1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _bessel_zeros(n_max: int, l_max: int) -> np.ndarray:
     """First n_max positive zeros of j_l, l = 0 ... l_max: each lies between two of j_{l-1}."""
     zeros = [np.pi * np.arange(1, n_max + l_max + 1)]
