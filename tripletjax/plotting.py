@@ -13,7 +13,9 @@ POINTS = "#2f5d8a"
 def pair_parity(
     path: str | Path, reference: np.ndarray, predictions: dict[str, np.ndarray], note: str
 ) -> None:
-    """Predicted against reference energy, one panel a model, a line joining each pair.
+    """Predicted against reference energy, one column a model, a line joining each pair.
+
+    The upper panels show the energies, the lower ones the same less each pair's mean.
 
     Args:
         path: PNG to write.
@@ -24,23 +26,33 @@ def pair_parity(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5 * len(predictions), 5.4), layout="constrained")
+    figure = Figure(figsize=(4.6 * len(predictions), 9), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(predictions), sharex=True, sharey=True, squeeze=False)[0]
-    shift = reference.mean()
-    limits = np.array([reference.min(), reference.max()]) - shift
-    limits = limits + np.array([-0.04, 0.04]) * np.ptp(limits)
-    for axis, (title, predicted) in zip(axes, predictions.items(), strict=True):
-        x, y = reference - shift, predicted - shift
-        axis.plot(limits, limits, color="0.75", lw=0.8, zorder=0)
-        axis.plot(x.reshape(-1, 2).T, y.reshape(-1, 2).T, color=CONNECTED, lw=0.9, zorder=1)
-        axis.plot(x, y, "o", ms=2.2, color=POINTS, zorder=2)
-        axis.plot([], [], "o-", ms=2.2, color=POINTS, label="a pair (joined by a line)")
-        axis.lines[-1].set(color=CONNECTED, markerfacecolor=POINTS, markeredgecolor=POINTS)
-        axis.set(title=title, xlim=limits, ylim=limits, aspect="equal")
-        axis.set_xlabel("reference energy - mean / eV")
-        axis.legend(loc="upper left", frameon=False)
-    axes[0].set_ylabel("predicted energy - mean / eV")
+    axes = figure.subplots(2, len(predictions), sharex="row", sharey="row", squeeze=False)
+    for column, (title, predicted) in enumerate(predictions.items()):
+        absolute, relative = axes[:, column]
+        shift = reference.mean()
+        _draw_pairs(absolute, reference - shift, predicted - shift)
+        absolute.set(title=title, xlabel="reference energy - mean / eV")
+        _draw_pairs(relative, _from_pair_mean(reference), _from_pair_mean(predicted))
+        relative.set_xlabel("reference energy - pair's mean / eV")
+    axes[0, 0].set_ylabel("predicted energy - mean / eV")
+    axes[1, 0].set_ylabel("predicted energy - pair's mean / eV")
+    axes[0, 0].plot([], [], "-o", ms=3, color=CONNECTED, mfc=POINTS, mec=POINTS, label="a pair")
+    axes[0, 0].legend(loc="upper left", frameon=False)
     figure.supxlabel(note, fontsize=9)
     with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+        figure.savefig(file, format="png", dpi=130)
+
+
+def _from_pair_mean(energies: np.ndarray) -> np.ndarray:
+    pairs = energies.reshape(-1, 2)
+    return (pairs - pairs.mean(1, keepdims=True)).ravel()
+
+
+def _draw_pairs(axis, x: np.ndarray, y: np.ndarray) -> None:
+    limits = np.array([x.min(), x.max()]) + np.array([-0.05, 0.05]) * np.ptp(x)
+    axis.plot(limits, limits, color="0.75", lw=0.8, zorder=0)
+    axis.plot(x.reshape(-1, 2).T, y.reshape(-1, 2).T, color=CONNECTED, lw=0.8, zorder=1)
+    axis.plot(x, y, "o", ms=2.2, color=POINTS, zorder=2)
+    axis.set(xlim=limits, ylim=limits, aspect="equal")

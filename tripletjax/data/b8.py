@@ -12,6 +12,7 @@ from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
+from ase import Atoms
 
 PARAMETER_NAMES = ("r", "z1", "z2", "psi", "phi1", "phi2")
 
@@ -54,11 +55,9 @@ class B8Data(NamedTuple):
     forces: np.ndarray  # [structure, 8, 3] eV/Å
     parameters: np.ndarray  # [pair, 6]
 
-    def frames(self, stop: int | None = None):
-        """The first ``stop`` structures (default: all) as ASE Atoms of eight boron atoms."""
-        from ase import Atoms
-
-        return [Atoms("B8", positions=positions) for positions in self.positions[:stop]]
+    def frames(self, which: slice | np.ndarray = slice(None)) -> list[Atoms]:
+        """Some structures (default: all) as ASE Atoms of eight boron atoms."""
+        return [Atoms("B8", positions=positions) for positions in self.positions[which]]
 
 
 def load_b8() -> B8Data:
