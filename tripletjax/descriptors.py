@@ -39,7 +39,7 @@ class Descriptor(NamedTuple):
     apply: Callable[..., Array]
     names: tuple[str, ...]
 
-    def environment(self, vectors: Array, species: Array, mask: Array, center=0) -> Array:
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment; compose with jit, vmap and grad."""
         return self.apply(self.parameters, vectors, species, mask, center)
 

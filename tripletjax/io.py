@@ -38,7 +38,7 @@ def read_frames(path: str | Path) -> list[Atoms]:
         raise InputError(f"{path} cannot be read as structures: {reason}") from error
     if not frames:
         raise InputError(f"{path} holds no structures; give a file with at least one")
-    return frames
+    return frames if isinstance(frames, list) else [frames]
 
 
 @contextmanager

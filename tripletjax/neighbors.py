@@ -70,6 +70,11 @@ def _check_cell(frame: Atoms, index: int) -> None:
         )
 
 
+def _full_cell(frame: Atoms) -> np.ndarray:
+    """Three independent lattice vectors, also where some or all directions are not periodic."""
+    return frame.cell.complete().array if frame.pbc.any() else np.eye(3)
+
+
 def require_cutoff(cutoff: float) -> None:
     """Raise InputError unless the cutoff is a positive number."""
     if not (np.isreal(cutoff) and np.isfinite(cutoff) and cutoff > 0):
@@ -144,9 +149,8 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
         InputError: two atoms lie on one spot.
     """
     pairs = NeighborList(cutoff=float(cutoff), full_list=True)
-    cell = np.asarray(frame.cell.complete()) if frame.pbc.any() else np.eye(3)
     i, j, shifts, distances, vectors = pairs.compute(
-        frame.positions, cell, frame.pbc.tolist(), "ijSdD"
+        frame.positions, _full_cell(frame), frame.pbc.tolist(), "ijSdD"
     )
     too_close = distances < MIN_DISTANCE
     if too_close.any():
@@ -242,7 +246,7 @@ def prepare(
     width = bucket(np.bincount(environment, minlength=1).max())
     mask, neighbors, shifts = pad_rows(environment, n_rows, width, neighbors, shifts)
     centers = np.concatenate([p.centers + a for p, a in zip(pairs, first_atom, strict=True)])
-    cells = [frame.cell.complete() if frame.pbc.any() else np.eye(3) for frame in frames]
+    cells = np.stack([_full_cell(frame) for frame in frames]).astype(dtype)
 
     def padded(values, size, dtype):
         values = np.asarray(values, dtype=dtype)
@@ -250,7 +254,7 @@ def prepare(
 
     return Batch(
         positions=padded(np.concatenate([f.positions for f in frames]), n_atoms, dtype),
-        cells=np.array(cells, dtype=dtype),
+        cells=cells,
         species=padded(
             np.searchsorted(elements, np.concatenate([f.numbers for f in frames])),
             n_atoms,

@@ -142,13 +142,13 @@ def _require_integer(name: str, value: Any, low: int, high: int) -> None:
         raise InputError(f"{name}={value!r} is not usable; give a whole number, {low} to {high}")
 
 
-def _require_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(choices)}")
+        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(map(str, choices))}")
 
 
 def _as_range(name: str, value: Any) -> tuple[float, float]:
-    pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+    pair: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
     numbers = len(pair) == 2 and all(map(_is_number, pair)) and all(map(isfinite, pair))
     if not (numbers and 0 <= pair[0] < pair[1]):
         raise InputError(f"{name}={value!r} is not usable; give (low, high) in Å, 0 <= low < high")

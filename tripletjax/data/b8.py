@@ -67,7 +67,7 @@ def load_b8() -> B8Data:
         >>> load_b8().energies.shape
         (8000,)
     """
-    with resources.files(__package__).joinpath("b8_gfn2.npz").open("rb") as file:
+    with resources.files("tripletjax.data").joinpath("b8_gfn2.npz").open("rb") as file:
         data = np.load(file)
         parameters, energies, forces = (data[k] for k in ("parameters", "energies", "forces"))
     positions = b8_positions(parameters).reshape(-1, 8, 3)

@@ -1,0 +1,51 @@
+# One virtual environment serves everything; the second run of any target needs no network.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+NOTEBOOK := .venv/notebook
+
+.PHONY: help demo test test-32 test-64 lint bench notebooks clean
+
+help:
+	@echo "make demo       tell degenerate clusters apart and learn their energies (a minute)"
+	@echo "make test       style and the tests, with x64 off and on"
+	@echo "make lint       style and types"
+	@echo "make bench      time of every descriptor, as ratios"
+	@echo "make notebooks  run the notebooks in place"
+	@echo "make clean      remove the environment and caches"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than Python 3.11; set PYTHON=, as in make PYTHON=python3.11"; exit 2; }
+	@echo "Installing into .venv (once; a minute or two)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@echo "Running the demo: B8 clusters with equal bispectra"
+	@$(BIN)/tripletjax demo --out demo-output
+
+test: $(INSTALLED)
+	@echo "Checking style, then running the tests with x64 off and on, side by side"
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j2 test-32 test-64
+
+test-32 test-64: $(INSTALLED)
+	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m experiments.benchmarks.descriptors
+
+$(NOTEBOOK): $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
+	@touch $@
+
+notebooks: $(NOTEBOOK)
+	@$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+clean:
+	rm -rf .venv .cache demo-output build *.egg-info
