@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tripletjax.descriptors import KINDS
 from tripletjax.types import Hypers, InputError
 
 HYPER_HELP = {
@@ -30,7 +31,10 @@ HYPER_HELP = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and that takes no abbreviations."""
+
+    def __init__(self, **options: Any):
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         line = " ".join(message.split())
@@ -103,7 +107,9 @@ def _add_demo(commands) -> None:
 
 def _demo(arguments: argparse.Namespace) -> None:
     from tripletjax.demo import report, run_b8
+    from tripletjax.io import require_writable
 
+    require_writable(arguments.out, folder=True)
     record = run_b8(arguments.train, arguments.test, arguments.out)
     print(f"\n{report(record)}\n")
     print(f"Figure:  {arguments.out / 'b8.png'}\nRecord:  {arguments.out / 'results.json'}")
@@ -119,9 +125,12 @@ def _add_describe(commands) -> None:
     )
     parser.add_argument("input", type=Path, metavar="IN", help="structures, such as extended xyz")
     parser.add_argument("output", type=Path, metavar="OUT.npz", help="file to write")
-    parser.add_argument("--kind", default="fingerprint", help="descriptor")
+    parser.add_argument("--kind", default="fingerprint", help=", ".join(KINDS))
     parser.add_argument(
-        "--centers", type=int, nargs="+", metavar="ATOM", help="atoms to describe (all)"
+        "--centers", type=int, nargs="+", metavar="ATOM", help="atoms to describe, in every frame"
+    )
+    parser.add_argument(
+        "--species", nargs="+", metavar="SYMBOL", help="species channels, if not those that occur"
     )
     _add_hypers(parser)
 
@@ -158,16 +167,18 @@ def _describe(arguments: argparse.Namespace) -> None:
     import json
 
     from tripletjax.description import describe
-    from tripletjax.io import read_frames, save_npz
+    from tripletjax.io import read_frames, require_writable, save_npz
 
     if arguments.output.suffix != ".npz":
         raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
+    require_writable(arguments.output)
     chosen = {field.name: getattr(arguments, field.name) for field in fields(Hypers)}
     hypers = asdict(Hypers(**chosen))  # before any file is read
     description = describe(
         read_frames(arguments.input),
         arguments.kind,
         centers=arguments.centers,
+        species=arguments.species,
         progress=True,
         **hypers,
     )

@@ -69,6 +69,18 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         raise
 
 
+def require_writable(path: str | Path, folder: bool = False) -> None:
+    """Raise InputError, before any work, if a file (or folder) cannot be written there."""
+    path = Path(path)
+    wrong_kind = path.exists() and path.is_dir() != folder
+    ancestor = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not folder and ancestor == path:
+        ancestor = path.absolute().parent
+    if wrong_kind or not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        kind = "folder" if folder else "file"
+        raise InputError(f"{path} cannot be written as a {kind}; give another place")
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

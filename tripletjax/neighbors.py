@@ -111,6 +111,8 @@ def _atomic_number(species) -> int:
 
     if isinstance(species, str) and species in atomic_numbers:
         return atomic_numbers[species]
+    if isinstance(species, str) and species.isdecimal():
+        species = int(species)
     if isinstance(species, (int, np.integer)) and 0 <= species < len(atomic_numbers):
         return int(species)
     raise InputError(f"species {species!r} is not known; give atomic numbers or chemical symbols")

@@ -144,7 +144,9 @@ def _require_integer(name: str, value: Any, low: int, high: int) -> None:
 
 def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(map(str, choices))}")
+        raise InputError(
+            f"{name}={value!r} is not known; choose one of {', '.join(map(str, choices))}"
+        )
 
 
 def _as_range(name: str, value: Any) -> tuple[float, float]:
