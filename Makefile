@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 NOTEBOOK := .venv/notebook
+COMPARE := .venv-compare/installed
 
-.PHONY: help demo test test-32 test-64 lint bench notebooks clean
+.PHONY: help demo test test-32 test-64 compare lint bench notebooks clean
 
 help:
 	@echo "make demo       tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test       style and the tests, with x64 off and on"
+	@echo "make compare    the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
 	@echo "make lint       style and types"
 	@echo "make bench      time of every descriptor, as ratios"
 	@echo "make notebooks  run the notebooks in place"
@@ -34,6 +36,16 @@ test: $(INSTALLED)
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
 
+$(COMPARE): $(INSTALLED)
+	@echo "Installing the other packages into .venv-compare (once)"
+	$(PYTHON) -m venv .venv-compare
+	.venv-compare/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  -e '.[test,compare]'
+	@touch $@
+
+compare: $(COMPARE)
+	@JAX_ENABLE_X64=1 .venv-compare/bin/python -m pytest -q tests/compare
+
 lint: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
@@ -48,4 +60,4 @@ notebooks: $(NOTEBOOK)
 	@$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 clean:
-	rm -rf .venv .cache demo-output build *.egg-info
+	rm -rf .venv .venv-compare .cache demo-output build *.egg-info

@@ -5,7 +5,7 @@ which are exact to 1e-12 of the largest value, smooth in every derivative and co
 product: no knots, no table look-up.
 """
 
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +53,7 @@ def radial_functions(distances: Array, basis: Basis) -> Array:
     - "gto": a density of Gaussians of width ``gaussian_width`` (default 0.3 Å) projected on
       orthonormalised Gaussian-type orbitals, as in featomic.
     - "laplacian": eigenstates of the Laplacian in the cutoff sphere, j_l(z_nl r / cutoff), for a
-      density of delta functions.
+      density of delta functions, or of Gaussians if ``gaussian_width`` is given.
     - "chebyshev": T_n(2 r / cutoff - 1) for every l, delta functions.
     - "gaussian": exp(-(r - r_n)² / (2 w²)) for every l, r_n evenly over ``radial_range`` (default:
       half the cutoff to the cutoff), w = ``gaussian_width`` (default: the distance between two
@@ -156,9 +156,14 @@ def _tabulated(basis: Basis):
     """r [R] -> R_nl(r) [R, l, n] on the host; r may lie a little outside [0, cutoff]."""
     if basis.radial == "gto":
         width = basis.gaussian_width or GTO_DENSITY_WIDTH
-        return lambda r: _gto(r, basis.cutoff, basis.n_max, basis.l_max, width)
+        orbitals = partial(_gto_orbitals, basis)
+        return lambda r: _smeared(r, orbitals, np.abs(r).max() + 9 * width, width, basis.l_max)
     if basis.radial == "laplacian":
-        return lambda r: _laplacian(r, basis.cutoff, basis.n_max, basis.l_max)
+        eigenstates = partial(_laplacian_eigenstates, basis)
+        if basis.gaussian_width is None:
+            return eigenstates
+        width = basis.gaussian_width
+        return lambda r: _smeared(r, eigenstates, basis.cutoff, width, basis.l_max)
     return lambda r: _same_for_every_l(r, basis)
 
 
@@ -176,25 +181,30 @@ def _gauss_legendre(low: float, high: float, panel: float) -> tuple[np.ndarray, 
     return (edges[:-1, None] + half * (x + 1)).ravel(), (half * w).ravel()
 
 
-def _gto(r: np.ndarray, cutoff: float, n_max: int, l_max: int, width: float) -> np.ndarray:
-    """4π (πσ²)^(-3/4) ∫ r'² R_n(r') exp(-(r² + r'²) / 2σ²) i_l(r r' / σ²) dr', [R, l, n]."""
-    reach = np.abs(r).max() + 9 * width
+def _smeared(r: np.ndarray, basis_functions, reach: float, width: float, l_max: int) -> np.ndarray:
+    """4π (πσ²)^(-3/4) ∫ r'² R_nl(r') exp(-(r² + r'²) / 2σ²) i_l(r r' / σ²) dr', [R, l, n].
+
+    The projection of a Gaussian of width σ at distance r on the basis functions, r' < reach.
+    """
     x, weights = _gauss_legendre(0.0, reach, width)
-    orbitals = _gto_orbitals(x, cutoff, n_max)  # [x, n]
+    orbitals = basis_functions(x)  # [x, l, n]
     # Even (odd) l are even (odd) functions of r, which continues them to r < 0.
     z = np.abs(r)[:, None] * x / width**2
     envelope = np.exp(-0.5 * ((np.abs(r)[:, None] - x) / width) ** 2)
     values = []
     for l in range(l_max + 1):
         kernel = envelope * _scaled_bessel_i(l, z) * (weights * x**2)
-        values.append(np.sign(r)[:, None] ** l * (kernel @ orbitals))
+        values.append(np.sign(r)[:, None] ** l * (kernel @ orbitals[:, l]))
     return 4 * np.pi * (np.pi * width**2) ** -0.75 * np.stack(values, axis=1)
 
 
-def _gto_orbitals(r: np.ndarray, cutoff: float, n_max: int) -> np.ndarray:
-    """Orthonormal combinations (S^-½) of r^n exp(-r² / 2σ_n²), σ_n = cutoff max(√n, 1) / n_max."""
-    n = np.arange(n_max)
-    exponent = 0.5 / (cutoff * np.maximum(np.sqrt(n), 1) / n_max) ** 2
+def _gto_orbitals(basis: Basis, r: np.ndarray) -> np.ndarray:
+    """Orthonormal combinations (S^-½) of r^n exp(-r² / 2σ_n²), the same for every l, [R, l, n].
+
+    σ_n = cutoff max(√n, 1) / n_max.
+    """
+    n = np.arange(basis.n_max)
+    exponent = 0.5 / (basis.cutoff * np.maximum(np.sqrt(n), 1) / basis.n_max) ** 2
 
     def overlap(power, decay):  # ∫ r^(power + 2) exp(-decay r²) dr
         half = (power + 3) / 2
@@ -205,11 +215,12 @@ def _gto_orbitals(r: np.ndarray, cutoff: float, n_max: int) -> np.ndarray:
     values, vectors = np.linalg.eigh(overlaps)
     if values[0] < 1e-13 * values[-1]:
         raise InputError(
-            f"n_max={n_max} Gaussian-type orbitals are linearly dependent in float64; "
+            f"n_max={basis.n_max} Gaussian-type orbitals are linearly dependent in float64; "
             "use a smaller n_max or radial='laplacian'"
         )
     orthonormal = vectors @ np.diag(values**-0.5) @ vectors.T
-    return norm * r[:, None] ** n * np.exp(-exponent * r[:, None] ** 2) @ orthonormal
+    values = norm * r[:, None] ** n * np.exp(-exponent * r[:, None] ** 2) @ orthonormal
+    return np.broadcast_to(values[:, None], (len(r), basis.l_max + 1, basis.n_max))
 
 
 def _scaled_bessel_i(l: int, z: np.ndarray) -> np.ndarray:
@@ -220,9 +231,10 @@ def _scaled_bessel_i(l: int, z: np.ndarray) -> np.ndarray:
     return np.where(z > tiny, regular, 1.0 if l == 0 else 0.0)
 
 
-def _laplacian(r: np.ndarray, cutoff: float, n_max: int, l_max: int) -> np.ndarray:
+def _laplacian_eigenstates(basis: Basis, r: np.ndarray) -> np.ndarray:
     """√(2 / cutoff³) j_l(z_nl r / cutoff) / |j_{l+1}(z_nl)|, [R, l, n]."""
-    zeros = _bessel_zeros(n_max, l_max)  # [l, n]
+    cutoff, l_max = basis.cutoff, basis.l_max
+    zeros = _bessel_zeros(basis.n_max, l_max)  # [l, n]
     values = []
     for l in range(l_max + 1):
         norm = np.sqrt(2 / cutoff**3) / np.abs(special.spherical_jn(l + 1, zeros[l]))

@@ -1,0 +1,100 @@
+"""The command line: results as from Python, and one line with exit status 2 for bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from tripletjax import describe
+from tripletjax.cli import main
+
+SMALL = ["--cutoff", "3.0", "--n-max", "2", "--l-max", "2"]
+
+
+@pytest.fixture
+def structures(tmp_path):
+    path = tmp_path / "in.xyz"
+    write(path, [molecule("H2O"), molecule("CH4")])
+    return path
+
+
+def test_describe_writes_what_python_gives(structures, tmp_path, capsys):
+    out = tmp_path / "out.npz"
+    arguments = ["describe", str(structures), str(out), "--kind", "power_spectrum", *SMALL]
+    assert main([*arguments, "--centers", "2", "0"]) == 0
+    assert "4 rows" in capsys.readouterr().out
+    expected = describe(
+        [molecule("H2O"), molecule("CH4")],
+        "power_spectrum", centers=[2, 0], cutoff=3.0, n_max=2, l_max=2,
+    )  # fmt: skip
+    with np.load(out) as written:
+        np.testing.assert_allclose(written["values"], expected.values, rtol=1e-6, atol=1e-7)
+        assert written["atom"].tolist() == [2, 0, 2, 0]
+        assert written["structure"].tolist() == [0, 0, 1, 1]
+        assert tuple(written["names"]) == expected.names
+        assert json.loads(str(written["hypers"])) == json.loads(json.dumps(expected.hypers))
+
+
+def test_triplets_are_written_with_their_neighbors(structures, tmp_path):
+    out = tmp_path / "out.npz"
+    assert main(["describe", str(structures), str(out), "--kind", "triplets", *SMALL]) == 0
+    with np.load(out) as written:
+        assert written["neighbors"].shape == (3 * 2 + 5 * 4 * 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required"),
+        (["unknown"], "invalid choice"),
+        (["describe"], "required"),
+        (["describe", "IN", "OUT", "--cutof", "3"], "--cutof"),
+        (["describe", "IN", "OUT", "--cutoff", "wide"], "wide"),
+        (["describe", "IN", "OUT", "--cutoff", "-1"], "positive"),
+        (["describe", "IN", "OUT", "--kind", "soap"], "power_spectrum"),
+        (["describe", "IN", "OUT", "--centers", "7"], "centers"),
+        (["describe", "IN", "OUT", "--species", "Xx"], "Xx"),
+        (["describe", "IN", "OUT", "--species", "H"], "not among"),
+        (["describe", "IN", "OUT", "--l-max", "99"], "l_max"),
+        (["describe", "IN", "OUT", "--radial-range", "1"], "radial_range"),
+        (["describe", "IN", "out.txt"], ".npz"),
+        (["describe", "IN", "IN/out.npz"], "cannot be written"),
+        (["describe", "missing.xyz", "OUT"], "not a file"),
+        (["describe", "EMPTY", "OUT"], "empty"),
+        (["describe", "BROKEN", "OUT"], "cannot be read"),
+        (["describe", "NAN", "OUT"], "finite"),
+        (["demo", "--train", "3", "--out", "FOLDER"], "even"),
+        (["demo", "--train", "8000", "--out", "FOLDER"], "overlap"),
+        (["demo", "--out", "IN"], "cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, words, structures, tmp_path, capsys):
+    (tmp_path / "empty.xyz").touch()
+    (tmp_path / "broken.xyz").write_text("3\n\nH 0 0 0\n")
+    (tmp_path / "nan.xyz").write_text("1\n\nH nan 0 0\n")
+    before = sorted(tmp_path.iterdir())
+    names = {
+        "OUT": "out.npz", "EMPTY": "empty.xyz", "BROKEN": "broken.xyz", "NAN": "nan.xyz",
+        "FOLDER": "folder", "IN": "in.xyz", "IN/out.npz": "in.xyz/out.npz",
+    }  # fmt: skip
+    words_given = [str(tmp_path / names[a]) if a in names else a for a in arguments]
+    try:
+        status = main(words_given)
+    except SystemExit as stopped:
+        status = stopped.code
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("tripletjax:")]
+    assert status == 2
+    assert len(lines) == 1 and words in lines[0] and "Traceback" not in captured.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["describe", "--help"], ["demo", "--help"]])
+def test_help_shows_how(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "describe" in text if arguments == ["--help"] else "Example:" in text

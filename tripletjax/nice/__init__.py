@@ -1,0 +1,27 @@
+"""Density correlations of any order, contracted between steps (NICE).
+
+``correlations`` describes one environment; ``fit_contraction`` fits what it needs from order 4 on.
+"""
+
+from tripletjax.nice.correlations import (
+    Contraction,
+    Correlation,
+    correlation_index,
+    correlations,
+    covariants,
+)
+from tripletjax.nice.fitting import PAPER_COMPONENTS, fit_contraction
+from tripletjax.nice.products import block_order, density_covariants, expand
+
+__all__ = [
+    "PAPER_COMPONENTS",
+    "Contraction",
+    "Correlation",
+    "block_order",
+    "correlation_index",
+    "correlations",
+    "covariants",
+    "density_covariants",
+    "expand",
+    "fit_contraction",
+]
