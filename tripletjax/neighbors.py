@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from vesin import NeighborList
 
-from tripletjax.types import Array, Batch, InputError
+from tripletjax.types import Array, Batch, InputError, require_positive
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms count as two on one spot
 MIN_CELL_VOLUME = 1e-4  # of the product of the three lengths; flatter cells count as singular
@@ -73,12 +73,6 @@ def _check_cell(frame: Atoms, index: int) -> None:
 def _full_cell(frame: Atoms) -> np.ndarray:
     """Three independent lattice vectors, also where some or all directions are not periodic."""
     return frame.cell.complete().array if frame.pbc.any() else np.eye(3)
-
-
-def require_cutoff(cutoff: float) -> None:
-    """Raise InputError unless the cutoff is a positive number."""
-    if not (np.isreal(cutoff) and np.isfinite(cutoff) and cutoff > 0):
-        raise InputError(f"cutoff={cutoff!r} is not usable; give a positive number in Å")
 
 
 def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> np.ndarray:
@@ -226,7 +220,7 @@ def prepare(
         >>> batch.elements.tolist(), batch.neighbor_mask.sum().item()
         ([1, 8], 6)
     """
-    require_cutoff(cutoff)
+    require_positive("cutoff", cutoff, "Å")
     frames = check_frames(frames)
     elements = require_elements(frames, species)
     chosen = require_centers(frames, centers)

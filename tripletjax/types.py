@@ -61,8 +61,8 @@ class Basis:
     l_max: int = 8
 
     def __post_init__(self):
-        _require_positive("cutoff", self.cutoff, "Å")
-        _require_positive("cutoff_width", self.cutoff_width, "Å")
+        require_positive("cutoff", self.cutoff, "Å")
+        require_positive("cutoff_width", self.cutoff_width, "Å")
         if self.cutoff_width > self.cutoff:
             raise InputError(
                 f"cutoff_width={self.cutoff_width} Å is wider than cutoff={self.cutoff} Å; "
@@ -73,7 +73,7 @@ class Basis:
         _require_integer("n_max", self.n_max, 1, 50)
         _require_integer("l_max", self.l_max, 0, L_MAX_LIMIT)
         if self.gaussian_width is not None:
-            _require_positive("gaussian_width", self.gaussian_width, "Å")
+            require_positive("gaussian_width", self.gaussian_width, "Å")
             if self.gaussian_width > self.cutoff:
                 raise InputError(
                     f"gaussian_width={self.gaussian_width} Å is wider than "
@@ -105,7 +105,7 @@ class Hypers(Basis):
         if self.tags is not None:
             _require_integer("tags", self.tags, 1, 1000)
         _require_integer("n_features", self.n_features, 1, 1_000_000)
-        _require_positive("length_scale", self.length_scale, "units of the basis")
+        require_positive("length_scale", self.length_scale, "units of the basis")
         _require_integer("seed", self.seed, 0, 2**63)
         _require_choice("chiral", self.chiral, (False, True))
         _require_choice("form", self.form, TRIPLET_FORMS)
@@ -131,7 +131,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def _require_positive(name: str, value: Any, unit: str) -> None:
+def require_positive(name: str, value: Any, unit: str) -> None:
+    """Raise InputError unless the value is a positive, finite number."""
     if not (_is_number(value) and isfinite(value) and value > 0):
         raise InputError(f"{name}={value!r} is not usable; give a positive number in {unit}")
 

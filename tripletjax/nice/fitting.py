@@ -30,7 +30,8 @@ PAPER_COMPONENTS = (
     (200, 700, 700, 700, 600, 600, 700, 150),
     (300, 800, 800, 800, 800, 800, 800, 250),
 )
-BLOCK_BYTES = 2**27  # of products held at a time
+PART_BYTES = 2**27  # of products made at a time
+HELD_BYTES = 2**30  # products of a block that take less are made once, others anew for each pass
 
 
 def fit_contraction(
@@ -173,7 +174,7 @@ def _leading(pieces: Pieces, importance: list[np.ndarray], max_products: int) ->
 
 
 def _fit_block(sources, flat: np.ndarray, key: Key, pieces: Pieces, count: int, random):
-    """The principal components of one block, from its products made anew for each pass."""
+    """The principal components of one block, of at most ``count``."""
     rows_per_sample, columns = 2 * key[1] + 1, n_products(pieces)
 
     def rows() -> Iterator[np.ndarray]:
@@ -182,9 +183,13 @@ def _fit_block(sources, flat: np.ndarray, key: Key, pieces: Pieces, count: int, 
             products = coupled_products(chosen, flat[part], {key: pieces})[key]
             yield products.reshape(-1, columns)
 
-    scale = float(np.sqrt(sum(np.vdot(b, b) for b in sources.values()) * np.vdot(flat, flat)))
     shape = (len(flat) * rows_per_sample, columns)
-    return principal_components(rows, shape, count, scale / np.sqrt(len(flat)), random)
+    factors = sum(float(np.vdot(block, block)) for block in sources.values())
+    scale = float(np.sqrt(factors * np.vdot(flat, flat) / len(flat)))
+    if 8 * shape[0] * shape[1] <= HELD_BYTES:
+        held = list(rows())
+        return principal_components(lambda: iter(held), shape, count, scale, random)
+    return principal_components(rows, shape, count, scale, random)
 
 
 def _components(sources, flat: np.ndarray, key: Key, pieces: Pieces, directions: np.ndarray):
@@ -198,7 +203,7 @@ def _components(sources, flat: np.ndarray, key: Key, pieces: Pieces, directions:
 
 
 def _parts(n_samples: int, numbers_per_sample: int) -> Iterator[slice]:
-    """Slices of the samples whose products fit into ``BLOCK_BYTES``."""
-    size = max(1, BLOCK_BYTES // (8 * numbers_per_sample))
+    """Slices of the samples whose products fit into ``PART_BYTES``."""
+    size = max(1, PART_BYTES // (8 * numbers_per_sample))
     for first in range(0, n_samples, size):
         yield slice(first, first + size)

@@ -8,7 +8,7 @@ import numpy as np
 from tripletjax.angular import degree_of, harmonic_slice
 
 OVERSAMPLING = 32  # directions beyond the components, for the accuracy of the last of them
-SWEEPS = 2  # of subspace iteration
+SWEEPS = 1  # of subspace iteration
 RANK_TOLERANCE = 1e-13  # singular values below, relative to the scale of the rows, are rounding
 
 

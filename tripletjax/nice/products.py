@@ -166,9 +166,10 @@ def coupled_products(sources: Covariants, flat: Array, plan: Mapping[Key, Pieces
         )
         degrees = tuple((l, degree) for l, degree, _ in wanted)
         table = _coupling_table(lambda1, degrees, flat.shape[-1])  # [lm, μ m1]
-        turned = matmul(flat, table.astype(flat.dtype))
-        turned = turned.reshape(*turned.shape[:-1], -1, 2 * lambda1 + 1)  # [..., q, μ, m1]
-        every = matmul(turned, block[..., None, :, :longest])  # [..., q, μ, f]
+        turned = matmul(flat, table.astype(flat.dtype))  # [..., q, μ m1]
+        turned = turned.reshape(*turned.shape[:-2], -1, 2 * lambda1 + 1)  # [..., q μ, m1]
+        every = matmul(turned, block[..., :longest])  # [..., q μ, f]
+        every = every.reshape(*every.shape[:-2], flat.shape[-2], -1, longest)  # [..., q, μ, f]
         first = 0
         for l, degree, sigma in wanted:
             last = first + 2 * degree + 1

@@ -1,0 +1,35 @@
+"""Settings of the whole suite.
+
+Run it twice, with JAX_ENABLE_X64=0 and 1: the environment variable alone chooses the precision,
+and tolerances follow it.
+"""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+# Most of the time goes into compiling; the second run reads the programs from here.
+CACHE = Path(__file__).parents[1] / ".cache" / "jax"
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+# jax_numpy_rank_promotion stays at "allow": constant vectors meet arrays with leading axes in the
+# harmonics and the radial functions, which take [..., 3] and [...].
+
+
+@pytest.fixture
+def dtype():
+    """The default float: float64 if JAX_ENABLE_X64 is on."""
+    return jnp.zeros(()).dtype
+
+
+@pytest.fixture
+def float64(dtype):
+    """Skips the test without x64: for differences that float32 cannot resolve."""
+    if dtype != jnp.float64:
+        pytest.skip("needs JAX_ENABLE_X64=1")
+    return dtype

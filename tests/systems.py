@@ -1,0 +1,55 @@
+"""The structures and hyperparameters that the contract tests run over."""
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+
+from tripletjax import descriptor
+from tripletjax.descriptors import KINDS
+from tripletjax.testing import random_rotation
+
+# Small, so that programs compile fast; every kind takes all of them.
+HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 3, "n_features": 32}
+SPECIES = (1, 6, 8)
+INVARIANT_KINDS = tuple(kind for kind in KINDS if kind != "density")
+CHIRAL_KINDS = ("bispectrum", "triplets", "triplet_sum", "fingerprint")
+
+
+def methanol(seed: int = 0) -> Atoms:
+    """Six atoms of three species, all within the cutoff of each other, without any symmetry."""
+    atoms = molecule("CH3OH")
+    shaken = np.random.default_rng(seed).normal(scale=0.1, size=(len(atoms), 3))
+    atoms.positions = (atoms.positions + shaken) @ random_rotation(seed).T
+    return atoms
+
+
+def slab() -> Atoms:
+    """Two atoms in a skewed cell shorter than the cutoff, periodic along x and z only."""
+    cell = [[2.5, 0.3, 0.0], [0.0, 9.0, 0.0], [0.2, -0.2, 2.8]]
+    positions = [[0.1, 0.2, 0.3], [0.7, 2.4, 1.2]]
+    return Atoms("CO", positions=positions, cell=cell, pbc=(True, False, True))
+
+
+SYSTEMS = {
+    "methanol": methanol(),
+    "slab": slab(),
+    "isolated atom": Atoms("O", positions=[[0.3, -0.2, 0.5]]),
+    "dimer": molecule("CO"),
+    "collinear": molecule("CO2"),
+}
+
+
+def build(kind: str, **hypers):
+    """The descriptor of one kind over SPECIES with HYPERS, changed by the given ones."""
+    return descriptor(kind, SPECIES, **(HYPERS | hypers))
+
+
+def environment(dtype=float, seed: int = 1, n_neighbors: int = 5):
+    """Vectors [K, 3] inside the cutoff, none close to another, species [K] and mask [K]."""
+    random = np.random.default_rng(seed)
+    directions = random.normal(size=(n_neighbors, 3))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    distances = np.sort(random.uniform(1.0, 2.9, size=n_neighbors))
+    species = random.integers(0, len(SPECIES), size=n_neighbors)
+    vectors = (distances[:, None] * directions).astype(dtype)
+    return vectors, species.astype(np.int32), np.ones(n_neighbors, bool)

@@ -1,0 +1,111 @@
+"""Bad input is one clear line: what is wrong, where, and what is accepted."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from tripletjax import Basis, InputError, describe, descriptor, prepare
+
+WATER = molecule("H2O")
+
+
+def moved(to) -> Atoms:
+    atoms = molecule("H2O")
+    atoms.positions[1] = to
+    return atoms
+
+
+FLAT_CELL = Atoms("Si", cell=[[3, 0, 0], [3, 0, 0], [0, 0, 3]], pbc=True)
+FRAMES = {
+    "empty list": ([], ["no structures"]),
+    "not Atoms": ([WATER, "H2O"], ["frame 1", "str", "ASE Atoms"]),
+    "no atoms": ([WATER, Atoms()], ["frame 1", "no atoms"]),
+    "NaN": ([WATER, moved(np.nan)], ["atom 1 of frame 1", "nan", "finite"]),
+    "infinite": (moved([0, np.inf, 0]), ["atom 1 of frame 0", "inf"]),
+    "one spot": (moved(WATER.positions[0]), ["atoms 0 and 1 of frame 0", "one spot"]),
+    "one spot by periodicity": (
+        Atoms("Si2", positions=[[0, 0, 0], [0, 0, 3]], cell=[3, 3, 3], pbc=True),
+        ["atoms 0 and 1", "one spot"],
+    ),
+    "no cell": (Atoms("Si", pbc=True), ["cell of frame 0", "singular", "pbc=False"]),
+    "flat cell": ([WATER, FLAT_CELL], ["cell of frame 1", "singular"]),
+    "no cell along z": (Atoms("Si", cell=[3, 3, 0], pbc=[0, 0, 1]), ["singular", "directions z"]),
+}
+HYPERS = {
+    "kind": ({"kind": "soap"}, ["'soap'", "power_spectrum"]),
+    "misspelt": ({"cuttoff": 3.0}, ["'cuttoff'", "did you mean cutoff?"]),
+    "unheard of": ({"zzz": 3.0}, ["'zzz'", "known are"]),
+    "zero cutoff": ({"cutoff": 0.0}, ["cutoff=0.0", "positive"]),
+    "negative cutoff": ({"cutoff": -2}, ["cutoff=-2", "positive"]),
+    "NaN cutoff": ({"cutoff": float("nan")}, ["cutoff=nan"]),
+    "word for cutoff": ({"cutoff": "wide"}, ["cutoff='wide'", "number"]),
+    "wide ramp": ({"cutoff": 1.0, "cutoff_width": 2.0}, ["cutoff_width=2.0", "cutoff=1.0"]),
+    "cutoff function": ({"cutoff_function": "step"}, ["'step'", "smooth"]),
+    "radial": ({"radial": "gtos"}, ["'gtos'", "chebyshev"]),
+    "reversed range": ({"radial_range": (3.0, 2.0)}, ["radial_range", "low < high"]),
+    "one number": ({"radial_range": (3.0,)}, ["radial_range"]),
+    "wide smearing": ({"gaussian_width": 9.0}, ["gaussian_width=9.0", "cutoff=5.0"]),
+    "no functions": ({"n_max": 0}, ["n_max=0", "1 to"]),
+    "too many orbitals": ({"n_max": 45}, ["n_max=45", "laplacian"]),
+    "negative degree": ({"l_max": -1}, ["l_max=-1", "0 to 20"]),
+    "high degree": ({"l_max": 21}, ["l_max=21"]),
+    "half degree": ({"l_max": 2.5}, ["l_max=2.5", "whole"]),
+    "no tags": ({"tags": 0}, ["tags=0"]),
+    "no features": ({"n_features": 0}, ["n_features=0"]),
+    "length scale": ({"length_scale": 0}, ["length_scale=0"]),
+    "seed": ({"seed": -1}, ["seed=-1"]),
+    "chiral": ({"chiral": "yes"}, ["chiral='yes'"]),
+    "form": ({"form": "linear"}, ["'linear'", "stretched"]),
+    "dtype": ({"dtype": "float16"}, ["'float16'", "float64"]),
+    "centers beyond": ({"centers": [0, 3]}, ["3", "frame 0", "0 to 2"]),
+    "negative centers": ({"centers": [-1]}, ["-1", "0 to 2"]),
+    "no centers": ({"centers": []}, ["centers=[]"]),
+    "centers not whole": ({"centers": [0.5]}, ["centers=[0.5]", "whole"]),
+    "species left out": ({"species": [1]}, ["atom 0 of frame 0", "number 8", "species=[1]"]),
+    "no such species": ({"species": ["H", "Ox"]}, ["'Ox'", "symbols"]),
+}
+
+
+def assert_one_line(raised, words):
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("frames, words", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize(
+    "call", [lambda f: describe(f, "density"), prepare], ids=["describe", "prepare"]
+)
+def test_frames(call, frames, words):
+    with pytest.raises(InputError) as raised:
+        call(frames)
+    assert_one_line(raised, words)
+
+
+@pytest.mark.parametrize("keywords, words", HYPERS.values(), ids=HYPERS)
+def test_hyperparameters(keywords, words):
+    with pytest.raises(InputError) as raised:
+        describe(WATER, **({"kind": "fingerprint"} | keywords))
+    assert_one_line(raised, words)
+
+
+@pytest.mark.parametrize("cutoff", [0, -1.0, float("inf"), float("nan"), "wide", None])
+def test_cutoff_of_prepare(cutoff):
+    with pytest.raises(InputError) as raised:
+        prepare(WATER, cutoff=cutoff)
+    assert_one_line(raised, ["cutoff", "positive number"])
+
+
+def test_the_same_errors_from_the_pure_side():
+    with pytest.raises(InputError, match="power_spectrum"):
+        descriptor("soap", (1,))
+    with pytest.raises(InputError, match="n_max"):
+        Basis(n_max=0)
+
+
+def test_too_few_tags_are_pointed_out():
+    with pytest.warns(UserWarning, match="may not be determined") as caught:
+        describe(molecule("CH4"), "triplet_sum", tags=2, n_max=1, l_max=1, cutoff=3.0)
+    assert "\n" not in str(caught[0].message)

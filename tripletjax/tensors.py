@@ -1,0 +1,228 @@
+"""Equivariant features of one environment: linear models on them are tensors that turn with it.
+
+A tensor of degree λ is a sum over triplets of invariants times the stretched bipolar harmonics of
+the two tags, which span every tensor that the triplet can carry,
+
+    y_{kd,λμ} = √(4π) √(2/D) Σ_{j1 ≠ j2} w_{j1} w_{j2} ψ_d(e, o) {Y_l1(r̂_j1) ⊗ Y_l2(r̂_j2)}_λμ,
+
+with k = (l1, l2): l1 + l2 = λ (even type) and l1 + l2 = λ + 1 with l1, l2 >= 1 (odd type). ψ are
+the random cosine features of the fingerprint and w its weights. A true tensor, such as a dipole
+or a polarisability, gains (-1)^λ under inversion: even types take ψ = cos(W·e + b) cos(V·o), odd
+types ψ = cos(W·e + b) sin(V·o). Pseudotensors, which gain -(-1)^λ, take them the other way round.
+Only l1 <= l2 is kept: exchanging the tags turns (l1, l2) into (l2, l1), and all ordered pairs are
+in the sum.
+
+Environments whose atoms lie on one line need level 1, Σ_j w_j ψ_d(e_j) Y_λμ(r̂_j), for true
+tensors; their pseudotensors vanish. A linear model, Σ_d v_d times row d with one v for all μ and
+no intercept unless λ = 0, is symmetry-adapted. As D grows it comes close to any continuous tensor
+on a compact set of environments that are not collinear and that the density, as far as it is
+resolved, fixes: a triplet then knows the whole environment, and a frame to write the tensor in.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.angular import (
+    EdgeFrame,
+    degree_of,
+    edge_frame,
+    harmonic_slice,
+    spherical_harmonics,
+    to_edge_frame,
+)
+from tripletjax.coupling import clebsch_gordan
+from tripletjax.densities import density_of, neighborhood
+from tripletjax.fingerprints import FLATNESS, FingerprintWeights, LevelWeights
+from tripletjax.numerics import cosine, scan_sum
+from tripletjax.triplets import azimuthal_powers, tag_weights
+from tripletjax.types import L_MAX_LIMIT, Array, Basis, InputError
+
+ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ of the second tag
+
+
+def bipolar_types(lambda_: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """(l1, l2) of the even and of the odd types, l1 <= l2: λ + 1 of them in all.
+
+    Example:
+        >>> bipolar_types(2)
+        ([(0, 2), (1, 1)], [(1, 2)])
+    """
+    even = [(l1, lambda_ - l1) for l1 in range(lambda_ // 2 + 1)]
+    odd = [(l1, lambda_ + 1 - l1) for l1 in range(1, (lambda_ + 1) // 2 + 1)]
+    return even, odd
+
+
+def equivariant_index(
+    lambda_: int, weights: FingerprintWeights, pseudo: bool = False
+) -> list[tuple[int, int, int, int]]:
+    """(level, l1, l2, d) of every row of ``equivariant_fingerprint``; level 1 has l1 = 0.
+
+    Example:
+        >>> from tripletjax.fingerprints import fingerprint_weights
+        >>> weights = fingerprint_weights(Basis(n_max=2, l_max=3), 1, n_features=16)
+        >>> len(equivariant_index(1, weights)), equivariant_index(1, weights)[-1]
+        (34, (2, 1, 1, 15))
+    """
+    even, odd = bipolar_types(lambda_)
+    of_one = [] if pseudo else range(len(weights.level_1.phase))
+    of_two = range(len(weights.level_2.phase))
+    rows = [(1, 0, lambda_, d) for d in of_one]
+    return rows + [(2, l1, l2, d) for l1, l2 in even + odd for d in of_two]
+
+
+def equivariant_fingerprint(
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    weights: FingerprintWeights,
+    lambda_: int,
+    center: Array | int = 0,
+    tags: int | None = None,
+    pseudo: bool = False,
+) -> Array:
+    """Features of one environment that turn as Y_λ: rows of tensors, levels 1 and 2.
+
+    Args:
+        vectors, species, mask: the environment, [K, 3] Å, [K] and [K], sorted by distance if
+            ``tags`` is given.
+        basis: the density expansion.
+        weights: from ``fingerprints.fingerprint_weights``, for the same basis.
+        lambda_: degree λ; may exceed the basis's l_max.
+        center: species index of the central atom.
+        tags: tag only the nearest so many neighbours, as in ``fingerprint``; None: all.
+        pseudo: pseudotensors, of sign -(-1)^λ under inversion instead of (-1)^λ.
+
+    Returns:
+        ``[D/8 + (λ + 1) D, 2λ + 1]``, or ``[(λ + 1) D, 2λ + 1]`` if pseudo; the rows are those of
+        ``equivariant_index``, and μ = -λ ... λ. Zero without neighbours.
+
+    Raises:
+        InputError: λ is out of range.
+
+    Source: Grisafi, Wilkins, Csányi, Ceriotti, Phys. Rev. Lett. 120, 036002 (2018), for models
+    of tensors that turn with the structure; Nigam et al., arXiv 2302.14770, for triplets.
+
+    Example:
+        >>> from tripletjax.fingerprints import fingerprint_weights
+        >>> basis = Basis(n_max=2, l_max=3)
+        >>> weights = fingerprint_weights(basis, 1, n_features=16)
+        >>> vectors, species = jnp.eye(3), jnp.zeros(3, int)
+        >>> equivariant_fingerprint(vectors, species, jnp.ones(3, bool), basis, weights, 1).shape
+        (34, 3)
+    """
+    if not (isinstance(lambda_, (int, np.integer)) and 0 <= lambda_ <= L_MAX_LIMIT):
+        raise InputError(f"lambda_={lambda_!r} is not usable; give a degree, 0 to {L_MAX_LIMIT}")
+    dtype = vectors.dtype
+    n_tags = len(mask) if tags is None else min(tags, len(mask))
+    if n_tags == 0:
+        rows = len(equivariant_index(lambda_, weights, pseudo))
+        return jnp.zeros((rows, 2 * lambda_ + 1), dtype)
+    weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
+    hood = neighborhood(vectors, mask, basis)
+    density = density_of(hood, species, basis, weights.level_2.species.shape[1])
+    flat = 1 - (1 - tag_weights(hood, mask, basis, tags)) ** FLATNESS
+    directions = hood.directions[:n_tags]
+    frames = jax.vmap(lambda u: edge_frame(u, basis.l_max))(directions)
+    tagged = _Tags(
+        hood.distances[:n_tags] / basis.cutoff,
+        directions,
+        flat[:n_tags],
+        species[:n_tags],
+        spherical_harmonics(directions, lambda_),
+        frames,
+        jax.vmap(lambda f: to_edge_frame(density, f, basis.l_max))(frames),
+    )
+    level_2 = _level_2(tagged, weights.level_2, center, lambda_, pseudo)
+    if pseudo:
+        return level_2
+    return jnp.concatenate([_level_1(tagged, weights.level_1, center, lambda_), level_2])
+
+
+class _Tags(NamedTuple):
+    """The tagged neighbours."""
+
+    distances: Array  # [T] over the cutoff
+    directions: Array  # [T, 3]
+    weights: Array  # [T]
+    species: Array  # [T]
+    harmonics: Array  # [T, (λ + 1)²]
+    frames: EdgeFrame  # [T, ...] with the axis along each
+    turned: Array  # [T, a, n, (l_max + 1)²] the density in each frame
+
+
+def _level_1(tags: _Tags, weights: LevelWeights, center, lambda_: int) -> Array:
+    """√(2/D) Σ_j w_j cos(W·(Σ_m c_nlm Y_lm(r̂_j), r_j, species) + b) Y_λ(r̂_j), [D, 2λ+1]."""
+    argument = jax.vmap(lambda c: _project(c, weights.even[0], 0))(tags.turned)
+    argument += tags.distances[:, None] * weights.geometry
+    argument += weights.species[0, center] + weights.species[1, tags.species] + weights.phase
+    weighted = tags.weights[:, None] * tags.harmonics[:, harmonic_slice(lambda_)]
+    sums = jnp.matmul(cosine(argument).T, weighted, precision="highest")
+    return sums * np.sqrt(2 / len(weights.phase)).astype(sums.dtype)
+
+
+def _level_2(tags: _Tags, weights: LevelWeights, center, lambda_: int, pseudo: bool) -> Array:
+    """The sum over ordered pairs of tags, [types · D, 2λ+1]; one first tag at a time."""
+    n_tags, n_features = len(tags.weights), len(weights.phase)
+    even_types, odd_types = bipolar_types(lambda_)
+    constant = weights.species[0, center] + weights.phase
+    of_second = constant + weights.species[2, tags.species]
+    of_second += tags.distances[:, None] * weights.geometry[1]  # [T, D]
+
+    def sum_over_second(index, first):
+        even, odd = _linear_forms(first, tags.directions, weights)  # W·e and V·o, [T, D] each
+        even += of_second + weights.species[1, first.species]
+        even += first.distances * weights.geometry[0]
+        even += (tags.directions @ first.directions)[:, None] * weights.geometry[2]
+        wave = cosine(even)
+        waves = wave * cosine(odd), wave * cosine(odd - np.pi / 2)  # even and odd in o
+        pair_weights = first.weights * jnp.where(jnp.arange(n_tags) == index, 0, tags.weights)
+        sums = []
+        for types, wave in zip((even_types, odd_types), waves[:: -1 if pseudo else 1], strict=True):
+            for l1, l2 in types:
+                harmonic = _bipolar(first.harmonics, tags.harmonics, l1, l2, lambda_)
+                weighted = pair_weights[:, None] * harmonic  # [T, 2λ+1]
+                sums.append(jnp.matmul(wave.T, weighted, precision="highest"))
+        return jnp.concatenate(sums)
+
+    total = scan_sum(sum_over_second, jnp.arange(n_tags), tags)
+    return total * np.sqrt(2 / n_features).astype(total.dtype)
+
+
+def _bipolar(first: Array, seconds: Array, l1: int, l2: int, lambda_: int) -> Array:
+    """√(4π) {Y_l1 ⊗ Y_l2}_λ of one direction with several, from their harmonics, [T, 2λ+1]."""
+    table = (ROOT_4PI * clebsch_gordan(l1, l2, lambda_)).astype(first.dtype)
+    coupled = jnp.tensordot(first[harmonic_slice(l1)], table, axes=1, precision="highest")
+    return jnp.matmul(seconds[:, harmonic_slice(l2)], coupled, precision="highest")
+
+
+def _linear_forms(first: _Tags, directions: Array, weights: LevelWeights) -> tuple[Array, Array]:
+    """W·e and V·o of the triplets of one first tag with every second, [T, D] each.
+
+    In the edge form e = c'_m Re + c'_-m Im and o = c'_-m Re - c'_m Im of (x2 + i y2)^m. The weights
+    act on c' before it meets the second tag: 2 l_max + 1 numbers per first tag and feature.
+    """
+    l_max = degree_of(first.turned)
+    orders = range(1, l_max + 1)
+    project = lambda forms, m: _project(first.turned, forms, m)  # noqa: E731
+    to_even = [project(weights.even[m], m) for m in (0, *orders)]
+    to_even += [project(weights.even[m], -m) for m in orders]
+    real, imaginary = jax.vmap(lambda u: azimuthal_powers(first.frames, u, l_max))(directions)
+    across = jnp.concatenate([real, imaginary[:, 1:]], -1)  # [T, 2 l_max + 1]
+    even = jnp.matmul(across, jnp.stack(to_even), precision="highest")
+    if l_max == 0:
+        return even, jnp.zeros_like(even)
+    to_odd = [project(weights.odd[m - 1], -m) for m in orders]
+    to_odd += [-project(weights.odd[m - 1], m) for m in orders]
+    return even, jnp.matmul(across[:, 1:], jnp.stack(to_odd), precision="highest")
+
+
+def _project(turned: Array, forms: Array, m: int) -> Array:
+    """Σ_{a,n,l} W_{a,n,l,d} c'_{a,n,lm} over l >= |m|, [D]."""
+    at = [l * (l + 1) + m for l in range(abs(m), degree_of(turned) + 1)]
+    of_order = jnp.stack([turned[..., i] for i in at], -1)  # [a, n, l]
+    flat = forms.reshape(-1, forms.shape[-1])
+    return jnp.matmul(of_order.ravel(), flat, precision="highest")
