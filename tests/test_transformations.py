@@ -61,8 +61,8 @@ def test_padding_changes_nothing_with_tags(kind, tags, dtype):
 def test_symmetry_of_one_environment(kind, dtype):
     """With padding between the neighbours too: a mask need not be sorted."""
     filling = paddings(*environment(dtype)[:2])["copies of a neighbour"]
-    order = [0, 5, 1, 2, 6, 3, 4]
-    padded = pad_environment(*environment(dtype), 2, *filling)
+    order = [0, 5, 1, 2, 6, 3, 4, 7]
+    padded = pad_environment(*environment(dtype), 3, *filling)
     vectors, species, mask = (np.asarray(array)[order] for array in padded)
     function = per_environment(kind)
     if kind != "density":
@@ -101,7 +101,7 @@ def test_gradients_with_tags(kind, dtype):
 
 
 @kinds
-def test_gradients_do_not_see_padding(kind, dtype):
+def test_gradients_of_padding_are_zero(kind, dtype):
     vectors, species, mask = environment(dtype)
     function, n_neighbors = build(kind, **SMALL).environment, len(mask)
 
@@ -115,14 +115,17 @@ def test_gradients_do_not_see_padding(kind, dtype):
 
         return jax.grad(total)(vectors)
 
-    fillings = paddings(vectors, species).values()
-    zeros, *others = (
-        gradient(*pad_environment(vectors, species, mask, 3, *filling)) for filling in fillings
-    )
+    padded = [
+        pad_environment(vectors, species, mask, 3, *filling)
+        for filling in paddings(vectors, species).values()
+    ]
+    zeros, *others = (gradient(*arrays) for arrays in padded)
     assert zeros.dtype == dtype and zeros[:n_neighbors].any()
     for values in (zeros, *others):
         assert not values[n_neighbors:].any()
         assert_close(values, zeros, tolerance(PADDING, zeros), "gradient")
+    for vectors, species, mask in padded:
+        assert not gradient(vectors, species, jnp.zeros_like(mask)).any(), "no neighbours at all"
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
@@ -183,7 +186,7 @@ def test_describe_is_environment_is_batch(kind, dtype):
 @kinds
 def test_batch_prepared_with_a_larger_cutoff(kind, dtype):
     """Neighbours beyond the descriptor's cutoff are in the lists and count for nothing."""
-    frame, soap = methanol(), build(kind, cutoff=2.0)
+    frame, soap = methanol(), build(kind, cutoff=2.0, n_max=1, l_max=1)
     beyond, exact = (prepare(frame, cutoff=cutoff, species=SPECIES) for cutoff in (4.0, 2.0))
     assert beyond.neighbor_mask.sum() > exact.neighbor_mask.sum() > 6
     values, expected = (np.asarray(jax.jit(soap.batch)(batch)) for batch in (beyond, exact))
@@ -197,7 +200,8 @@ def test_batch_prepared_with_a_larger_cutoff(kind, dtype):
 @kinds
 def test_gradients_of_a_batch(kind, dtype):
     """Forces and stress come from derivatives in positions and cells, images included."""
-    soap = build(kind, **SMALL)
+    # A wide, smooth cutoff: in float32 the steps of a finite difference are long.
+    soap = build(kind, cutoff_function="smooth", cutoff_width=2.5, **SMALL)
     batch = prepare(slab(), cutoff=HYPERS["cutoff"], species=SPECIES)
     assert batch.neighbor_mask[:2, :6].all() and batch.shifts.any()
 
@@ -206,19 +210,6 @@ def test_gradients_of_a_batch(kind, dtype):
         return found[:, :6, :6] if kind == "triplets" else found
 
     assert_gradients(values, batch.positions, batch.cells)
-
-
-@kinds
-def test_isolated_atoms_have_zero_gradients(kind, dtype):
-    batch = prepare(SYSTEMS["isolated atom"], cutoff=HYPERS["cutoff"], species=SPECIES)
-    soap = build(kind, **SMALL)
-
-    @jax.jit
-    @jax.grad
-    def gradient(positions):
-        return jnp.sum(soap.batch(batch._replace(positions=positions)))
-
-    assert not gradient(jnp.asarray(batch.positions)).any()
 
 
 def test_one_trace_for_each_padded_size(dtype):
@@ -238,7 +229,7 @@ def test_one_trace_for_each_padded_size(dtype):
 
 @kinds
 def test_describe_compiles_once_for_each_padded_size(kind, caplog):
-    hypers = HYPERS | SMALL | {"cutoff": 4.0, "species": SPECIES}
+    hypers = HYPERS | SMALL | {"cutoff": 4.0, "l_max": 1, "species": SPECIES}
 
     def compiled_programs(frames):
         caplog.clear()

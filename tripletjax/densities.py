@@ -18,7 +18,7 @@ from tripletjax.types import Array, Basis
 class Neighborhood(NamedTuple):
     """What all descriptors need of one environment."""
 
-    distances: Array  # [K] Å
+    distances: Array  # [K] Å; the cutoff on padding and beyond
     directions: Array  # [K, 3] unit vectors
     weights: Array  # [K] f_c(r), zero on padding
     radial: Array  # [K, l, n] R_nl(r)
@@ -26,11 +26,15 @@ class Neighborhood(NamedTuple):
 
 
 def neighborhood(vectors: Array, mask: Array, basis: Basis) -> Neighborhood:
-    """Distances, directions, cutoff weights, radial functions and harmonics of all neighbours."""
-    vectors = fill_padding(vectors, mask)
+    """Distances, directions, cutoff weights, radial functions and harmonics of all neighbours.
+
+    Neighbours at and beyond the cutoff are padding: a batch may be prepared with a larger one.
+    """
+    inside = mask & (safe_norm(vectors) < basis.cutoff)
+    vectors = fill_padding(vectors, inside, basis.cutoff)
     distances = safe_norm(vectors)
     directions = vectors / distances[:, None]
-    weights = jnp.where(mask, cutoff_function(distances, basis), 0)
+    weights = jnp.where(inside, cutoff_function(distances, basis), 0)
     radial = radial_functions(distances, basis)
     return Neighborhood(
         distances, directions, weights, radial, spherical_harmonics(directions, basis.l_max)

@@ -5,6 +5,7 @@ column names, and add them to ``KINDS``.
 """
 
 from collections.abc import Callable
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -140,7 +141,7 @@ def _triplets(hypers: Hypers, n_species: int):
             vectors, species, mask, hypers.basis, n_species, hypers.form
         )
         parts = (even, odd) if hypers.chiral else (even,)
-        flat = [part.reshape(*part.shape[:2], -1) for part in parts]
+        flat = [part.reshape(*part.shape[:2], prod(part.shape[2:])) for part in parts]
         return jnp.concatenate([geometry, *flat], -1)
 
     return (), apply

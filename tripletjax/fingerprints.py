@@ -142,6 +142,7 @@ def fingerprint(
         >>> fingerprint(vectors, species, jnp.ones(3, bool), basis, weights).shape
         (21,)
     """
+    vectors = jnp.asarray(vectors)
     dtype = vectors.dtype
     weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
     hood = neighborhood(vectors, mask, basis)
@@ -156,7 +157,7 @@ def fingerprint(
         level_1, level_2 = (jnp.zeros(len(w.phase), dtype) for w in weights[1:])
         level_2 = [level_2] * (2 if chiral else 1)
     else:
-        flat = 1 - (1 - tag_weights(hood, mask, basis, tags)) ** FLATNESS
+        flat = 1 - (1 - tag_weights(hood, basis, tags)) ** FLATNESS
         tagged = _Tagged(hood.distances / basis.cutoff, hood.directions, flat, species)
         tagged = jax.tree.map(lambda x: x[:n_tags], tagged)
         frames = jax.vmap(lambda u: edge_frame(u, basis.l_max))(tagged.directions)

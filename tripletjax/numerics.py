@@ -26,12 +26,13 @@ def safe_norm(vectors: Array) -> Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squared)))
 
 
-def fill_padding(vectors: Array, mask: Array) -> Array:
-    """Replace masked vectors [..., 3] by the unit vector along x.
+def fill_padding(vectors: Array, mask: Array, length: float = 1.0) -> Array:
+    """Replace masked vectors [..., 3] by one of the given length along x.
 
     Formulas behind it need no care at the zero vector; their results are weighted by zero.
     """
-    placeholder = jnp.array([1, 0, 0], dtype=vectors.dtype)
+    vectors = jnp.asarray(vectors)
+    placeholder = jnp.array([length, 0, 0], dtype=vectors.dtype)
     return jnp.where(mask[..., None], vectors, placeholder)
 
 

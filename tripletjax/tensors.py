@@ -44,7 +44,9 @@ ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ o
 
 
 def bipolar_types(lambda_: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(l1, l2) of the even and of the odd types, l1 <= l2: λ + 1 of them in all.
+    """(l1, l2) of the even and of the odd types, l1 <= l2: λ + 1 of them in all, not 2λ + 1.
+
+    The others are the same functions with the tags exchanged.
 
     Example:
         >>> bipolar_types(2)
@@ -124,7 +126,7 @@ def equivariant_fingerprint(
     weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
     hood = neighborhood(vectors, mask, basis)
     density = density_of(hood, species, basis, weights.level_2.species.shape[1])
-    flat = 1 - (1 - tag_weights(hood, mask, basis, tags)) ** FLATNESS
+    flat = 1 - (1 - tag_weights(hood, basis, tags)) ** FLATNESS
     directions = hood.directions[:n_tags]
     frames = jax.vmap(lambda u: edge_frame(u, basis.l_max))(directions)
     tagged = _Tags(
@@ -183,7 +185,7 @@ def _level_2(tags: _Tags, weights: LevelWeights, center, lambda_: int, pseudo: b
         sums = []
         for types, wave in zip((even_types, odd_types), waves[:: -1 if pseudo else 1], strict=True):
             for l1, l2 in types:
-                harmonic = _bipolar(first.harmonics, tags.harmonics, l1, l2, lambda_)
+                harmonic = bipolar_harmonics(first.harmonics, tags.harmonics, l1, l2, lambda_)
                 weighted = pair_weights[:, None] * harmonic  # [T, 2λ+1]
                 sums.append(jnp.matmul(wave.T, weighted, precision="highest"))
         return jnp.concatenate(sums)
@@ -192,8 +194,24 @@ def _level_2(tags: _Tags, weights: LevelWeights, center, lambda_: int, pseudo: b
     return total * np.sqrt(2 / n_features).astype(total.dtype)
 
 
-def _bipolar(first: Array, seconds: Array, l1: int, l2: int, lambda_: int) -> Array:
-    """√(4π) {Y_l1 ⊗ Y_l2}_λ of one direction with several, from their harmonics, [T, 2λ+1]."""
+def bipolar_harmonics(first: Array, seconds: Array, l1: int, l2: int, lambda_: int) -> Array:
+    """√(4π) {Y_l1 ⊗ Y_l2}_λμ = √(4π) Σ_{m1 m2} C^{l1 l2 λ}_{m1 m2 μ} Y_{l1 m1} Y_{l2 m2}.
+
+    Args:
+        first: ``[lm]`` harmonics of one direction, at least to degree l1.
+        seconds: ``[T, lm]`` harmonics of others, at least to degree l2.
+        l1, l2, lambda_: degrees.
+
+    Returns:
+        ``[T, 2λ+1]``.
+
+    Source: Manakov, Marmo, Meremianin, J. Phys. B 29, 2711 (1996).
+
+    Example:
+        >>> y = spherical_harmonics(jnp.eye(3), 1)
+        >>> bipolar_harmonics(y[0], y[1:], 1, 1, 1).shape
+        (2, 3)
+    """
     table = (ROOT_4PI * clebsch_gordan(l1, l2, lambda_)).astype(first.dtype)
     coupled = jnp.tensordot(first[harmonic_slice(l1)], table, axes=1, precision="highest")
     return jnp.matmul(seconds[:, harmonic_slice(l2)], coupled, precision="highest")

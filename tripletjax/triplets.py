@@ -119,7 +119,7 @@ def triplet_sum(
     """
     hood = neighborhood(vectors, mask, basis)
     density = density_of(hood, species, basis, n_species)
-    weights, directions = tag_weights(hood, mask, basis, tags), hood.directions
+    weights, directions = tag_weights(hood, basis, tags), hood.directions
     n_tags = len(mask) if tags is None else min(tags, len(mask))
     if n_tags == 0:
         size = len(triplet_index(basis.l_max, parity))
@@ -134,7 +134,7 @@ def triplet_sum(
     return scan_sum(of_first, jnp.arange(n_tags), directions, weights)
 
 
-def tag_weights(hood: Neighborhood, mask: Array, basis: Basis, tags: int | None) -> Array:
+def tag_weights(hood: Neighborhood, basis: Basis, tags: int | None) -> Array:
     """f_c of the tagged neighbours [K]; with ``tags`` times a taper to the next one's distance.
 
     The taper makes the weight vanish where two neighbours change places at the end of the list:
@@ -142,8 +142,7 @@ def tag_weights(hood: Neighborhood, mask: Array, basis: Basis, tags: int | None)
     """
     if tags is None:
         return hood.weights
-    outer = jnp.where(mask, hood.distances, basis.cutoff)
-    reach = outer[tags] if tags < len(outer) else basis.cutoff
+    reach = hood.distances[tags] if tags < len(hood.distances) else basis.cutoff
     return hood.weights * smooth_step((hood.distances / reach - TAPER_START) / (1 - TAPER_START))
 
 

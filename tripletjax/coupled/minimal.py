@@ -11,7 +11,7 @@ import numpy as np
 from jax.scipy.linalg import solve_triangular
 
 from tripletjax.angular import spherical_harmonics
-from tripletjax.coupled.products import couplings
+from tripletjax.coupled.products import couplings, to_invariant
 from tripletjax.coupling import clebsch_gordan
 from tripletjax.radial import cutoff_function, radial_functions
 from tripletjax.types import Array, Basis
@@ -91,9 +91,9 @@ def coupled_from_minimal(
 ) -> Array:
     """The coupled invariants of a triplet, thousands, from its minimal ones:
 
-    |ρ¹; σ00⟩ = f_c R_{n1 l1}(r_1) f_c R_{n2 l2}(r_2) Σ_m K^{l1 l2 λ}_m(cos θ) e_{q3 λm} / √(2λ+1)
-    with o in place of e for σ = -1, and zero in channels of other species than the tags'. K are
-    polynomials, so it holds at every θ, 0 and π included.
+    |ρ¹; σ00⟩ = f_c R_{n1 l1}(r_1) f_c R_{n2 l2}(r_2) Σ_m K^{l1 l2 λ}_m(cos θ) e_{q3 λm}
+    times (-1)^λ / √(2λ+1), with o in place of e for σ = -1, and zero in channels of other species
+    than the tags'. K are polynomials, so it holds at every θ, 0 and π included.
 
     Args:
         even, odd: minimal invariants, [a, n, ...] (``triplets.triplet_invariants``).
@@ -133,6 +133,6 @@ def coupled_from_minimal(
             of_order = invariants[:, start : start + len(kernel)]
             angular = jnp.matmul(of_order, kernel, precision="highest")
             products.append(angular[:, None, None] * g2[l2][:, None] * g1[l1])  # [q3, q2, q1]
-        columns.append(jnp.stack(products, 1).ravel() / float(np.sqrt(2 * lambda_ + 1)))
+        columns.append(jnp.stack(products, 1).ravel() * to_invariant(lambda_))
         start += lambda_ + 1 - is_odd
     return jnp.concatenate(columns) if columns else jnp.zeros(0, even.dtype)

@@ -77,7 +77,7 @@ def _check_order(nu: int) -> None:
 
 
 def couplings(lambda_: int, l_max: int, parity: int) -> list[tuple[int, int]]:
-    """(l1, l2) that couple to λ with σ = (-1)^(l1+l2+λ) = parity."""
+    """(l1, l2) that couple to λ with σ = (-1)^(l1+l2+λ) = parity, in the order of columns."""
     degrees = range(l_max + 1)
     return [
         (l1, l2)
@@ -155,7 +155,7 @@ def _covariants(first: Array, second: Array, parity: int) -> dict[tuple[int, int
 def coupled_invariants(first: Array, second: Array, coefficients: Array, parity: int = 1) -> Array:
     """Two neighbours coupled with the density to invariants, the triplet's features at ν = 1:
 
-    |ρ¹; σ00⟩ = Σ_μ |ρ⁰; σλμ⟩ c_{q3 λμ} / √(2λ+1).
+    |ρ¹; σ00⟩ = Σ_μ C^{λλ0}_{μμ0} |ρ⁰; σλμ⟩ c_{q3 λμ}, and C^{λλ0}_{μμ0} = (-1)^λ / √(2λ+1).
 
     Args:
         first, second: ``[a, n, (l_max + 1)²]`` expansions of the two neighbours.
@@ -174,9 +174,14 @@ def coupled_invariants(first: Array, second: Array, coefficients: Array, parity:
     flat = coefficients.reshape(-1, coefficients.shape[-1])
     columns = []
     for (_, lambda_), block in _covariants(first, second, parity).items():
-        scaled = flat[:, harmonic_slice(lambda_)] / float(np.sqrt(2 * lambda_ + 1))
+        scaled = flat[:, harmonic_slice(lambda_)] * to_invariant(lambda_)
         columns.append(jnp.einsum("fm,qm->qf", block, scaled, precision="highest").ravel())
     return jnp.concatenate(columns)
+
+
+def to_invariant(lambda_: int) -> float:
+    """C^{λλ0}_{μμ0}, the same for every μ: what couples two tensors of degree λ to a scalar."""
+    return float((-1) ** lambda_ / np.sqrt(2 * lambda_ + 1))
 
 
 def _triplet_features(first: Array, second: Array, density: Array, nu: int, parity: int):
@@ -289,4 +294,5 @@ def coupled_sum(
 
     shapes = jax.eval_shape(triplet, pairs[0], pairs[0])
     _, unravel = ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes))
-    return unravel(scan_sum(of_first, pairs[:n_first], real[:n_first]))
+    total = scan_sum(of_first, pairs[:n_first], real[:n_first])
+    return unravel(jnp.asarray(total))

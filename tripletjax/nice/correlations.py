@@ -160,10 +160,10 @@ def correlation_index(
     if nu == 1:
         return [Correlation(1, 1, 0, 0, q) for q in range(n_channels) if parity == 1]
     return [
-        Correlation(nu, source_parity(parity, lambda1, l, 0), l, feature, q)
-        for lambda1, l, counts in layout.plan(nu).get((parity, 0), ())
-        for q, count in enumerate(counts)
-        for feature in range(count)
+        Correlation(nu, source_parity(parity, piece.lambda1, piece.l, 0), piece.l, feature, q)
+        for piece in layout.plan(nu).get((parity, 0), ())
+        for q in range(piece.channels)
+        for feature in range(piece.features)
     ]
 
 

@@ -1,5 +1,6 @@
 """Fitting the contraction: a principal component analysis of every block; host side, float64."""
 
+import heapq
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -148,28 +149,43 @@ def _plan(
         if not pieces:
             continue
         if max_products is not None and n_products(pieces) > max_products:
-            products = [
-                np.outer(density[l], importance[source])
-                for source, _, l in couplings(key, sizes, l_max)
+            factors = [
+                (density[l], importance[source]) for source, _, l in couplings(key, sizes, l_max)
             ]
-            pieces = _leading(pieces, products, max_products)
+            pieces = _leading(pieces, factors, max_products)
         plan[key] = pieces
     return plan
 
 
-def _leading(pieces: Pieces, importance: list[np.ndarray], max_products: int) -> Pieces:
-    """Keep the most important products: of each channel the first so many features."""
-    order = np.argsort(-np.concatenate([block.ravel() for block in importance]), kind="stable")
-    row_of = np.repeat(
-        np.arange(sum(len(block) for block in importance)),
-        np.concatenate([np.full(len(block), block.shape[1]) for block in importance]),
-    )
-    counts = np.bincount(row_of[order[:max_products]], minlength=row_of[-1] + 1)
-    per_piece = counts.reshape(len(pieces), -1).tolist()
+def _leading(
+    pieces: Pieces, factors: list[tuple[np.ndarray, np.ndarray]], max_products: int
+) -> Pieces:
+    """Grow the rectangles of products, a row or a column at a time, by the largest gain.
+
+    The gain is the product of the factors' mean squares, per product that is added.
+    """
+    sums = [tuple(np.concatenate([[0], np.cumsum(f)]) for f in pair) for pair in factors]
+    chosen, total = [(0, 0)] * len(pieces), 0
+    queue = [(-factor[0][0] * factor[1][0], n, (1, 1)) for n, factor in enumerate(factors)]
+    heapq.heapify(queue)
+    while queue:
+        _, n, (channels, features) = heapq.heappop(queue)
+        added = channels * features - chosen[n][0] * chosen[n][1]
+        if total + added > max_products:
+            continue  # this rectangle is done; smaller steps of others may still fit
+        chosen[n], total = (channels, features), total + added
+        (v, w), (sum_v, sum_w) = factors[n], sums[n]
+        grown = []
+        if channels < len(v):
+            grown.append((-v[channels] * sum_w[features] / features, n, (channels + 1, features)))
+        if features < len(w):
+            grown.append((-w[features] * sum_v[channels] / channels, n, (channels, features + 1)))
+        if grown:
+            heapq.heappush(queue, min(grown))
     return tuple(
-        (lambda1, l, tuple(count))
-        for (lambda1, l, _), count in zip(pieces, per_piece, strict=True)
-        if any(count)
+        piece._replace(channels=channels, features=features)
+        for piece, (channels, features) in zip(pieces, chosen, strict=True)
+        if channels
     )
 
 

@@ -7,7 +7,7 @@ are, and ``[..., 2λ+1, features]`` inside: products then need no transposition 
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,9 +19,21 @@ from tripletjax.types import Array
 
 Key = tuple[int, int]  # (σ, λ)
 Covariants = Mapping[Key, Array]
-# Which products one block is made of: (λ1, l, how many of the leading features of the block (σ1,
-# λ1) with each density channel q). σ1 follows from the parity. Hashable, so static under jit.
-Pieces = tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+class Piece(NamedTuple):
+    """A rectangle of products: leading channels of degree l with leading features of (σ1, λ1).
+
+    σ1 follows from the parity of the block that the products are for. Hashable: static under jit.
+    """
+
+    lambda1: int
+    l: int
+    channels: int
+    features: int
+
+
+Pieces = tuple[Piece, ...]
 
 
 def block_order(nu: int, lambda_max: int, l_max: int) -> list[Key]:
@@ -111,7 +123,7 @@ def expand(covariants: Covariants, coefficients: Array, lambda_max: int) -> dict
 def all_pieces(key: Key, sizes: Mapping[Key, int], n_channels: int, l_max: int) -> Pieces:
     """Every product that leads to a block, from sources of the given numbers of features."""
     return tuple(
-        (lambda1, l, (sizes[source],) * n_channels)
+        Piece(lambda1, l, n_channels, sizes[source])
         for source, lambda1, l in couplings(key, sizes, l_max)
     )
 
@@ -136,55 +148,50 @@ def source_parity(sigma: int, lambda1: int, l: int, degree: int) -> int:
 
 def n_products(pieces: Pieces) -> int:
     """How many products a block is made of."""
-    return sum(sum(counts) for _, _, counts in pieces)
+    return sum(piece.channels * piece.features for piece in pieces)
 
 
 def coupled_products(sources: Covariants, flat: Array, plan: Mapping[Key, Pieces]) -> dict:
     """The planned products, ``{(σ, λ): [..., 2λ+1, products]}``, of NumPy or JAX.
 
     ``sources`` are ``[..., 2λ1+1, features]`` and ``flat`` is the density ``[..., q, lm]``. Each
-    source block enters one matrix product with the tensor T_{q μ m1} = Σ_{m2} C_{m1 m2 μ} c_{q m2}
+    source block enters one matrix product with the tensor T_{μ q m1} = Σ_{m2} C_{m1 m2 μ} c_{q m2}
     of all (l, λ) at once: few large operations, quick to compile.
     """
     xp = array_module(flat)
     parts: dict[tuple[Key, int, int], Array] = {}
     for source, block in sources.items():
-        sigma1, lambda1 = source
-        wanted = tuple(
-            (l, key[1], key[0])
+        wanted = [
+            (key, piece)
             for key, pieces in plan.items()
-            for piece_lambda1, l, _ in pieces
-            if piece_lambda1 == lambda1 and source_parity(key[0], lambda1, l, key[1]) == sigma1
-        )
+            for piece in pieces
+            if source == (source_parity(key[0], piece.lambda1, piece.l, key[1]), piece.lambda1)
+        ]
         if not wanted:
             continue
-        longest = max(
-            max(counts)
-            for key, pieces in plan.items()
-            for piece_lambda1, l, counts in pieces
-            if (l, key[1], key[0]) in wanted and piece_lambda1 == lambda1
-        )
-        degrees = tuple((l, degree) for l, degree, _ in wanted)
-        table = _coupling_table(lambda1, degrees, flat.shape[-1])  # [lm, μ m1]
-        turned = matmul(flat, table.astype(flat.dtype))  # [..., q, μ m1]
-        turned = turned.reshape(*turned.shape[:-2], -1, 2 * lambda1 + 1)  # [..., q μ, m1]
-        every = matmul(turned, block[..., :longest])  # [..., q μ, f]
-        every = every.reshape(*every.shape[:-2], flat.shape[-2], -1, longest)  # [..., q, μ, f]
+        degrees = tuple((piece.l, key[1]) for key, piece in wanted)
+        longest = max(piece.features for _, piece in wanted)
+        every = _all_channels(block[..., :longest], flat, source[1], degrees)  # [..., μ, q, f]
         first = 0
-        for l, degree, sigma in wanted:
-            last = first + 2 * degree + 1
-            parts[(sigma, degree), lambda1, l] = every[..., first:last, :]
+        for key, piece in wanted:
+            last = first + 2 * key[1] + 1
+            part = every[..., first:last, : piece.channels, : piece.features]
+            parts[key, piece.lambda1, piece.l] = part.reshape(*part.shape[:-2], -1)
             first = last
-    return {key: xp.concatenate(_selected(key, pieces, parts), -1) for key, pieces in plan.items()}
+    return {
+        key: xp.concatenate([parts[key, piece.lambda1, piece.l] for piece in pieces], -1)
+        for key, pieces in plan.items()
+    }
 
 
-def _selected(key: Key, pieces: Pieces, parts: dict) -> list[Array]:
-    """The leading features of each product, [..., μ, f] of each (λ1, l, q)."""
-    chosen = []
-    for lambda1, l, counts in pieces:
-        part = parts[key, lambda1, l]
-        chosen += [part[..., q, :, :count] for q, count in enumerate(counts) if count]
-    return chosen
+def _all_channels(block: Array, flat: Array, lambda1: int, degrees: tuple) -> Array:
+    """Products of one source with all channels, [..., μ of all (l, λ), q, f]."""
+    table = _coupling_table(lambda1, degrees, flat.shape[-1])  # [lm, μ m1]
+    turned = matmul(flat, table.astype(flat.dtype))
+    turned = turned.reshape(*turned.shape[:-1], -1, 2 * lambda1 + 1)  # [..., q, μ, m1]
+    turned = turned.swapaxes(-2, -3).reshape(*turned.shape[:-3], -1, 2 * lambda1 + 1)
+    products = matmul(turned, block)  # [..., μ q, f]
+    return products.reshape(*products.shape[:-2], -1, flat.shape[-2], block.shape[-1])
 
 
 @cache
@@ -203,5 +210,8 @@ def _coupling_table(lambda1: int, degrees: tuple[tuple[int, int], ...], n_harmon
 def matmul(a: Array, b: Array) -> Any:
     """a @ b in full precision on every device."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return a @ b
+        if b.ndim > 2:
+            return a @ b
+        # NumPy takes leading axes one at a time, much slower than all rows at once.
+        return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return jnp.matmul(a, b, precision="highest")
