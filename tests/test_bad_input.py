@@ -20,6 +20,8 @@ FLAT_CELL = Atoms("Si", cell=[[3, 0, 0], [3, 0, 0], [0, 0, 3]], pbc=True)
 FRAMES = {
     "empty list": ([], ["no structures"]),
     "not Atoms": ([WATER, "H2O"], ["frame 1", "str", "ASE Atoms"]),
+    "nothing": (None, ["NoneType", "ASE Atoms"]),
+    "a number": (42, ["int", "ASE Atoms"]),
     "no atoms": ([WATER, Atoms()], ["frame 1", "no atoms"]),
     "NaN": ([WATER, moved(np.nan)], ["atom 1 of frame 1", "nan", "finite"]),
     "infinite": (moved([0, np.inf, 0]), ["atom 1 of frame 0", "inf"]),
@@ -62,6 +64,10 @@ HYPERS = {
     "negative centers": ({"centers": [-1]}, ["-1", "0 to 2"]),
     "no centers": ({"centers": []}, ["centers=[]"]),
     "centers not whole": ({"centers": [0.5]}, ["centers=[0.5]", "whole"]),
+    "one center": ({"centers": 3}, ["centers=3", "whole numbers"]),
+    "nested centers": ({"centers": [[0]]}, ["centers=[[0]]", "whole numbers"]),
+    "list of kinds": ({"kind": ["density"]}, ["'density'", "choose one of"]),
+    "one species": ({"species": 5}, ["species", "5", "symbols"]),
     "species left out": ({"species": [1]}, ["atom 0 of frame 0", "number 8", "species=[1]"]),
     "no such species": ({"species": ["H", "Ox"]}, ["'Ox'", "symbols"]),
 }
@@ -96,6 +102,22 @@ def test_cutoff_of_prepare(cutoff):
     with pytest.raises(InputError) as raised:
         prepare(WATER, cutoff=cutoff)
     assert_one_line(raised, ["cutoff", "positive number"])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16", "complex64", "floaty"])
+def test_dtype_of_prepare(dtype):
+    """Positions in whole numbers would be silently wrong."""
+    with pytest.raises(InputError) as raised:
+        prepare(WATER, dtype=dtype)
+    assert_one_line(raised, [dtype, "float32", "float64"])
+
+
+@pytest.mark.parametrize("elements", [("H",), (200,), (8, 1), (1, 1)])
+def test_elements_of_a_descriptor(elements):
+    """Ascending atomic numbers, as in Batch.elements: another order would name columns wrongly."""
+    with pytest.raises(InputError) as raised:
+        descriptor("density", elements)
+    assert_one_line(raised, ["elements"])
 
 
 def test_the_same_errors_from_the_pure_side():

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from tqdm import tqdm
@@ -19,11 +18,12 @@ from tripletjax.neighbors import (
     bucket,
     check_frames,
     find_pairs,
+    float_type,
     pad_rows,
     require_centers,
     require_elements,
 )
-from tripletjax.types import Hypers, InputError
+from tripletjax.types import Hypers
 
 # Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
 BLOCK_SIZES = (32, 4)
@@ -165,19 +165,17 @@ class _Environments:
 
 def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: bool):
     """Values, the environment of each row and, for triplets, the two places of its tags."""
-    if dtype not in (None, "float32", "float64"):
-        raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
-    with jax.enable_x64(True) if dtype == "float64" else nullcontext():
-        float_type = jnp.zeros(()).dtype if dtype is None else np.dtype(dtype)
+    dtype = float_type(dtype)
+    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         per_triplet = chosen.kind == "triplets"
         n_rows = len(environments.count)
-        kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), float_type)
+        kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), dtype)
         bar = tqdm(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
         for rows, width, size in environments.blocks():
             vectors, *rest = environments.padded(rows, width, size)
             block = _describe_block(
                 chosen.kind, chosen.hypers, chosen.elements, chosen.parameters,
-                vectors.astype(float_type), *rest,
+                vectors.astype(dtype), *rest,
             )  # fmt: skip
             block = np.asarray(block)[: len(rows)]
             if per_triplet:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ase.data import chemical_symbols
 
 from tripletjax.correlations import (
@@ -76,13 +77,27 @@ def descriptor(kind: str, elements: tuple[int, ...], **hypers: Any) -> Descripto
         >>> soap.batch(prepare(molecule("H2O"), cutoff=3.0)).shape
         (4, 30)
     """
-    if kind not in KINDS:
+    if not (isinstance(kind, str) and kind in KINDS):
         raise InputError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
+    elements = _checked_elements(elements)
     checked = Hypers.from_keywords(**hypers)
     symbols = [chemical_symbols[number] for number in elements]
     build, name = KINDS[kind]
     parameters, apply = build(checked, len(elements))
-    return Descriptor(kind, checked, tuple(elements), parameters, apply, name(checked, symbols))
+    return Descriptor(kind, checked, elements, parameters, apply, name(checked, symbols))
+
+
+def _checked_elements(elements: Any) -> tuple[int, ...]:
+    numbers = tuple(elements)
+    known = all(
+        isinstance(n, (int, np.integer)) and 0 <= n < len(chemical_symbols) for n in numbers
+    )
+    if not (numbers and known and list(numbers) == sorted(set(numbers))):
+        raise InputError(
+            f"elements={numbers!r} is not usable; give different atomic numbers, ascending, such "
+            "as Batch.elements"
+        )
+    return tuple(int(n) for n in numbers)
 
 
 def _density(hypers: Hypers, n_species: int):

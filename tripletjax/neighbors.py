@@ -34,6 +34,8 @@ def check_frames(frames: Atoms | Iterable[Atoms]) -> list[Atoms]:
         InputError: names the frame and atom, for something else than Atoms, no atoms, positions
             that are not finite, and periodic directions without a proper cell.
     """
+    if not isinstance(frames, (Atoms, Iterable)):
+        raise InputError(f"structures are a {type(frames).__name__}; give ASE Atoms or a list")
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
     if not frames:
         raise InputError("no structures were given; give one ASE Atoms or a list of them")
@@ -88,6 +90,8 @@ def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> 
     numbers = [frame.numbers for frame in frames]
     if species is None:
         return np.unique(np.concatenate(numbers))
+    if not isinstance(species, Iterable):
+        raise InputError(f"species={species!r} is not usable; give a list of numbers or symbols")
     elements = np.unique([_atomic_number(s) for s in species])
     for index, present in enumerate(numbers):
         unknown = ~np.isin(present, elements)
@@ -116,9 +120,9 @@ def require_centers(frames: Sequence[Atoms], centers: Iterable[int] | None) -> l
     """The central atoms of each frame: all, or the given ones, which every frame must have."""
     if centers is None:
         return [np.arange(len(frame)) for frame in frames]
-    chosen = np.asarray(list(centers))
-    if chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise InputError(f"centers={list(centers)!r} is not usable; give whole numbers from 0")
+    chosen = np.asarray(centers if isinstance(centers, (np.ndarray, int)) else list(centers))
+    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+        raise InputError(f"centers={chosen.tolist()!r} is not usable; give whole numbers from 0")
     for index, frame in enumerate(frames):
         outside = (chosen < 0) | (chosen >= len(frame))
         if outside.any():
@@ -163,6 +167,17 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
     rows = np.repeat(start - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
     environment = np.repeat(np.arange(len(centers)), counts)
     return Pairs(centers, environment, j[rows], shifts[rows], vectors[rows])
+
+
+def float_type(dtype) -> np.dtype:
+    """float32 or float64 as given; None: JAX's default float."""
+    if dtype is None:
+        return jnp.zeros(()).dtype
+    known = [np.dtype(name) for name in ("float32", "float64")]
+    for candidate in known:
+        if dtype == candidate.name or dtype in (candidate, candidate.type):
+            return candidate
+    raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
 
 
 def pad_rows(environment: np.ndarray, n_rows: int, width: int, *columns: np.ndarray):
@@ -228,7 +243,7 @@ def prepare(
         find_pairs(frame, cutoff, atoms, index)
         for index, (frame, atoms) in enumerate(zip(frames, chosen, strict=True))
     ]
-    dtype = jnp.zeros(()).dtype if dtype is None else np.dtype(dtype)
+    dtype = float_type(dtype)
     sizes = np.array([len(frame) for frame in frames])
     first_atom = np.cumsum(sizes) - sizes
     first_row = np.cumsum([0] + [len(p.centers) for p in pairs])
