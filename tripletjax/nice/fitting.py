@@ -23,7 +23,9 @@ from tripletjax.types import Array, InputError
 
 logger = logging.getLogger(__name__)
 
-# What the paper on completeness keeps at orders 2 ... 6 for λ <= 3, blocks as in ``block_order``.
+# What the paper on completeness (arXiv 2302.14770) keeps at orders 2 ... 6 for l, λ <= 3. Read in
+# the order of ``block_order``, each list cuts the blocks of an order at like variances on B8; with
+# σ = -1 in descending λ the cuts of one order would differ by factors of 10³ to 10⁴.
 PAPER_COMPONENTS = (
     (25, 25, 40, 25, 15, 20, 22),
     (80, 180, 200, 200, 120, 120, 180, 30),
@@ -65,7 +67,7 @@ def fit_contraction(
             block left out of a dict is dropped. More than there are products means all.
         lambda_max: highest λ, one number or one for each order 2 ... ν-1; None: l_max.
         max_products: at most so many products enter a block from order 3 on, those with the
-            largest product of the sources' mean squares; None: all.
+            largest product of their factors' mean squares; None: all.
         n_fit: fit to so many environments, chosen at random; None: to all.
         seed: of that choice and of the search.
 
@@ -104,7 +106,7 @@ def fit_contraction(
 def _fit(flat: np.ndarray, steps: list[Step], max_products: int | None, random) -> Contraction:
     l_max = degree_of(flat)
     channels = principal_channels(flat)
-    flat = principal_density(flat, channels)
+    flat = np.asarray(principal_density(flat, channels))
     sources = {
         (1, l): flat[..., harmonic_slice(l)].swapaxes(-1, -2).copy() for l in range(l_max + 1)
     }
@@ -138,7 +140,7 @@ def _plan(
     density: list[np.ndarray],
     max_products: int | None,
 ) -> dict[Key, Pieces]:
-    """The products of each block that can be reached: all, or those with the largest sources."""
+    """The products of each block that can be reached: all, or those with the largest factors."""
     l_max, n_channels = len(density) - 1, len(density[0])
     sizes = {key: block.shape[-1] for key, block in sources.items()}
     # Components come with descending variance; rounding must not spoil the order.

@@ -66,11 +66,14 @@ def principal_components(
     vectors, singular, _ = np.linalg.svd(directions, full_matrices=False)
     kept = min(count, int(np.sum(singular > RANK_TOLERANCE * scale)))
     vectors, singular = vectors[:, :kept], singular[:kept]
-    # The sign of a direction is arbitrary: make its largest entry positive.
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(0, keepdims=True), axis=0)
+    # The sign of a direction is arbitrary: make its first large entry positive. "Large", because
+    # the largest ones often come in pairs of equal size, for products in either order.
+    size = np.abs(vectors)
+    large = np.argmax(size > 0.99 * size.max(axis=0, initial=0), axis=0)
+    sign = np.sign(np.take_along_axis(vectors, large[None], axis=0))
     share = 1 - float(np.sum(singular**2)) / total if total else 0.0
     return PrincipalComponents(
-        np.ascontiguousarray(vectors * np.sign(largest)),
+        np.ascontiguousarray(vectors * sign),
         singular**2 / n_rows,
         np.array(max(share, 0.0)),
     )

@@ -30,6 +30,8 @@ def checked_densities(coefficients: Array) -> np.ndarray:
     if not np.isfinite(array).all():
         bad = int(np.argmax(~np.isfinite(array).all(axis=(1, 2, 3))))
         raise InputError(f"density {bad} is not finite; give finite coefficients")
+    if not array.any():
+        raise InputError("all densities are zero; give environments with neighbours")
     return array
 
 
