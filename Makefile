@@ -33,8 +33,11 @@ test: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory -j2 test-32 test-64
 
+# What does not depend on the precision runs once, on one side or the other.
+test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py
+test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebooks.py
 test-32 test-64: $(INSTALLED)
-	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
+	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
 
 $(COMPARE): $(INSTALLED)
 	@echo "Installing the other packages into .venv-compare (once)"
