@@ -103,7 +103,7 @@ def density_scale(basis: Basis) -> float:
 
     Example:
         >>> round(density_scale(Basis(radial="chebyshev", n_max=1, l_max=0)) ** 2, 1)  # ρ0 ∫ r²
-        3.6
+        3.4
     """
     r, weights = _gauss_legendre(0.0, basis.cutoff, 0.1 * basis.cutoff)
     radial = _tabulated(basis)(r) * cutoff_function(r, basis)[:, None, None]
