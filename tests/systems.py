@@ -9,7 +9,7 @@ from tripletjax.descriptors import KINDS
 from tripletjax.testing import random_rotation
 
 # Small, so that programs compile fast; every kind takes all of them.
-HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 3, "n_features": 32}
+HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 3, "n_features": 32, "nu": 2}
 SPECIES = (1, 6, 8)
 INVARIANT_KINDS = tuple(kind for kind in KINDS if kind != "density")
 CHIRAL_KINDS = ("bispectrum", "triplets", "triplet_sum", "fingerprint")

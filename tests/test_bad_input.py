@@ -6,8 +6,13 @@ from ase import Atoms
 from ase.build import molecule
 
 from tripletjax import Basis, InputError, describe, descriptor, prepare
+from tripletjax.densities import Mixing
+from tripletjax.mixing import fit_mixing
+from tripletjax.nice import fit_contraction
 
 WATER = molecule("H2O")
+DENSITIES = np.random.default_rng(0).normal(size=(9, 1, 2, 9))
+FITTED = fit_contraction(DENSITIES, 4, components=2)
 
 
 def moved(to) -> Atoms:
@@ -59,6 +64,33 @@ HYPERS = {
     "seed": ({"seed": -1}, ["seed=-1"]),
     "chiral": ({"chiral": "yes"}, ["chiral='yes'"]),
     "form": ({"form": "linear"}, ["'linear'", "stretched"]),
+    "coupling": ({"coupling": "loose"}, ["'loose'", "minimal, coupled"]),
+    "coupling of another kind": ({"coupling": "coupled"}, ["'triplets'", "'fingerprint'"]),
+    "order zero": ({"kind": "correlations", "nu": 0}, ["nu=0", "1 to"]),
+    "order too high": ({"kind": "correlations", "nu": 21}, ["nu=21", "1 to 20"]),
+    "half order": ({"kind": "correlations", "nu": 2.5}, ["nu=2.5", "whole"]),
+    "order without contraction": (
+        {"kind": "correlations", "nu": 4},
+        ["nu=4", "without a contraction", "fit_contraction"],
+    ),
+    "contraction of another kind": ({"contraction": FITTED}, ["'correlations'", "'fingerprint'"]),
+    "no contraction": ({"kind": "correlations", "contraction": 3}, ["contraction=int"]),
+    "order beyond the contraction": (
+        {"kind": "correlations", "contraction": FITTED, "nu": 5},
+        ["nu=5", "with this contraction", "1 to 4"],
+    ),
+    "contraction of another density": (
+        {"kind": "correlations", "contraction": FITTED, "nu": 4, "n_max": 3, "l_max": 2},
+        ["2 channels", "6 and l_max=2"],
+    ),
+    "centre's species twice": ({"center_species": True}, ["center_species", "knows it"]),
+    "not a mixing": ({"mixing": [[1.0]]}, ["mixing is a list", "Mixing"]),
+    "columns of a mixing": ({"mixing": Mixing(np.ones((1, 3)))}, ["(1, 3)", "[channels, 2]"]),
+    "degrees of a mixing": (
+        {"mixing": Mixing(None, np.ones((2, 1, 4)))},
+        ["(2, 1, 4)", "l_max + 1 = 9", "n_max = 4"],
+    ),
+    "mixing by NaN": ({"mixing": Mixing(np.full((1, 2), np.nan))}, ["mixing.species", "finite"]),
     "dtype": ({"dtype": "float16"}, ["'float16'", "float64"]),
     "centers beyond": ({"centers": [0, 3]}, ["3", "frame 0", "0 to 2"]),
     "negative centers": ({"centers": [-1]}, ["-1", "0 to 2"]),
@@ -131,3 +163,27 @@ def test_too_few_tags_are_pointed_out():
     with pytest.warns(UserWarning, match="may not be determined") as caught:
         describe(molecule("CH4"), "triplet_sum", tags=2, n_max=1, l_max=1, cutoff=3.0)
     assert "\n" not in str(caught[0].message)
+
+
+def few(count):
+    return np.ones((count, 1, 2, 9))
+
+
+@pytest.mark.parametrize(
+    "fit, words",
+    [
+        (lambda: fit_contraction(few(1), 4, components=9), ["9 components", "n_fit=1", "need"]),
+        (lambda: fit_contraction(few(9), 2, components=2), ["nu=2", "3 to 20"]),
+        (lambda: fit_contraction(few(9), 4, components=0), ["components=0", "at least 1"]),
+        (lambda: fit_mixing(DENSITIES, n_radial=3), ["n_radial=3", "2 radial functions"]),
+        (lambda: fit_mixing(few(1)[..., :1], n_radial=2), ["n_radial=2", "1 samples"]),
+        (lambda: fit_mixing(DENSITIES, n_species=0), ["n_species=0", "1 species channels"]),
+        (lambda: fit_mixing(DENSITIES[0]), ["(1, 2, 9)", "[N, a, n, (l_max + 1)²]"]),
+        (lambda: fit_mixing(DENSITIES * np.nan, 1), ["finite"]),
+    ],
+)
+def test_fits_to_too_little(fit, words):
+    """Before any work starts."""
+    with pytest.raises(InputError) as raised:
+        fit()
+    assert_one_line(raised, words)

@@ -14,7 +14,7 @@ from tripletjax.types import Hypers, InputError
 
 HYPER_HELP = {
     "cutoff": "Å; atoms strictly inside are neighbours",
-    "cutoff_function": "shifted_cosine or smooth (three times differentiable)",
+    "cutoff_function": "shifted_cosine, smooth (three times differentiable) or bump (infinitely)",
     "cutoff_width": "Å over which the cutoff function falls",
     "radial": "gto, laplacian, chebyshev or gaussian",
     "radial_range": "LO,HI in Å: centres of the gaussian functions",
@@ -27,6 +27,9 @@ HYPER_HELP = {
     "seed": "of the fingerprint's random directions",
     "chiral": "tell mirror images apart",
     "form": "edge or stretched: form of the triplet invariants",
+    "coupling": "minimal or coupled: basis of kind triplets",
+    "nu": "order of kind correlations; from 4 on give --contraction too",
+    "center_species": "one block of columns for each species of the centre",
 }
 
 
@@ -132,6 +135,9 @@ def _add_describe(commands) -> None:
     parser.add_argument(
         "--species", nargs="+", metavar="SYMBOL", help="species channels, if not those that occur"
     )
+    parser.add_argument(
+        "--contraction", type=Path, metavar="FILE", help="of kind correlations, as saved by Python"
+    )
     _add_hypers(parser)
 
 
@@ -168,18 +174,21 @@ def _describe(arguments: argparse.Namespace) -> None:
 
     from tripletjax.description import describe
     from tripletjax.io import read_frames, require_writable, save_npz
+    from tripletjax.nice import load_contraction
 
     if arguments.output.suffix != ".npz":
         raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
     require_writable(arguments.output)
     chosen = {field.name: getattr(arguments, field.name) for field in fields(Hypers)}
     hypers = asdict(Hypers(**chosen))  # before any file is read
+    contraction = arguments.contraction and load_contraction(arguments.contraction)
     description = describe(
         read_frames(arguments.input),
         arguments.kind,
         centers=arguments.centers,
         species=arguments.species,
         progress=True,
+        contraction=contraction,
         **hypers,
     )
     extra = {} if description.neighbors is None else {"neighbors": description.neighbors}

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax.columns import Columns
+from tripletjax.densities import Mixing
+from tripletjax.descriptors import Descriptor, descriptor, pure_function
 from tripletjax.neighbors import (
     Pairs,
     bucket,
@@ -23,10 +25,12 @@ from tripletjax.neighbors import (
     require_centers,
     require_elements,
 )
+from tripletjax.nice import Contraction
 from tripletjax.types import Hypers
 
 # Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
 BLOCK_SIZES = (32, 4)
+BLOCK_NUMBERS = 2**25  # numbers that a block of triplets may hold; one environment always fits
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Description:
     structure: np.ndarray  # [row] which frame
     atom: np.ndarray  # [row] which atom of it is the centre
     names: tuple[str, ...]  # [D] meaning of every column
+    columns: Columns  # the same as a dict of arrays [D]: species, n, l, parity ...
     hypers: dict[str, Any]  # everything needed to compute the same again
     neighbors: np.ndarray | None = None  # [row, 2] the tagged atoms, for kind "triplets"
 
@@ -49,13 +54,16 @@ def describe(
     species: Iterable[int] | None = None,
     dtype: str | None = None,
     progress: bool = False,
+    contraction: Contraction | None = None,
+    mixing: Mixing | None = None,
     **hypers: Any,
 ) -> Description:
     """Describe the environment of every atom, or of the given centres.
 
     Kinds: "density" c_nlm; "power_spectrum" and "bispectrum", blind to some differences;
-    "triplets", one row per ordered pair of neighbours; "triplet_sum", their linear sum, blind where
-    the bispectrum is; "fingerprint", complete. All but the density are invariant under rotations,
+    "correlations" of any order ``nu``; "triplets", one row per ordered pair of neighbours, in the
+    minimal basis or ``coupling="coupled"``; "triplet_sum", their linear sum, blind where the
+    bispectrum is; "fingerprint", complete. All but the density are invariant under rotations,
     inversion (unless ``chiral=True``) and permutations. The central atom is not in its own density,
     its periodic images are; atoms count strictly inside the cutoff.
 
@@ -66,6 +74,9 @@ def describe(
         species: atomic numbers or symbols of the species channels; None: all that occur.
         dtype: "float32" or "float64"; None: JAX's default float.
         progress: show a progress bar.
+        contraction: of kind "correlations", fitted beforehand (``nice.fit_contraction``); required
+            for nu >= 4.
+        mixing: linear maps of the species channels and radial functions (``densities.Mixing``).
         **hypers: fields of ``Hypers``: cutoff, n_max (how many), l_max (inclusive) ...
 
     Returns:
@@ -78,12 +89,14 @@ def describe(
         >>> from ase.build import molecule
         >>> water = describe(molecule("H2O"), "power_spectrum", cutoff=3.0, n_max=2, l_max=1)
         >>> water.values.shape, water.names[0]
-        ((3, 20), 'H n=0 | H n=0 | l=0')
+        ((3, 20), 'H n=0 | H n=0 | l=0 parity=+1')
     """
     frames = check_frames(frames)
     elements = require_elements(frames, species)
     chosen = require_centers(frames, centers)
-    chosen_descriptor = descriptor(kind, tuple(elements.tolist()), **hypers)
+    chosen_descriptor = descriptor(
+        kind, tuple(elements.tolist()), contraction=contraction, mixing=mixing, **hypers
+    )
     cutoff = chosen_descriptor.hypers.cutoff
     pairs = [
         find_pairs(frame, cutoff, atoms, index)
@@ -92,13 +105,13 @@ def describe(
     environments = _Environments.gather(frames, pairs, elements)
     _warn_if_underdetermined(environments, chosen_descriptor.hypers, len(elements))
     values, rows, slots = _evaluate(chosen_descriptor, environments, dtype, progress)
-    record = {"kind": kind, "species": elements.tolist(), **asdict(chosen_descriptor.hypers)}
     return Description(
         values=values,
         structure=environments.structure[rows],
         atom=environments.atom[rows],
         names=chosen_descriptor.names,
-        hypers=record,
+        columns=chosen_descriptor.columns,
+        hypers=chosen_descriptor.record(),
         neighbors=None if slots is None else environments.neighbor_atoms(rows, slots),
     )
 
@@ -151,14 +164,19 @@ class _Environments:
         """Atoms at the given places of each row's list of neighbours, [row, 2]."""
         return self.neighbor[self.start[rows][:, None] + slots]
 
-    def blocks(self) -> Iterator[tuple[np.ndarray, int, int]]:
-        """Rows of like width in blocks of few sizes: few shapes to compile, whatever the input."""
+    def blocks(self, numbers_a_triplet: int = 0) -> Iterator[tuple[np.ndarray, int, int]]:
+        """Rows of like width in blocks of few sizes: few shapes to compile, whatever the input.
+
+        With ``numbers_a_triplet`` fewer rows, down to one, where a block would not fit.
+        """
         widths = np.array([bucket(count) for count in range(self.count.max(initial=0) + 1)])
         width_of = widths[self.count]
         for width in np.unique(width_of):
             rows = np.nonzero(width_of == width)[0]
-            whole = len(rows) - len(rows) % BLOCK_SIZES[0]
-            for size, part in zip(BLOCK_SIZES, (rows[:whole], rows[whole:]), strict=True):
+            limit = BLOCK_NUMBERS // max(1, numbers_a_triplet * int(width) ** 2)
+            sizes = [max(1, min(size, limit)) for size in BLOCK_SIZES]
+            whole = len(rows) - len(rows) % sizes[0]
+            for size, part in zip(sizes, (rows[:whole], rows[whole:]), strict=True):
                 for first in range(0, len(part), size):
                     yield part[first : first + size], int(width), size
 
@@ -171,10 +189,10 @@ def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: 
         n_rows = len(environments.count)
         kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), dtype)
         bar = tqdm(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
-        for rows, width, size in environments.blocks():
+        for rows, width, size in environments.blocks(per_triplet * len(chosen.names)):
             vectors, *rest = environments.padded(rows, width, size)
             block = _describe_block(
-                chosen.kind, chosen.hypers, chosen.elements, chosen.parameters,
+                chosen.kind, chosen.hypers, len(chosen.elements), chosen.parameters,
                 vectors.astype(dtype), *rest,
             )  # fmt: skip
             block = np.asarray(block)[: len(rows)]
@@ -191,9 +209,9 @@ def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: 
     return values[order], rows[order], slots[order]
 
 
-@partial(jax.jit, static_argnames=("kind", "hypers", "elements"))
-def _describe_block(kind, hypers: Hypers, elements, parameters, vectors, species, mask, center):
-    apply = descriptor(kind, elements, **asdict(hypers)).apply
+@partial(jax.jit, static_argnames=("kind", "hypers", "n_species"))
+def _describe_block(kind, hypers: Hypers, n_species, parameters, vectors, species, mask, center):
+    apply = pure_function(kind, hypers, n_species)
     return jax.vmap(partial(apply, parameters))(vectors, species, mask, center)
 
 

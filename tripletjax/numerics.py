@@ -47,6 +47,20 @@ def smooth_step(x: Array) -> Array:
     return 1 - x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3)
 
 
+def bump_step(x: Array) -> Array:
+    """From 1 at x <= 0 to 0 at x >= 1, with every derivative: 1 / (1 + exp(1/(1-x) - 1/x)).
+
+    Within 0.01 of the ends it is 1 or 0 to 1e-43, and is evaluated at that distance.
+
+    Example:
+        >>> bump_step(jnp.array([-1.0, 0.5, 2.0])).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    xp = array_module(x)
+    x = xp.clip(x, 0.01, 0.99)
+    return 0.5 * (1 + xp.tanh(0.5 * (1 / x - 1 / (1 - x))))
+
+
 def scan_sum(function, *arrays) -> Array:
     """Σ_i function(a[i], b[i], ...), one i at a time and recomputed in the reverse pass.
 

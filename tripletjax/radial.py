@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
-from tripletjax.numerics import array_module, smooth_step
+from tripletjax.numerics import array_module, bump_step, smooth_step
 from tripletjax.types import Array, Basis, InputError
 
 GTO_DENSITY_WIDTH = 0.3  # Å, where gaussian_width is None
@@ -27,7 +27,7 @@ def cutoff_function(distances: Array, basis: Basis) -> Array:
 
     With x = (r - cutoff + cutoff_width) / cutoff_width in [0, 1]: "shifted_cosine" is
     ½ (1 + cos πx), once differentiable at the ends; "smooth" is 1 - x⁴ (35 - 84 x + 70 x² - 20 x³),
-    three times.
+    three times, "bump" is 1 / (1 + exp(1/(1-x) - 1/x)), infinitely often.
 
     Args:
         distances: ``[...]`` Å.
@@ -44,7 +44,7 @@ def cutoff_function(distances: Array, basis: Basis) -> Array:
     if basis.cutoff_function == "shifted_cosine":
         xp = array_module(distances)
         return 0.5 * (1 + xp.cos(np.pi * xp.clip(x, 0, 1)))
-    return smooth_step(x)
+    return bump_step(x) if basis.cutoff_function == "bump" else smooth_step(x)
 
 
 def radial_functions(distances: Array, basis: Basis) -> Array:

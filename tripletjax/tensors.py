@@ -19,25 +19,25 @@ on a compact set of environments that are not collinear and that the density, as
 resolved, fixes: a triplet then knows the whole environment, and a frame to write the tensor in.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.angular import (
-    EdgeFrame,
-    degree_of,
-    edge_frame,
-    harmonic_slice,
-    spherical_harmonics,
-    to_edge_frame,
-)
+from tripletjax.angular import harmonic_slice, spherical_harmonics
 from tripletjax.coupling import clebsch_gordan
-from tripletjax.densities import density_of, neighborhood
-from tripletjax.fingerprints import FLATNESS, FingerprintWeights, LevelWeights
+from tripletjax.densities import Mixing, density_of, neighborhood
+from tripletjax.fingerprints import FingerprintWeights
 from tripletjax.numerics import cosine, scan_sum
-from tripletjax.triplets import azimuthal_powers, tag_weights
+from tripletjax.tagged import (
+    LinearForms,
+    Tagged,
+    feature_norm,
+    other_weights,
+    pair_phases,
+    second_phases,
+    single_phases,
+    tagged_neighbors,
+)
 from tripletjax.types import L_MAX_LIMIT, Array, Basis, InputError
 
 ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ of the second tag
@@ -85,6 +85,7 @@ def equivariant_fingerprint(
     center: Array | int = 0,
     tags: int | None = None,
     pseudo: bool = False,
+    mixing: Mixing | None = None,
 ) -> Array:
     """Features of one environment that turn as Y_λ: rows of tensors, levels 1 and 2.
 
@@ -97,6 +98,7 @@ def equivariant_fingerprint(
         center: species index of the central atom.
         tags: tag only the nearest so many neighbours, as in ``fingerprint``; None: all.
         pseudo: pseudotensors, of sign -(-1)^λ under inversion instead of (-1)^λ.
+        mixing: linear maps of the density's channels, as in ``fingerprint``.
 
     Returns:
         ``[D/8 + (λ + 1) D, 2λ + 1]``, or ``[(λ + 1) D, 2λ + 1]`` if pseudo; the rows are those of
@@ -119,79 +121,50 @@ def equivariant_fingerprint(
     if not (isinstance(lambda_, (int, np.integer)) and 0 <= lambda_ <= L_MAX_LIMIT):
         raise InputError(f"lambda_={lambda_!r} is not usable; give a degree, 0 to {L_MAX_LIMIT}")
     dtype = vectors.dtype
-    n_tags = len(mask) if tags is None else min(tags, len(mask))
-    if n_tags == 0:
+    if len(mask) == 0:
         rows = len(equivariant_index(lambda_, weights, pseudo))
         return jnp.zeros((rows, 2 * lambda_ + 1), dtype)
     weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
-    hood = neighborhood(vectors, mask, basis)
-    density = density_of(hood, species, basis, weights.level_2.species.shape[1])
-    flat = 1 - (1 - tag_weights(hood, basis, tags)) ** FLATNESS
-    directions = hood.directions[:n_tags]
-    frames = jax.vmap(lambda u: edge_frame(u, basis.l_max))(directions)
-    tagged = _Tags(
-        hood.distances[:n_tags] / basis.cutoff,
-        directions,
-        flat[:n_tags],
-        species[:n_tags],
-        spherical_harmonics(directions, lambda_),
-        frames,
-        jax.vmap(lambda f: to_edge_frame(density, f, basis.l_max))(frames),
-    )
-    level_2 = _level_2(tagged, weights.level_2, center, lambda_, pseudo)
+    n_species = weights.level_2.species.shape[1]
+    hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
+    tagged = tagged_neighbors(hood, species, density_of(hood), basis, tags)
+    harmonics = spherical_harmonics(tagged.directions, lambda_)  # [T, (λ+1)²]
+    level_2 = _level_2(tagged, harmonics, weights.level_2, center, lambda_, pseudo)
     if pseudo:
         return level_2
-    return jnp.concatenate([_level_1(tagged, weights.level_1, center, lambda_), level_2])
+    level_1 = _level_1(tagged, harmonics, weights.level_1, center, lambda_)
+    return jnp.concatenate([level_1, level_2])
 
 
-class _Tags(NamedTuple):
-    """The tagged neighbours."""
-
-    distances: Array  # [T] over the cutoff
-    directions: Array  # [T, 3]
-    weights: Array  # [T]
-    species: Array  # [T]
-    harmonics: Array  # [T, (λ + 1)²]
-    frames: EdgeFrame  # [T, ...] with the axis along each
-    turned: Array  # [T, a, n, (l_max + 1)²] the density in each frame
-
-
-def _level_1(tags: _Tags, weights: LevelWeights, center, lambda_: int) -> Array:
+def _level_1(tagged: Tagged, harmonics: Array, forms: LinearForms, center, lambda_: int) -> Array:
     """√(2/D) Σ_j w_j cos(W·(Σ_m c_nlm Y_lm(r̂_j), r_j, species) + b) Y_λ(r̂_j), [D, 2λ+1]."""
-    argument = jax.vmap(lambda c: _project(c, weights.even[0], 0))(tags.turned)
-    argument += tags.distances[:, None] * weights.geometry
-    argument += weights.species[0, center] + weights.species[1, tags.species] + weights.phase
-    weighted = tags.weights[:, None] * tags.harmonics[:, harmonic_slice(lambda_)]
-    sums = jnp.matmul(cosine(argument).T, weighted, precision="highest")
-    return sums * np.sqrt(2 / len(weights.phase)).astype(sums.dtype)
+    waves = cosine(single_phases(tagged, forms, center))
+    weighted = tagged.weights[:, None] * harmonics[:, harmonic_slice(lambda_)]
+    sums = jnp.matmul(waves.T, weighted, precision="highest")
+    return sums * feature_norm(len(sums), sums.dtype)
 
 
-def _level_2(tags: _Tags, weights: LevelWeights, center, lambda_: int, pseudo: bool) -> Array:
+def _level_2(
+    tagged: Tagged, harmonics: Array, forms: LinearForms, center, lambda_: int, pseudo: bool
+) -> Array:
     """The sum over ordered pairs of tags, [types · D, 2λ+1]; one first tag at a time."""
-    n_tags, n_features = len(tags.weights), len(weights.phase)
     even_types, odd_types = bipolar_types(lambda_)
-    constant = weights.species[0, center] + weights.phase
-    of_second = constant + weights.species[2, tags.species]
-    of_second += tags.distances[:, None] * weights.geometry[1]  # [T, D]
+    of_second = second_phases(tagged, forms, center)
 
-    def sum_over_second(index, first):
-        even, odd = _linear_forms(first, tags.directions, weights)  # W·e and V·o, [T, D] each
-        even += of_second + weights.species[1, first.species]
-        even += first.distances * weights.geometry[0]
-        even += (tags.directions @ first.directions)[:, None] * weights.geometry[2]
+    def sum_over_second(index, first, harmonic):
+        even, odd = pair_phases(first, tagged, forms, of_second)
         wave = cosine(even)
         waves = wave * cosine(odd), wave * cosine(odd - np.pi / 2)  # even and odd in o
-        pair_weights = first.weights * jnp.where(jnp.arange(n_tags) == index, 0, tags.weights)
+        weights = first.weights * other_weights(index, tagged)
         sums = []
         for types, wave in zip((even_types, odd_types), waves[:: -1 if pseudo else 1], strict=True):
             for l1, l2 in types:
-                harmonic = bipolar_harmonics(first.harmonics, tags.harmonics, l1, l2, lambda_)
-                weighted = pair_weights[:, None] * harmonic  # [T, 2λ+1]
-                sums.append(jnp.matmul(wave.T, weighted, precision="highest"))
+                bipolar = bipolar_harmonics(harmonic, harmonics, l1, l2, lambda_)
+                sums.append(jnp.matmul(wave.T, weights[:, None] * bipolar, precision="highest"))
         return jnp.concatenate(sums)
 
-    total = scan_sum(sum_over_second, jnp.arange(n_tags), tags)
-    return total * np.sqrt(2 / n_features).astype(total.dtype)
+    total = scan_sum(sum_over_second, jnp.arange(len(tagged.weights)), tagged, harmonics)
+    return total * feature_norm(len(forms.phase), total.dtype)
 
 
 def bipolar_harmonics(first: Array, seconds: Array, l1: int, l2: int, lambda_: int) -> Array:
@@ -215,32 +188,3 @@ def bipolar_harmonics(first: Array, seconds: Array, l1: int, l2: int, lambda_: i
     table = (ROOT_4PI * clebsch_gordan(l1, l2, lambda_)).astype(first.dtype)
     coupled = jnp.tensordot(first[harmonic_slice(l1)], table, axes=1, precision="highest")
     return jnp.matmul(seconds[:, harmonic_slice(l2)], coupled, precision="highest")
-
-
-def _linear_forms(first: _Tags, directions: Array, weights: LevelWeights) -> tuple[Array, Array]:
-    """W·e and V·o of the triplets of one first tag with every second, [T, D] each.
-
-    In the edge form e = c'_m Re + c'_-m Im and o = c'_-m Re - c'_m Im of (x2 + i y2)^m. The weights
-    act on c' before it meets the second tag: 2 l_max + 1 numbers per first tag and feature.
-    """
-    l_max = degree_of(first.turned)
-    orders = range(1, l_max + 1)
-    project = lambda forms, m: _project(first.turned, forms, m)  # noqa: E731
-    to_even = [project(weights.even[m], m) for m in (0, *orders)]
-    to_even += [project(weights.even[m], -m) for m in orders]
-    real, imaginary = jax.vmap(lambda u: azimuthal_powers(first.frames, u, l_max))(directions)
-    across = jnp.concatenate([real, imaginary[:, 1:]], -1)  # [T, 2 l_max + 1]
-    even = jnp.matmul(across, jnp.stack(to_even), precision="highest")
-    if l_max == 0:
-        return even, jnp.zeros_like(even)
-    to_odd = [project(weights.odd[m - 1], -m) for m in orders]
-    to_odd += [-project(weights.odd[m - 1], m) for m in orders]
-    return even, jnp.matmul(across[:, 1:], jnp.stack(to_odd), precision="highest")
-
-
-def _project(turned: Array, forms: Array, m: int) -> Array:
-    """Σ_{a,n,l} W_{a,n,l,d} c'_{a,n,lm} over l >= |m|, [D]."""
-    at = [l * (l + 1) + m for l in range(abs(m), degree_of(turned) + 1)]
-    of_order = jnp.stack([turned[..., i] for i in at], -1)  # [a, n, l]
-    flat = forms.reshape(-1, forms.shape[-1])
-    return jnp.matmul(of_order.ravel(), flat, precision="highest")

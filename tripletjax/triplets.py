@@ -17,7 +17,7 @@ from tripletjax.angular import (
     to_edge_frame,
 )
 from tripletjax.coupling import clebsch_gordan
-from tripletjax.densities import Neighborhood, density_of, neighborhood
+from tripletjax.densities import Mixing, Neighborhood, density_of, neighborhood
 from tripletjax.numerics import powers, scan_sum, smooth_step
 from tripletjax.types import Array, Basis
 
@@ -72,7 +72,13 @@ def _with_every_second(density: Array, first: Array, directions: Array, form: st
 
 
 def environment_triplets(
-    vectors: Array, species: Array, mask: Array, basis: Basis, n_species: int, form: str = "edge"
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    n_species: int,
+    form: str = "edge",
+    mixing: Mixing | None = None,
 ) -> tuple[Array, Array, Array]:
     """Invariants and geometry of all ordered pairs of neighbours of one environment.
 
@@ -81,13 +87,14 @@ def environment_triplets(
         basis: the density expansion.
         n_species: number of species channels.
         form: "edge" or "stretched".
+        mixing: linear maps of the density's channels; None: none.
 
     Returns:
         even ``[K, K, a, n, ...]``, odd ``[K, K, a, n, ...]`` and geometry ``[K, K, 3]``: r_ij1 and
         r_ij2 in Å and cos θ. The diagonal and padding are there too and mean nothing.
     """
-    hood = neighborhood(vectors, mask, basis)
-    density = density_of(hood, species, basis, n_species)
+    hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
+    density = density_of(hood)
     even, odd = jax.vmap(lambda first: _with_every_second(density, first, hood.directions, form))(
         hood.directions
     )
@@ -105,6 +112,7 @@ def triplet_sum(
     form: str = "edge",
     tags: int | None = None,
     parity: int = 1,
+    mixing: Mixing | None = None,
 ) -> Array:
     """Σ_{j1 ≠ j2} w_{j1} w_{j2} e^{j1 j2}, w = f_c: linear in every triplet, hence a function of
     four-body correlations, and blind wherever the bispectrum is. The control of every experiment.
@@ -113,12 +121,13 @@ def triplet_sum(
         vectors, species, mask, basis, n_species, form: as for ``environment_triplets``.
         tags: only the nearest so many neighbours are tagged; None: all.
         parity: +1 sums the even invariants, -1 the odd ones.
+        mixing: linear maps of the density's channels; None: none.
 
     Returns:
         ``[a, n, ...]``, one number per (l, m) of ``triplet_index``.
     """
-    hood = neighborhood(vectors, mask, basis)
-    density = density_of(hood, species, basis, n_species)
+    hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
+    density = density_of(hood)
     weights, directions = tag_weights(hood, basis, tags), hood.directions
     n_tags = len(mask) if tags is None else min(tags, len(mask))
     if n_tags == 0:

@@ -10,9 +10,11 @@ import numpy as np
 
 Array = jax.Array | np.ndarray
 
-CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth")
+CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
 RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian")
 TRIPLET_FORMS = ("edge", "stretched")
+COUPLINGS = ("minimal", "coupled")
+NU_LIMIT = 20
 L_MAX_LIMIT = 20  # tables and recursions are tested up to here
 
 
@@ -99,6 +101,9 @@ class Hypers(Basis):
     seed: int = 0  # of the fingerprint's random directions
     chiral: bool = False  # tell mirror images apart: add what changes sign under inversion
     form: str = "edge"  # of the minimal triplet invariants
+    coupling: str = "minimal"  # basis of kind "triplets"
+    nu: int = 3  # order of kind "correlations"
+    center_species: bool = False  # one block of columns for each species of the centre
 
     def __post_init__(self):
         super().__post_init__()
@@ -109,6 +114,9 @@ class Hypers(Basis):
         _require_integer("seed", self.seed, 0, 2**63)
         _require_choice("chiral", self.chiral, (False, True))
         _require_choice("form", self.form, TRIPLET_FORMS)
+        _require_choice("coupling", self.coupling, COUPLINGS)
+        _require_integer("nu", self.nu, 1, NU_LIMIT)
+        _require_choice("center_species", self.center_species, (False, True))
 
     @property
     def basis(self) -> Basis:

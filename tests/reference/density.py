@@ -14,14 +14,18 @@ from .angular import spherical_harmonics
 def cutoff_function(r, cutoff, width, kind):
     """f_c: 1 below cutoff - width, 0 from cutoff; in between, with x running from 0 to 1,
 
-    "shifted_cosine": (1 + cos(pi x)) / 2; "smooth": 1 - (35 x^4 - 84 x^5 + 70 x^6 - 20 x^7).
+    "shifted_cosine": (1 + cos(pi x)) / 2; "smooth": 1 - (35 x^4 - 84 x^5 + 70 x^6 - 20 x^7);
+    "bump": g(1-x) / (g(x) + g(1-x)) with g(x) = exp(-1/x).
     """
     x = np.clip((np.asarray(r, dtype=np.float64) - cutoff + width) / width, 0.0, 1.0)
     if kind == "shifted_cosine":
         return 0.5 * (1 + np.cos(pi * x))
     if kind == "smooth":
         return 1 - (35 * x**4 - 84 * x**5 + 70 * x**6 - 20 * x**7)
-    raise ValueError(f"kind is {kind!r}, not 'shifted_cosine' or 'smooth'")
+    if kind == "bump":
+        g = [np.exp(-1 / np.maximum(y, 1e-3)) for y in (x, 1 - x)]
+        return g[1] / (g[0] + g[1])
+    raise ValueError(f"kind is {kind!r}, not 'shifted_cosine', 'smooth' or 'bump'")
 
 
 def gto_widths(cutoff, n_max):

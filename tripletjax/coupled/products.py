@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from tripletjax.angular import degree_of, harmonic_slice
 from tripletjax.coupling import clebsch_gordan
-from tripletjax.densities import pair_expansion
+from tripletjax.densities import Mixing, neighborhood, pairs_of
 from tripletjax.numerics import scan_sum
 from tripletjax.types import Array, Basis, InputError
 
@@ -88,7 +88,12 @@ def couplings(lambda_: int, l_max: int, parity: int) -> list[tuple[int, int]]:
 
 
 def pair_channels(
-    vectors: Array, species: Array, mask: Array, basis: Basis, n_species: int
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    n_species: int,
+    mixing: Mixing | None = None,
 ) -> Array:
     """Each neighbour's term of the density in its species channel: Σ_j g^{ij} = c^i.
 
@@ -96,6 +101,7 @@ def pair_channels(
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
         basis: the expansion.
         n_species: number of species channels.
+        mixing: linear maps of the density's channels; None: none.
 
     Returns:
         ``[K, n_species, n_max, (l_max + 1)²]``, zero on padding.
@@ -107,9 +113,8 @@ def pair_channels(
         >>> pair_channels(*environment, Basis(n_max=2, l_max=3), 2).shape
         (3, 2, 2, 16)
     """
-    pairs = pair_expansion(vectors, mask, basis)
-    channels = jax.nn.one_hot(species, n_species, dtype=pairs.dtype)
-    return channels[:, :, None, None] * pairs[:, None]
+    hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
+    return hood.channels[:, :, None, None] * pairs_of(hood)[:, None]
 
 
 def coupled_covariants(first: Array, second: Array) -> dict[tuple[int, int], Array]:
@@ -198,6 +203,7 @@ def environment_coupled(
     n_species: int,
     nu: int = 1,
     parity: int = 1,
+    mixing: Mixing | None = None,
 ) -> Any:
     """Coupled features of all ordered pairs of neighbours of one environment, held at once.
 
@@ -206,6 +212,7 @@ def environment_coupled(
         basis: the expansion.
         n_species: number of species channels.
         nu, parity: 0 for the covariants, both parities; 1 for the invariants of one parity.
+        mixing: linear maps of the density's channels; None: none.
 
     Returns:
         ν = 1: ``[K, K, columns]``; ν = 0: ``{(σ, λ): [K, K, products, 2λ+1]}``. Zero on padding.
@@ -219,7 +226,7 @@ def environment_coupled(
         (3, 3, 88)
     """
     _check_order(nu)
-    pairs = pair_channels(vectors, species, mask, basis, n_species)
+    pairs = pair_channels(vectors, species, mask, basis, n_species, mixing)
     density = pairs.sum(0)
 
     def triplet(first, second):

@@ -9,9 +9,11 @@ from tripletjax.nice.correlations import (
     correlation_index,
     correlations,
     covariants,
+    product_index,
 )
 from tripletjax.nice.fitting import PAPER_COMPONENTS, fit_contraction
 from tripletjax.nice.products import block_order, density_covariants, expand
+from tripletjax.nice.storage import load_contraction, save_contraction
 
 __all__ = [
     "PAPER_COMPONENTS",
@@ -24,4 +26,7 @@ __all__ = [
     "density_covariants",
     "expand",
     "fit_contraction",
+    "load_contraction",
+    "product_index",
+    "save_contraction",
 ]

@@ -167,6 +167,24 @@ def correlation_index(
     ]
 
 
+def product_index(n_channels: int, l_max: int) -> dict[Key, list[tuple[int, int, int, int]]]:
+    """(l1, q1, l2, q2) of every row of the blocks of ``covariants`` of order 2, uncontracted.
+
+    Example:
+        >>> product_index(1, 1)[(-1, 1)]
+        [(1, 0, 1, 0)]
+    """
+    return {
+        key: [
+            (piece.lambda1, first, piece.l, second)
+            for piece in pieces
+            for second in range(piece.channels)
+            for first in range(piece.features)
+        ]
+        for key, pieces in uncontracted_layout(n_channels, l_max).plan(2).items()
+    }
+
+
 def _layout(coefficients: Array, contraction: Contraction | None, nu: int, parity: int) -> Layout:
     n_channels = int(np.prod(coefficients.shape[:-1]))
     return _layout_of(n_channels, degree_of(coefficients), contraction, nu, parity)
