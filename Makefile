@@ -34,20 +34,24 @@ test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 test-32 test-64
 
 # What does not depend on the precision runs once, on one side or the other.
-test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py
-test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebooks.py
+test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
+  tests/test_nice_storage.py
+test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebooks.py \
+  tests/test_transformer.py tests/test_bad_input.py
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
 
+# The other packages are kept out of .venv; what they share with it is not installed again.
 $(COMPARE): $(INSTALLED)
 	@echo "Installing the other packages into .venv-compare (once)"
 	$(PYTHON) -m venv .venv-compare
-	.venv-compare/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  -e '.[test,compare]'
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(.venv-compare/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	.venv-compare/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[compare]'
 	@touch $@
 
 compare: $(COMPARE)
-	@JAX_ENABLE_X64=1 .venv-compare/bin/python -m pytest -q tests/compare
+	@JAX_ENABLE_X64=1 .venv-compare/bin/python -m pytest -q -o cache_dir=.cache/pytest-compare tests/compare
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

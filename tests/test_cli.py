@@ -9,6 +9,7 @@ from ase.io import write
 
 from tripletjax import describe
 from tripletjax.cli import main
+from tripletjax.nice import fit_contraction, save_contraction
 
 SMALL = ["--cutoff", "3.0", "--n-max", "2", "--l-max", "2"]
 
@@ -44,6 +45,20 @@ def test_triplets_are_written_with_their_neighbors(structures, tmp_path):
         assert written["neighbors"].shape == (3 * 2 + 5 * 4 * 3, 2)
 
 
+def test_correlations_with_a_saved_contraction(structures, tmp_path):
+    frames, hypers = [molecule("H2O"), molecule("CH4")], {"cutoff": 3.0, "n_max": 2, "l_max": 2}
+    density = describe(frames, "density", **hypers).values.reshape(8, 3, 2, 9)
+    contraction = fit_contraction(density, 4, components=4)
+    saved, out = tmp_path / "contraction.safetensors", tmp_path / "out.npz"
+    save_contraction(saved, contraction)
+    options = ["--kind", "correlations", "--nu", "4", "--contraction", str(saved), *SMALL]
+    assert main(["describe", str(structures), str(out), *options]) == 0
+    expected = describe(frames, "correlations", nu=4, contraction=contraction, **hypers)
+    with np.load(out) as written:
+        np.testing.assert_allclose(written["values"], expected.values, rtol=1e-5, atol=1e-6)
+        assert json.loads(str(written["hypers"]))["contraction"] == expected.hypers["contraction"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -54,6 +69,8 @@ def test_triplets_are_written_with_their_neighbors(structures, tmp_path):
         (["describe", "IN", "OUT", "--cutoff", "wide"], "wide"),
         (["describe", "IN", "OUT", "--cutoff", "-1"], "positive"),
         (["describe", "IN", "OUT", "--kind", "soap"], "power_spectrum"),
+        (["describe", "IN", "OUT", "--kind", "correlations", "--nu", "4"], "fit_contraction"),
+        (["describe", "IN", "OUT", "--contraction", "nowhere"], "nowhere"),
         (["describe", "IN", "OUT", "--centers", "7"], "centers"),
         (["describe", "IN", "OUT", "--species", "Xx"], "Xx"),
         (["describe", "IN", "OUT", "--species", "H"], "not among"),
