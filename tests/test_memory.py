@@ -1,0 +1,49 @@
+"""Triplets are streamed: memory grows with the neighbours, not with the pairs of them."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from tripletjax import descriptor
+from tripletjax.coupled import coupled_sum
+from tripletjax.fingerprints import fingerprint_weights
+from tripletjax.tensors import equivariant_fingerprint
+from tripletjax.types import Basis
+
+HYPERS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 1, "l_max": 1}
+BASIS = Basis(**HYPERS)
+WEIGHTS = fingerprint_weights(BASIS, 1, n_features=64)
+
+
+def of_kind(kind):
+    return descriptor(kind, (1,), n_features=64, **HYPERS).environment
+
+
+def gradient(function):
+    return jax.grad(lambda vectors, *rest: jnp.sum(function(vectors, *rest) ** 2))
+
+
+FUNCTIONS = {
+    "triplet_sum": of_kind("triplet_sum"),
+    "fingerprint": of_kind("fingerprint"),
+    "coupled": lambda *atoms: coupled_sum(*atoms, BASIS, 1, function=jnp.tanh),
+    "tensors": lambda *atoms: equivariant_fingerprint(*atoms, BASIS, WEIGHTS, 1),
+    "gradient of the fingerprint": gradient(of_kind("fingerprint")),
+}
+
+
+def temporary_bytes(function, n_neighbors: int) -> int:
+    shapes = (
+        jax.ShapeDtypeStruct((n_neighbors, 3), jnp.zeros(()).dtype),
+        jax.ShapeDtypeStruct((n_neighbors,), jnp.int32),
+        jax.ShapeDtypeStruct((n_neighbors,), jnp.bool_),
+    )
+    analysis = jax.jit(function).lower(*shapes).compile().memory_analysis()
+    return analysis.temp_size_in_bytes
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_memory_does_not_grow_with_the_number_of_triplets(function):
+    """Four times the neighbours, sixteen times the triplets, not much over four times the memory."""
+    few, many = (temporary_bytes(function, size) for size in (64, 256))
+    assert many < 6 * few
