@@ -44,6 +44,6 @@ def temporary_bytes(function, n_neighbors: int) -> int:
 
 @pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 def test_memory_does_not_grow_with_the_number_of_triplets(function):
-    """Four times the neighbours, sixteen times the triplets, not much over four times the memory."""
+    """Four times the neighbours, sixteen times the triplets: about four times the memory."""
     few, many = (temporary_bytes(function, size) for size in (64, 256))
     assert many < 6 * few
