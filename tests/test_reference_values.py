@@ -17,9 +17,10 @@ from tripletjax.correlations import (
     power_spectrum_index,
 )
 from tripletjax.densities import density_coefficients, pair_expansion
-from tripletjax.fingerprints import DAMPING, FLATNESS, fingerprint, fingerprint_weights
+from tripletjax.fingerprints import DAMPING, fingerprint, fingerprint_weights
 from tripletjax.neighbors import find_pairs
 from tripletjax.radial import cutoff_function, density_scale, radial_functions
+from tripletjax.tagged import FLATNESS
 from tripletjax.triplets import triplet_index, triplet_invariants, triplet_sum
 from tripletjax.types import CUTOFF_FUNCTIONS
 
