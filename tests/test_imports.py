@@ -18,8 +18,8 @@ ORDER = [
     {"columns", "tensors"},
     {"descriptors"},
     {"description"},
-    {"completeness"},
     {"kernels", "plotting", "conventions", "transformer"},
+    {"completeness"},
     {"demo"},
     {"cli", "testing"},
 ]

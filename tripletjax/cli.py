@@ -79,6 +79,7 @@ def _build_parser() -> _Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_demo(commands)
     _add_describe(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -128,6 +129,11 @@ def _add_describe(commands) -> None:
     )
     parser.add_argument("input", type=Path, metavar="IN", help="structures, such as extended xyz")
     parser.add_argument("output", type=Path, metavar="OUT.npz", help="file to write")
+    _add_kind(parser)
+    _add_hypers(parser)
+
+
+def _add_kind(parser: _Parser) -> None:
     parser.add_argument("--kind", default="fingerprint", help=", ".join(KINDS))
     parser.add_argument(
         "--centers", type=int, nargs="+", metavar="ATOM", help="atoms to describe, in every frame"
@@ -138,7 +144,6 @@ def _add_describe(commands) -> None:
     parser.add_argument(
         "--contraction", type=Path, metavar="FILE", help="of kind correlations, as saved by Python"
     )
-    _add_hypers(parser)
 
 
 def _add_hypers(parser: _Parser) -> None:
@@ -174,21 +179,18 @@ def _describe(arguments: argparse.Namespace) -> None:
 
     from tripletjax.description import describe
     from tripletjax.io import read_frames, require_writable, save_npz
-    from tripletjax.nice import load_contraction
 
     if arguments.output.suffix != ".npz":
         raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
     require_writable(arguments.output)
-    chosen = {field.name: getattr(arguments, field.name) for field in fields(Hypers)}
-    hypers = asdict(Hypers(**chosen))  # before any file is read
-    contraction = arguments.contraction and load_contraction(arguments.contraction)
+    hypers = _chosen_hypers(arguments)
     description = describe(
         read_frames(arguments.input),
         arguments.kind,
         centers=arguments.centers,
         species=arguments.species,
         progress=True,
-        contraction=contraction,
+        contraction=_contraction(arguments),
         **hypers,
     )
     extra = {} if description.neighbors is None else {"neighbors": description.neighbors}
@@ -203,6 +205,68 @@ def _describe(arguments: argparse.Namespace) -> None:
     )
     rows, columns = description.values.shape
     print(f"{arguments.output}: {rows} rows, {columns} columns of {arguments.kind}")
+
+
+def _add_audit(commands) -> None:
+    parser = _add_command(
+        commands,
+        "audit",
+        _audit,
+        "report different environments that a descriptor cannot tell apart",
+        "tripletjax audit data.xyz --kind bispectrum --cutoff 4.0 --out audit",
+    )
+    parser.add_argument("input", type=Path, metavar="IN", help="structures, such as extended xyz")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    _add_kind(parser)
+    parser.add_argument("--force", action="store_true", help="replace DIR if it holds files")
+    group = parser.add_argument_group("audit")
+    group.add_argument("--floor", type=float, default=1e-3, help="Å; nearer environments are equal")
+    group.add_argument(
+        "--precision", type=float, default=3e-8, help="Å; rows are equal if this explains them"
+    )
+    group.add_argument("--max-pairs", type=int, default=10_000, help="pairs to compare in geometry")
+    group.add_argument(
+        "--dtype", default="float64", choices=("float64", "float32"), help="of the descriptor"
+    )
+    _add_hypers(parser)
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    from tripletjax.completeness.audit import audit
+    from tripletjax.completeness.report import report, write_audit
+    from tripletjax.io import read_frames, require_unused
+
+    require_unused(arguments.out, arguments.force)
+    chosen = _chosen_hypers(arguments)
+    found = audit(
+        read_frames(arguments.input),
+        arguments.kind,
+        centers=arguments.centers,
+        species=arguments.species,
+        dtype=arguments.dtype,
+        floor=arguments.floor,
+        precision=arguments.precision,
+        max_pairs=arguments.max_pairs,
+        progress=True,
+        contraction=_contraction(arguments),
+        **chosen,
+    )
+    write_audit(found, arguments.out, arguments.force)
+    verdict = report(found).split("\n\n")[3].replace("**", "")
+    print(f"{verdict}\nReport:  {arguments.out / 'report.md'}")
+
+
+def _chosen_hypers(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Checked before any file is read."""
+    return asdict(
+        Hypers(**{field.name: getattr(arguments, field.name) for field in fields(Hypers)})
+    )
+
+
+def _contraction(arguments: argparse.Namespace):
+    from tripletjax.nice import load_contraction
+
+    return arguments.contraction and load_contraction(arguments.contraction)
 
 
 def np_strings(names: Sequence[str]):

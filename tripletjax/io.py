@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,6 +68,49 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder beside ``path``, renamed to it on success and removed on failure.
+
+    Args:
+        path: the folder to make; may exist if it is empty, or with ``force``, which replaces it.
+
+    Raises:
+        InputError: it holds files, or cannot be written.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> target = pathlib.Path(tempfile.mkdtemp()) / "out"
+        >>> with atomic_folder(target) as folder:
+        ...     _ = (folder / "a.txt").write_text("whole")
+        >>> sorted(p.name for p in target.iterdir())
+        ['a.txt']
+    """
+    path = Path(path)
+    require_unused(path, force)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    filled, replaced = temporary / "new", temporary / "old"
+    try:
+        filled.mkdir()
+        yield filled
+        if path.exists():
+            os.replace(path, replaced)
+        os.replace(filled, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_unused(path: str | Path, force: bool = False) -> None:
+    """Raise InputError if a folder cannot be written, or holds files and ``force`` is not given."""
+    require_writable(path, folder=True)
+    if not force and Path(path).is_dir() and any(Path(path).iterdir()):
+        raise InputError(f"{path} already holds files; give another folder, or --force")
 
 
 def require_writable(path: str | Path, folder: bool = False) -> None:

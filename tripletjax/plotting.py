@@ -45,6 +45,65 @@ def pair_parity(
         figure.savefig(file, format="png", dpi=130)
 
 
+def distance_scatter(
+    path: str | Path,
+    series: dict[str, tuple[np.ndarray, np.ndarray]],
+    tolerance: float,
+    floor: float,
+) -> None:
+    """Distance in a descriptor against geometric distance, on logarithmic axes.
+
+    Args:
+        path: PNG to write.
+        series: name of each set of pairs, its geometric distances in Å and descriptor distances.
+        tolerance: descriptor distance up to which rows are equal; lower ones are drawn there.
+        floor: Å up to which environments are equal.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for (name, (geometric, descriptor)), color in zip(
+        series.items(), ("0.7", POINTS, CONNECTED), strict=False
+    ):
+        shown = np.maximum(descriptor, tolerance / 3)
+        axis.plot(np.maximum(geometric, floor / 3), shown, "o", ms=2.5, color=color, label=name)
+    axis.axhline(tolerance, color="0.4", lw=0.8, ls="--")
+    axis.axvline(floor, color="0.4", lw=0.8, ls=":")
+    axis.set(xscale="log", yscale="log", xlabel="geometric distance / Å")
+    axis.set_ylabel("descriptor distance / median norm")
+    axis.legend(loc="upper left", frameon=False)
+    figure.supxlabel(
+        "Collisions lie below the dashed line (equal rows) and right of the dotted one (different\n"
+        "environments): the descriptor cannot tell them apart.",
+        fontsize=9,
+    )
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
+def sensitivity_histogram(path: str | Path, smallest: np.ndarray) -> None:
+    """Histogram of the smallest singular values of Jacobians, 1/Å, on a logarithmic axis."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    lowest = 1e-16
+    shown = np.log10(np.maximum(smallest, lowest))
+    axis.hist(shown, bins=np.linspace(min(-6, np.floor(shown.min())), np.ceil(shown.max()), 41))
+    axis.set(xlabel="log10 of the smallest singular value / Å$^{-1}$", ylabel="environments")
+    figure.supxlabel(
+        "Far to the left, some displacement of the neighbours hardly changes the descriptor.",
+        fontsize=9,
+    )
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
 def _from_pair_mean(energies: np.ndarray) -> np.ndarray:
     pairs = energies.reshape(-1, 2)
     return (pairs - pairs.mean(1, keepdims=True)).ravel()

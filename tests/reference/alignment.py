@@ -5,20 +5,14 @@ from itertools import combinations, permutations
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-
-def ramp(r, cutoff, width, smooth=False):
-    """The cutoff function, written anew."""
-    x = min(max((r - cutoff + width) / width, 0.0), 1.0)
-    if smooth:
-        return 1 - 35 * x**4 + 84 * x**5 - 70 * x**6 + 20 * x**7
-    return 0.5 + 0.5 * np.cos(np.pi * x)
+from .density import cutoff_function
 
 
-def leaving_cost(r, cutoff, width, smooth=False, unmatched_cost=1.0):
+def leaving_cost(r, cutoff, width, kind="shifted_cosine", unmatched_cost=1.0):
     """min over s >= r of the cost of vanishing at s and of the way there."""
 
     def total(s):
-        return unmatched_cost * ramp(s, cutoff, width, smooth) + s - r
+        return unmatched_cost * cutoff_function(s, cutoff, width, kind) + s - r
 
     low = max(r, cutoff - width / 2)  # the ramp is convex from here, so the minimum is single
     found = minimize_scalar(total, bounds=(low, cutoff), method="bounded", options={"xatol": 1e-11})
@@ -51,7 +45,7 @@ def distance(
     second_species,
     cutoff=5.0,
     width=0.5,
-    smooth=False,
+    kind="shifted_cosine",
     unmatched_cost=1.0,
     allow_reflection=True,
 ):
@@ -61,7 +55,7 @@ def distance(
         kept = [(v, s) for v, s in zip(vectors, species, strict=True) if np.linalg.norm(v) < cutoff]
         vectors = np.array([v for v, _ in kept], float).reshape(-1, 3)
         costs = [
-            leaving_cost(np.linalg.norm(v), cutoff, width, smooth, unmatched_cost) for v in vectors
+            leaving_cost(np.linalg.norm(v), cutoff, width, kind, unmatched_cost) for v in vectors
         ]
         sides.append((vectors, [s for _, s in kept], np.array(costs) ** 2))
     (a, a_species, a_cost), (b, b_species, b_cost) = sides

@@ -1,0 +1,1 @@
+"""What a descriptor can and cannot tell apart: degenerate structures, measures, search, audit."""
