@@ -6,7 +6,7 @@ Host side, NumPy in float64.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from tripletjax.radial import cutoff_function
 from tripletjax.types import Basis, InputError, require_positive
@@ -54,7 +54,7 @@ def leaving_cost(distances: np.ndarray, basis: Basis, unmatched_cost: float = 1.
         place = (1 + np.sqrt(1 - 4 * product)) / 2 if product < 0.25 else None
     else:
         excess = lambda x: -_bump_slope(x) * unmatched_cost / width - 1  # noqa: E731
-        place = brentq(excess, 0.5, 0.99) if excess(0.5) > 0 else None
+        place = root_scalar(excess, bracket=(0.5, 0.99)).root if excess(0.5) > 0 else None
     if place is None:
         return cost.reshape(shape)
     s = np.full(1, basis.cutoff - width + place * width)
