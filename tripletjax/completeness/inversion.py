@@ -1,0 +1,272 @@
+"""From a descriptor back to the environment: Levenberg-Marquardt from many random starts.
+
+A neighbour at r = u / √(1 + u²/R²), R the cutoff, cannot leave the cutoff sphere, where the
+descriptor would lose sight of it. The residual is (F(r) - F*) / |F*|. For the fingerprint, levels
+0 and 1, a small part of its columns and cheap, are fitted first from all starts; the best results
+are then fitted to all columns, which decide.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.descriptors import Descriptor, pure_function
+from tripletjax.neighbors import bucket
+from tripletjax.types import Array, Hypers, InputError
+
+SPACING = 0.8  # Å between two neighbours, and between a neighbour and the centre, of a start
+MARGIN = 0.5  # Å between a neighbour of a start and the cutoff
+BATCH = 32  # starts that are fitted together
+REFINED = 4  # of them that go on to all columns
+TOLERANCE = {"float32": 1e-4, "float64": 1e-8}  # |F - F*| / |F*| of a success
+
+
+class Inversion(NamedTuple):
+    """The environment whose descriptor is nearest to the one given."""
+
+    vectors: np.ndarray  # [n, 3] Å, in an arbitrary orientation
+    residual: float  # |F - F*| / |F*|
+    success: bool  # the residual is at most the tolerance
+    n_starts: int  # how many were used
+
+
+def levenberg_marquardt(
+    residual: Callable[[Array], Array], start: Array, n_steps: int, damping: float = 1e-2
+) -> tuple[Array, Array]:
+    """Minimise |residual(x)|² by damped Gauss-Newton steps; pure, for jit and vmap.
+
+    Each step solves (JᵀJ + λ diag JᵀJ) δ = -Jᵀ residual. A step that lowers the sum of squares is
+    taken and λ falls to a fifth; otherwise λ grows fourfold.
+
+    Args:
+        residual: from [P] to [M].
+        start: ``[P]``.
+        n_steps: evaluations of the residual: the start, then steps, taken or not.
+        damping: λ at the start.
+
+    Returns:
+        The last point ``[P]`` and |residual|² there.
+
+    Source: Marquardt, J. Soc. Ind. Appl. Math. 11, 431 (1963).
+
+    Example:
+        >>> x, square = levenberg_marquardt(lambda x: x**2 - 4, jnp.array([1.0, -5.0]), 20)
+        >>> x.round(3).tolist()
+        [2.0, -2.0]
+    """
+
+    start = jnp.asarray(start)
+    value, slopes = jax.eval_shape(lambda x: (residual(x), jax.jacfwd(residual)(x)), start)
+    nothing = jnp.zeros(value.shape, value.dtype), jnp.zeros(slopes.shape, slopes.dtype)
+
+    def step(_, state):
+        trial, damping, best = state
+        value = residual(trial)
+        there = jnp.sum(value**2), trial, value, jax.jacfwd(residual)(trial)
+        better = there[0] < best[0]
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), there, best)
+        damping = jnp.clip(jnp.where(better, damping / 5, damping * 4), 1e-10, 1e10)
+        _, x, value, slopes = best
+        gram = jnp.matmul(slopes.T, slopes, precision="highest")
+        gradient = jnp.matmul(slopes.T, value, precision="highest")
+        diagonal = jnp.diagonal(gram)
+        # A coordinate without influence, and rounding in the matrix, need a floor.
+        floor = 1e2 * jnp.finfo(x.dtype).eps * jnp.max(diagonal) + jnp.finfo(x.dtype).tiny
+        factor = jax.scipy.linalg.cho_factor(gram + jnp.diag(damping * diagonal + floor))
+        trial = x - jax.scipy.linalg.cho_solve(factor, gradient)
+        return jnp.where(jnp.isfinite(trial), trial, x), damping, best
+
+    # The start is the first trial: one copy of the residual and its slopes in the program.
+    first = jnp.asarray(jnp.inf, start.dtype), start, *nothing
+    state = start, jnp.asarray(damping, start.dtype), first
+    _, _, (square, x, _, _) = jax.lax.fori_loop(0, n_steps, step, state)
+    return x, square
+
+
+def inside(coordinates: Array, radius: float) -> Array:
+    """r = u / √(1 + u²/R²): from all of space [..., 3] into the ball of a radius."""
+    return coordinates / jnp.sqrt(1 + jnp.sum(coordinates**2, -1, keepdims=True) / radius**2)
+
+
+def outside(vectors: np.ndarray, radius: float) -> np.ndarray:
+    """The inverse of ``inside``, host side: u = r / √(1 - r²/R²)."""
+    return vectors / np.sqrt(1 - (vectors**2).sum(-1, keepdims=True) / radius**2)
+
+
+def random_environment(
+    n_neighbors: int,
+    radius: float,
+    random: np.random.Generator,
+    spacing: float = SPACING,
+    max_trials: int = 10_000,
+) -> np.ndarray:
+    """Neighbours placed one by one, evenly in a ball, none close to another or to the centre.
+
+    Args:
+        n_neighbors: how many.
+        radius: Å of the ball.
+        random: NumPy generator.
+        spacing: Å, the least distance between two atoms, the centre included.
+        max_trials: of places, before giving up.
+
+    Returns:
+        ``[n_neighbors, 3]`` Å.
+
+    Raises:
+        InputError: so many do not fit.
+
+    Example:
+        >>> random_environment(5, 2.5, np.random.default_rng(0)).shape
+        (5, 3)
+    """
+    atoms = np.zeros((1, 3))
+    for _ in range(max_trials):
+        if len(atoms) > n_neighbors:
+            break
+        place = random.uniform(-radius, radius, 3)
+        apart = np.linalg.norm(atoms - place, axis=1).min()
+        if np.linalg.norm(place) < radius and apart >= spacing:
+            atoms = np.concatenate([atoms, place[None]])
+    if len(atoms) <= n_neighbors:
+        raise InputError(
+            f"{n_neighbors} neighbours {spacing} Å apart were not placed in a ball of radius "
+            f"{radius:.3g} Å; give fewer, a smaller spacing or a larger cutoff"
+        )
+    return atoms[1:]
+
+
+def invert(
+    values: np.ndarray,
+    chosen: Descriptor,
+    species: np.ndarray,
+    center: int = 0,
+    *,
+    max_starts: int = 128,
+    n_steps: int = 60,
+    spacing: float = SPACING,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Inversion:
+    """Find an environment with a given descriptor, knowing the species of its neighbours.
+
+    Starts are random environments at least 0.5 Å inside the cutoff, fitted 32 at a time with
+    ``levenberg_marquardt``; the search ends with the first batch that holds a success. A success
+    fits all columns; that it is *the* environment, up to O(3) and permutations, is only as certain
+    as the descriptor is complete. In float64, unless the values are float32.
+
+    Args:
+        values: ``[D]``, from ``chosen.environment`` or a row of ``describe``.
+        chosen: the descriptor: "power_spectrum", "bispectrum", "triplet_sum" or "fingerprint".
+        species: ``[n]`` species index of each neighbour to place.
+        center: species index of the central atom.
+        max_starts: random starts before giving up, rounded up to whole batches.
+        n_steps: Levenberg-Marquardt steps of each stage.
+        spacing: Å, the least distance of two atoms of a start.
+        tolerance: |F - F*| / |F*| of a success; None: 1e-8 in float64, 1e-4 in float32.
+        seed: of the starts.
+
+    Returns:
+        An ``Inversion``: the first success, or else the best found.
+
+    Raises:
+        InputError: values that do not belong to this descriptor, or no neighbours to place.
+
+    Example:
+        >>> from tripletjax.descriptors import descriptor
+        >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=2, l_max=1)
+        >>> vectors, species = np.array([[1.0, 0, 0], [0, 1.3, 0.1]]), np.zeros(2, int)
+        >>> with jax.enable_x64(True):
+        ...     values = jax.jit(soap.environment)(vectors, species, np.ones(2, bool))
+        >>> found = invert(values, soap, species)
+        >>> lengths = np.linalg.norm(found.vectors, axis=1)
+        >>> found.success, np.sort(lengths).round(3).tolist()
+        (True, [1.0, 1.304])
+    """
+    values, species = np.asarray(values), np.asarray(species, np.int32)
+    dtype = np.dtype(np.float32) if values.dtype == np.float32 else np.dtype(np.float64)
+    _check(values, chosen, species)
+    tolerance = TOLERANCE[dtype.name] if tolerance is None else tolerance
+    cutoff = chosen.hypers.cutoff
+    random = np.random.Generator(np.random.PCG64(seed))
+    n_first = _first_columns(chosen)
+    width = bucket(len(species))
+    mask = np.arange(width) < len(species)
+    padded = np.resize(species, width)  # few sizes, hence few programs
+    best: tuple[float, np.ndarray] = np.inf, np.zeros((len(species), 3))
+    used = 0
+    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
+        fit = partial(
+            fit_environments, chosen.kind, chosen.hypers, chosen.elements, chosen.parameters,
+            values.astype(dtype), padded, mask, np.int32(center),
+        )  # fmt: skip
+        while used < max_starts and best[0] > tolerance:
+            starts = np.zeros((BATCH, width, 3), dtype)
+            for start in starts:
+                placed = random_environment(len(species), cutoff - MARGIN, random, spacing)
+                start[: len(species)] = outside(placed, cutoff)
+            points, squares = fit(starts, n_steps, n_first)
+            if n_first is not None:
+                order = np.argsort(np.nan_to_num(np.asarray(squares), nan=np.inf))[:REFINED]
+                points, squares = fit(np.asarray(points)[order], n_steps, None)
+            residuals = np.sqrt(np.nan_to_num(np.asarray(squares, float), nan=np.inf))
+            used += BATCH
+            winner = int(np.argmin(residuals))
+            if residuals[winner] < best[0]:
+                found = inside(np.asarray(points)[winner], cutoff)
+                best = float(residuals[winner]), np.asarray(found)[: len(species)]
+    return Inversion(best[1], best[0], best[0] <= tolerance, used)
+
+
+@partial(jax.jit, static_argnames=("kind", "hypers", "elements", "n_steps", "n_columns"))
+def fit_environments(
+    kind: str, hypers: Hypers, elements, parameters, values, species, mask, center, starts,
+    n_steps: int, n_columns: int | None,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Fit the first ``n_columns`` (None: all) of a descriptor from many starts [B, K, 3].
+
+    Neighbours with mask False stay where they are, and do not count.
+
+    Returns:
+        Coordinates ``[B, K, 3]``, to be given to ``inside``, and (|F - F*| / |F*|)² ``[B]``.
+    """
+    apply = pure_function(kind, hypers, len(elements))
+    target = values[:n_columns]
+    size = jnp.linalg.norm(target)
+
+    def residual(flat):
+        vectors = inside(flat.reshape(-1, 3), hypers.cutoff)
+        found = apply(parameters, vectors, species, mask, center)[:n_columns]
+        return (found - target) / size
+
+    def fit(start):
+        point, square = levenberg_marquardt(residual, start.ravel(), n_steps)
+        return point.reshape(start.shape), square
+
+    return jax.vmap(fit)(starts)
+
+
+def _first_columns(chosen: Descriptor) -> int | None:
+    """Columns of levels 0 and 1 of the fingerprint; None for other kinds."""
+    if chosen.kind != "fingerprint":
+        return None
+    return sum(not name.startswith("level=2") for name in chosen.names)
+
+
+def _check(values: np.ndarray, chosen: Descriptor, species: np.ndarray) -> None:
+    if chosen.kind in ("density", "triplets"):
+        raise InputError(f"kind {chosen.kind!r} is not an invariant vector; choose another")
+    if values.shape != (len(chosen.names),):
+        raise InputError(
+            f"values of shape {values.shape} are not one row of this descriptor; give "
+            f"[{len(chosen.names)}]"
+        )
+    if species.ndim != 1 or len(species) == 0:
+        raise InputError(
+            f"species of shape {species.shape} places no neighbours; give the species index of "
+            "each, at least one"
+        )
