@@ -66,6 +66,7 @@ class Audit:
     structure: np.ndarray  # [N] frame of each environment
     atom: np.ndarray  # [N] atom of it
     pairs: PairTable  # the nearest in the descriptor
+    n_equal: int  # environments left out because another is nearer than the floor
     random: PairTable  # pairs at random
     smallest: np.ndarray  # [S] smallest singular values of the Jacobian of some environments, 1/Å
     soft: np.ndarray  # [S] their soft directions
@@ -173,12 +174,13 @@ def audit(
     random = compare.at_random(N_RANDOM, seed)
     slope = np.median(random.descriptor / np.maximum(random.upper, floor))
     tolerance = max(ROUNDING[described.values.dtype], float(slope) * precision)
-    pairs = compare.nearest(floor, max_pairs, seed)
+    pairs, n_equal = compare.nearest(floor, max_pairs, seed)
     pairs = compare.certified(pairs, floor, tolerance)
     result = Audit(
         structure=described.structure,
         atom=described.atom,
         pairs=pairs,
+        n_equal=n_equal,
         random=random,
         smallest=np.zeros(0),
         soft=np.zeros(0, int),
@@ -214,8 +216,12 @@ class _Comparison:
         names = ("cutoff", "cutoff_function", "cutoff_width")
         self.basis = {name: described.hypers[name] for name in names}
 
-    def nearest(self, floor: float, max_pairs: int, seed: int) -> PairTable:
-        """The nearest rows, with one environment for all that are equal in geometry."""
+    def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, int]:
+        """The nearest rows, with one environment for all that are equal in geometry.
+
+        Returns:
+            The pairs, and how many environments were left out.
+        """
         alive = np.arange(len(self.values))
         for _ in range(MAX_ROUNDS):
             near = nearest_pairs(
@@ -228,8 +234,10 @@ class _Comparison:
             if not equal.any():
                 break
             alive = np.setdiff1d(alive, table.second[equal])
-        kept = ~np.isin(table.second, table.second[equal])
-        return PairTable(*(column[kept] for column in table))
+        again = table.second[equal]
+        kept = ~np.isin(table.first, again) & ~np.isin(table.second, again)
+        n_left_out = len(self.values) - len(np.setdiff1d(alive, again))
+        return PairTable(*(column[kept] for column in table)), n_left_out
 
     def at_random(self, n_pairs: int, seed: int) -> PairTable:
         random = np.random.Generator(np.random.PCG64(seed))

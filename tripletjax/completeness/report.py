@@ -55,6 +55,7 @@ def record(audit: Audit) -> dict[str, Any]:
             "tolerance": audit.tolerance,
         },
         "environments": len(audit.atom),
+        "environments_equal_to_another": audit.n_equal,
         "pairs_compared": len(audit.pairs.first),
         "collisions": [_pair(audit, place) for place in audit.collisions],
         "collisions_further_than_0.1_A": int(_far(audit)),
@@ -96,7 +97,8 @@ def report(audit: Audit) -> str:
         f"l_max={hypers['l_max']}. The {len(audit.pairs.first)} nearest pairs of rows were "
         f"compared in geometry; environments nearer than {audit.floor:g} Å count as equal, and "
         f"rows nearer than {audit.tolerance:.1e} of their median norm, what a displacement of "
-        f"{audit.precision:g} Å changes, about.",
+        f"{audit.precision:g} Å changes, about. {audit.n_equal} environments were left out because "
+        "another is nearer than that floor.",
         "## Collisions",
     ]
     if len(found):
