@@ -85,7 +85,9 @@ def test_references_are_blind_where_the_families_say_so(committed):
     for records in committed["families"].values():
         for record in records:
             for column, invariant in CLAIMS.items():
-                # Sums over all atoms of one environment's messages hold more than local ones do.
+                # A crystal's claim is about all of its distances, not those within environments.
+                if column == "sorted distances" and record["name"].startswith("homometric_crystal"):
+                    continue
                 if invariant in record["defeats"] and column in record["separations"]:
                     relative = record["separations"][column]["relative"]
                     assert relative < 1e-11, (record["name"], column)
