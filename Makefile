@@ -36,7 +36,8 @@ test: $(INSTALLED)
 # What does not depend on the precision runs once, on one side or the other.
 test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
   tests/test_memory.py \
-  tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py
+  tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
+  tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py
 test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebooks.py \
   tests/test_transformer.py tests/test_bad_input.py tests/test_alignment.py tests/test_families.py \
   tests/test_degeneracy_experiment.py
