@@ -18,9 +18,13 @@ ORDER = [
     {"columns", "tensors"},
     {"descriptors"},
     {"description"},
-    {"kernels", "plotting", "conventions", "transformer"},
+    {"kernels", "plotting", "conventions", "transformer", "adaptive_tags"},
+    {"models"},
+    {"potential"},
+    {"training", "calculator"},
     {"completeness"},
     {"demo"},
+    {"train_commands"},
     {"cli", "testing"},
 ]
 MAX_LINES = 350

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tripletjax.descriptors import KINDS
+from tripletjax.train_commands import add_evaluate, add_train
 from tripletjax.types import Hypers, InputError
 
 HYPER_HELP = {
@@ -80,6 +81,8 @@ def _build_parser() -> _Parser:
     _add_demo(commands)
     _add_describe(commands)
     _add_audit(commands)
+    add_train(commands, _add_command)
+    add_evaluate(commands, _add_command)
     return parser
 
 

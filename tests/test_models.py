@@ -1,0 +1,237 @@
+"""The neural energy of one atom: symmetry, padding, smoothness, and the tag radius."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+
+from tests.systems import environment
+from tripletjax import InputError
+from tripletjax.adaptive_tags import adaptive_weights
+from tripletjax.models import Architecture, AtomicEnergy, weight_shapes
+from tripletjax.testing import (
+    FAST_COMPILATION,
+    assert_close,
+    assert_finite_derivatives,
+    assert_gradients,
+    assert_invariant,
+    assert_padding_changes_nothing,
+    successive_derivatives,
+)
+
+SMALL = Architecture(cutoff=3.0, n_radial=3, channels=4, tags=5, units=6, odd_units=4, width=8)
+N_SPECIES = 3
+
+
+@partial(jax.jit, static_argnums=4)
+def energy(vectors, species, mask, center=1, architecture=SMALL):
+    model = AtomicEnergy(architecture, N_SPECIES)
+    return model.apply({"params": weights(architecture)}, vectors, species, mask, center)
+
+
+@cache
+def weights(architecture=SMALL):
+    """Random ones, all of order one: the gains too."""
+    random = np.random.default_rng(3)
+    return {
+        name: random.normal(size=shape).astype(np.float32)
+        for name, shape in weight_shapes(architecture, N_SPECIES).items()
+    }
+
+
+def test_invariance(dtype):
+    vectors, species, mask = environment(dtype, n_neighbors=7)
+    assert_invariant(lambda v: energy(v, species, mask), vectors)
+
+
+def test_atoms_at_equal_distances_may_change_places(dtype):
+    vectors, species, mask = environment(dtype, n_neighbors=6)
+    vectors = 1.7 * vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    order = np.array([1, 0, 4, 3, 2, 5])
+    few = (np.concatenate([x[order], x[5:]]) for x in (vectors, species, mask))
+    same = (np.concatenate([x, x[5:]]) for x in (vectors, species, mask))
+    architecture = Architecture(**{**vars(SMALL), "tags": 7})
+    expected = energy(*same, 1, architecture)
+    assert_close(energy(*few, 1, architecture), expected, 1e-5 if dtype == jnp.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("n_neighbors", [3, 7])
+def test_padding_changes_nothing(n_neighbors, dtype):
+    vectors, species, mask = environment(dtype, n_neighbors=n_neighbors)
+    order = np.argsort(np.linalg.norm(vectors, axis=-1))
+    rtol = 1e-5 if dtype == jnp.float32 else 1e-13
+    assert_padding_changes_nothing(energy, vectors[order], species[order], mask, rtol=rtol)
+
+
+def test_species_and_center_count(dtype):
+    vectors, species, mask = environment(dtype)
+    values = [energy(vectors, species, mask, center) for center in range(N_SPECIES)]
+    values.append(energy(vectors, (species + 1) % N_SPECIES, mask))
+    assert len(np.unique(np.round(values, 3))) == 4
+
+
+def test_more_species_than_channels_share_an_embedding(dtype):
+    architecture = Architecture(**{**vars(SMALL), "species_channels": 2})
+    assert weights(architecture)["species"].shape == (3, 2)
+    vectors, species, mask = environment(dtype)
+    assert_invariant(lambda v: energy(v, species, mask, 0, architecture), vectors)
+
+
+def test_mirror_images_of_neighbours_inside_the_shell_are_told_from_each_other(float64):
+    # Pseudoscalars enter in products: turning one of two far groups into its mirror image alone
+    # changes the energy, though each group alone has the energy of its image.
+    random = np.random.default_rng(0)
+    group = random.normal(size=(3, 3))
+    group *= np.array([1.0, 1.1, 1.2])[:, None] / np.linalg.norm(group, axis=-1, keepdims=True)
+    species = np.array([0, 1, 2])
+    alone = [energy(g, species, np.ones(3, bool)) for g in (group, -group)]
+    assert_close(alone[1], alone[0], 1e-12)
+    shell = random.normal(size=(4, 3))
+    shell *= np.linspace(2.0, 2.5, 4)[:, None] / np.linalg.norm(shell, axis=-1, keepdims=True)
+    species, mask = np.concatenate([species, [0, 1, 2, 0]]), np.ones(7, bool)
+    together = [energy(np.concatenate([g, shell]), species, mask) for g in (group, -group)]
+    assert abs(together[1] - together[0]) > 1e-4
+
+
+@pytest.mark.parametrize("dtype_name", ["float32", "float64"])
+def test_dtype_follows_the_vectors(dtype_name, float64):
+    vectors, species, mask = environment(dtype_name)
+    assert energy(vectors, species, mask).dtype == dtype_name
+
+
+def test_gradients(float64):
+    vectors, species, mask = environment(float)
+    assert_gradients(lambda v: energy(v, species, mask), vectors)
+
+
+CORNERS = {
+    "general": environment(float, n_neighbors=6)[0],
+    "collinear": np.outer([1.0, -1.1, 1.9, -2.0, 2.6, -2.7], [0.6, 0.0, 0.8]),
+    "one at the cutoff": np.concatenate([environment(float)[0], [[0.0, 0.0, 3.0]]]),
+    "along the axes": np.concatenate([np.eye(3), -np.eye(3)]) * 1.5,
+    "coincident": np.ones((6, 3)),
+}
+
+
+def test_derivatives_are_finite_in_corner_cases(dtype):
+    points = np.stack(list(CORNERS.values())).astype(dtype)
+    masks = np.ones((len(points), 6), bool)
+    empty, single = np.zeros(6, bool), np.arange(6) == 0
+    points = jnp.asarray(np.concatenate([points, points[:1], points[:1]]))
+    masks = jnp.asarray(np.concatenate([masks, empty[None], single[None]]))
+    names = [*CORNERS, "no neighbours", "one neighbour"]
+    species = jnp.asarray([0, 1, 2, 0, 1, 2])
+    assert_finite_derivatives(
+        lambda v, mask: energy(v, species, mask), points, masks, names=names, order=3
+    )
+
+
+def test_a_neighbour_leaves_through_the_cutoff_smoothly(float64):
+    vectors, species, mask = environment(float, n_neighbors=4)
+
+    def at(distance):
+        last = distance * jnp.array([[0.48, -0.6, 0.64]])
+        return energy(
+            jnp.concatenate([jnp.asarray(vectors), last]),
+            jnp.append(species, 1),
+            jnp.append(mask, True),
+        )
+
+    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    def derivatives(distance):
+        return jnp.stack(successive_derivatives(at, distance, order=2))
+
+    inside, outside, size = (np.asarray(derivatives(d)) for d in (3.0 - 1e-4, 3.0 + 1e-4, 2.0))
+    np.testing.assert_array_less(np.abs(inside - outside), 1e-5 * np.abs(size))
+
+
+def test_neighbours_that_change_order_leave_energy_and_forces_smooth(float64):
+    """Along a path where the third and fourth neighbour change places, with forces of the sorted
+    environment: second differences of the energy's slope stay small, as they would not at a kink.
+    """
+    base, species, mask = environment(float, n_neighbors=6)
+
+    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    def slope(vectors, species):
+        return jax.grad(energy)(vectors, species, mask)
+
+    def force(t):
+        radii = np.array([1.0, 1.2, 1.8 + t, 1.8 - t, 2.3, 2.6])
+        vectors = base / np.linalg.norm(base, axis=-1, keepdims=True) * radii[:, None]
+        order = np.argsort(radii)
+        gradient = np.empty_like(vectors)
+        gradient[order] = slope(vectors[order], species[order])
+        return gradient
+
+    step = 1e-4
+    forces = np.stack([force(t) for t in step * np.arange(-3, 4)])
+    scale = np.abs(np.diff(forces, axis=0)).max()
+    assert np.abs(np.diff(forces, 2, axis=0)).max() < 0.01 * scale
+
+
+def reference_weights(r, u, beyond, cutoff, n_pairs):
+    """By SciPy's root finder and plain loops."""
+
+    def falloff(x):
+        return (1 - x**4) ** 4 if x < 1 else 0.0
+
+    def barrier(x, start):
+        y = max((x - start) / (1 - start), 0)
+        return y**4 / (1 - y)
+
+    def excess(radius):
+        total = barrier(radius / cutoff, 0.5) + barrier(radius / beyond, 0.9)
+        total = n_pairs * total - n_pairs
+        for j in range(len(r)):
+            for k in range(j):
+                sine = np.linalg.norm(np.cross(u[j], u[k]))
+                total += falloff(r[j] / radius) * falloff(r[k] / radius) * sine**2
+        return total
+
+    radius = brentq(excess, 1e-3, beyond * (1 - 1e-6), xtol=1e-13)
+    return np.array([falloff(x / radius) for x in r])
+
+
+@pytest.mark.parametrize("n_pairs", [0.3, 2.0, 8.0])
+@pytest.mark.parametrize("beyond", [5.0, 3.0])
+def test_tag_weights_solve_their_equation(n_pairs, beyond, dtype):
+    random = np.random.default_rng(5)
+    u = random.normal(size=(6, 3))
+    u /= np.linalg.norm(u, axis=-1, keepdims=True)
+    r = np.sort(random.uniform(0.9, 3.0, 6))
+    found = adaptive_weights(
+        jnp.asarray(r, dtype), jnp.asarray(u, dtype), jnp.asarray(beyond, dtype), 5.0, n_pairs
+    )
+    expected = reference_weights(r, u, beyond, 5.0, n_pairs)
+    np.testing.assert_allclose(found, expected, atol=1e-4 if dtype == jnp.float32 else 1e-11)
+
+
+def test_derivatives_of_tag_weights(float64):
+    random = np.random.default_rng(6)
+    vectors = random.normal(size=(5, 3))
+    vectors *= np.linspace(1.0, 2.5, 5)[:, None] / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    def weighted(vectors):
+        r = jnp.linalg.norm(vectors, axis=-1)
+        return adaptive_weights(r, vectors / r[:, None], jnp.asarray(3.0), 4.0, 2.0)
+
+    assert_gradients(weighted, vectors)
+    first = jax.jit(jax.jacrev(weighted), compiler_options=FAST_COMPILATION)
+    curvature = jax.jit(jax.jacfwd(jax.jacrev(weighted)), compiler_options=FAST_COMPILATION)
+    step = np.zeros((5, 3))
+    step[2, 1] = 1e-5
+    difference = (first(vectors + step) - first(vectors - step)) / 2e-5
+    np.testing.assert_allclose(curvature(jnp.asarray(vectors))[..., 2, 1], difference, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [({"units": 0}, "units"), ({"l_max": 9}, "l_max"), ({"cutoff": -1.0}, "cutoff"),
+     ({"tags": 2.5}, "tags"), ({"n_pairs": 0.0}, "n_pairs")],
+)  # fmt: skip
+def test_bad_sizes_are_named(sizes, words):
+    with pytest.raises(InputError, match=words):
+        Architecture(**sizes)

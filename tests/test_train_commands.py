@@ -1,0 +1,69 @@
+"""The commands train and evaluate: what they write, and one line for bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from tests.test_training import clusters
+from tripletjax.cli import main
+
+CONFIG = "n_radial: 4\nl_max: 2\nchannels: 4\ntags: 4\nunits: 8\nodd_units: 2\nwidth: 8\n"
+CONFIG += "cutoff: 3.0\nsteps_between_validations: 1\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    write(tmp_path / "train.xyz", clusters(6))
+    write(tmp_path / "test.xyz", clusters(3, seed=1))
+    write(tmp_path / "bare.xyz", [molecule("H2O")] * 3)
+    write(tmp_path / "other.xyz", _other())
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "typo.yaml").write_text("bach_size: 2\n")
+    return tmp_path
+
+
+def _other():
+    frame = clusters(1)[0]
+    frame.numbers[0] = 10
+    return frame
+
+
+def test_train_then_evaluate(files, capsys):
+    data = ["--train", str(files / "train.xyz"), "--test", str(files / "test.xyz")]
+    options = ["--config", str(files / "config.yaml"), "--max-epochs", "2", "--seed", "3"]
+    assert main(["train", *data, *options, "--out", str(files / "fit")]) == 0
+    assert "test: energy_mae_mev_per_atom" in capsys.readouterr().out
+    record = json.loads((files / "fit" / "metrics.json").read_text())
+    assert record["settings"]["seed"] == 3 and record["epochs"] == 2
+    out = files / "errors.json"
+    arguments = ["evaluate", str(files / "fit"), str(files / "test.xyz"), "--out", str(out)]
+    assert main(arguments) == 0
+    errors = json.loads(out.read_text())
+    np.testing.assert_allclose(list(errors.values()), list(record["test"].values()), rtol=1e-4)
+    assert main(["evaluate", str(files / "fit"), str(files / "other.xyz")]) == 2
+    assert "knows only [2, 18]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--train", "missing.xyz"], "not a file"),
+        (["--train", "bare.xyz"], "--energy-key"),
+        (["--train", "train.xyz", "--test", "other.xyz"], "10"),
+        (["--train", "train.xyz", "--config", "typo.yaml"], "did you mean batch_size"),
+        (["--train", "train.xyz", "--energy-key", "dft"], "'energy', 'forces'"),
+        (["--train", "train.xyz", "--cutoff", "-1"], "cutoff"),
+        (["--train", "train.xyz", "--max-minutes", "0"], "max_minutes"),
+        (["--train", "train.xyz", "--max-epochs", "0"], "max_epochs"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(options, words, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    assert main(["train", *options, "--out", "fit"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and words in lines[0]
+    assert sorted(files.iterdir()) == before

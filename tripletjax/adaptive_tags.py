@@ -1,0 +1,78 @@
+"""Smooth weights that tag a few of the nearest neighbours, wherever these are."""
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.types import Array
+
+LIMIT_START = 0.9  # of the distance of the first neighbour that cannot be tagged
+N_BISECTIONS, N_NEWTON = 9, 5
+
+
+def adaptive_weights(
+    distances: Array, directions: Array, beyond: Array, cutoff: float, n_pairs: float
+) -> Array:
+    """Weights f(r_j / r_t) of neighbours, with a radius r_t that adapts to the environment:
+
+        Σ_{j<k} f_j f_k sin²θ_jk + b(r_t) = n_pairs,   f(x) = (1 - x⁴)⁴ below 1 and 0 above.
+
+    So the tags hold a fixed number of pairs, counted by weight and by how far they are from
+    collinear, in dense and open environments alike. b is 0 up to half the cutoff and diverges at
+    the cutoff, so that an r_t exists for every environment. The weights have three continuous
+    derivatives, through the implicit function theorem, as long as r_t stays below 0.9 of
+    ``beyond``; above, b rises there too and the weights still are continuous.
+
+    Args:
+        distances: ``[T]`` Å, the nearest neighbours; the cutoff on padding.
+        directions: ``[T, 3]`` unit vectors.
+        beyond: distance of the next neighbour; the cutoff if there is none.
+        cutoff: Å.
+        n_pairs: number of pairs.
+
+    Returns:
+        ``[T]``, between 0 and 1.
+
+    Example:
+        >>> r, u = jnp.array([1.0, 1.1, 3.0]), jnp.eye(3)
+        >>> adaptive_weights(r, u, jnp.array(5.0), 5.0, 0.5).round(2).tolist()
+        [0.74, 0.64, 0.0]
+    """
+    x = distances * (1 / cutoff)
+    limit = beyond * (1 / cutoff)
+    squared_sines = 1 - jnp.einsum("ti,si->ts", directions, directions) ** 2
+
+    def excess(radius):
+        weights = _falloff(x / radius)
+        pairs = 0.5 * jnp.vdot(weights, squared_sines @ weights)
+        barrier = _barrier(radius, 0.5) + _barrier(radius / limit, LIMIT_START)
+        return pairs + n_pairs * barrier - n_pairs
+
+    def solve(function, guess):
+        def halve(_, bracket):
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            above = function(middle) > 0
+            return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+        low, high = jax.lax.fori_loop(
+            0, N_BISECTIONS, halve, (jnp.zeros_like(guess), jax.lax.stop_gradient(limit))
+        )
+
+        def newton(_, radius):
+            value, slope = jax.jvp(function, (radius,), (jnp.ones_like(radius),))
+            return jnp.clip(radius - value / slope, low, high)
+
+        return jax.lax.fori_loop(0, N_NEWTON, newton, 0.5 * (low + high))
+
+    radius = jax.lax.custom_root(excess, 0.5 * limit, solve, lambda g, y: y / g(jnp.ones_like(y)))
+    return _falloff(x / radius)
+
+
+def _falloff(x: Array) -> Array:
+    return jnp.maximum(1 - (x * x) ** 2, 0) ** 4
+
+
+def _barrier(x: Array, start: float) -> Array:
+    """0 up to start, three times differentiable there, and diverging at 1."""
+    y = jnp.clip((x - start) * (1 / (1 - start)), 0, 1 - 1e-6)
+    return y**4 / (1 - y)

@@ -1,0 +1,98 @@
+"""The ASE calculator of a fitted potential."""
+
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from tripletjax.neighbors import bucket
+from tripletjax.potential import Potential, load
+from tripletjax.types import Batch, InputError
+
+
+class TripletCalculator(Calculator):
+    """Energy, energies of atoms, forces and stress for ASE.
+
+    The neighbour list is made anew at every call. Its padded width never shrinks, so that nothing
+    is compiled again as long as the number of atoms and the most neighbours of an atom stay
+    within the padding. Reference energies are added in float64.
+
+    Args:
+        model: the folder that training wrote, or a ``Potential``.
+        dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
+            on, float32 otherwise.
+
+    Raises:
+        InputError: no model there; on use, structures that the potential cannot describe.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from tripletjax.models import Architecture
+        >>> from tripletjax.potential import untrained
+        >>> water = molecule("H2O")
+        >>> water.calc = TripletCalculator(untrained([1, 8], Architecture(units=4, width=4)))
+        >>> water.get_forces().shape
+        (3, 3)
+    """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(self, model: str | Path | Potential, dtype: str | None = None, **options: Any):
+        super().__init__(**options)
+        if dtype not in (None, "float32", "float64"):
+            raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
+        self.potential = model if isinstance(model, Potential) else load(model)
+        self.dtype = dtype
+        self._width = 0
+
+    def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:
+        """Fill ``results``; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        frame = self.atoms
+        assert frame is not None, "ASE gives the atoms, or a calculator has them"
+        with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
+            batch = self._widened(self.potential.prepare(frame, self.dtype))
+            arrays = batch._replace(elements=None)
+            found = _evaluate(*self.potential.split(), arrays)
+            energies, forces, stress = (np.asarray(values, np.float64) for values in found)
+        count = len(frame)
+        references = np.asarray(self.potential.references)
+        of_species = references[np.searchsorted(self.potential.species, frame.numbers)]
+        of_atoms = energies[:count] + of_species
+        total = float(of_atoms.sum())
+        self.results = {
+            "energy": total,
+            "free_energy": total,
+            "energies": of_atoms,
+            "forces": forces[:count],
+        }
+        if frame.pbc.all():
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
+
+    def _widened(self, batch: Batch) -> Batch:
+        """Pad to the most neighbours seen so far."""
+        self._width = max(self._width, bucket(batch.neighbors.shape[1]))
+
+        def widened(array):
+            missing = [(0, 0)] * array.ndim
+            missing[1] = (0, self._width - array.shape[1])
+            return np.pad(array, missing)
+
+        return batch._replace(
+            neighbors=widened(batch.neighbors),
+            shifts=widened(batch.shifts),
+            neighbor_mask=widened(batch.neighbor_mask),
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(static: Potential, fitted, batch: Batch):
+    """Interaction energies of atoms, forces and stress; the batch has the potential's species."""
+    potential = static.joined(fitted)
+    batch = batch._replace(elements=np.asarray(potential.species, np.int32))
+    return potential.atomic_forces_stress(batch)

@@ -1,0 +1,234 @@
+"""The neural energy of one atom: learned functions of triplets, pooled and read out.
+
+With c the learned density, w_j the weights of the nearest neighbours (``adaptive_weights``) and c'
+the density turned so that tag t lies along +z, one hidden unit h of the triplet (t, s) is
+
+    ψ_h = silu(g_ht g_hs [Σ_l Z_hl P_l(cos θ) + Σ_m Re z_hm (x_s - i y_s)^m] + a_ht + b_hs),
+    z_hm = Σ_{c, l >= m} W_hcl (c'_clm + i c'_cl-m),
+
+a linear form of the complete invariants of the triplet: contracted over channels and l once per
+tag, so that a triplet costs 3 l_max + 1 products per unit. Pseudoscalars (the Im part) enter in
+products of two. Then two rounds of pooling, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1),
+and a readout of levels 0, 1 and 2 together. Everything is three times differentiable.
+"""
+
+from dataclasses import dataclass, fields
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.adaptive_tags import adaptive_weights
+from tripletjax.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
+from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
+from tripletjax.types import Array, InputError, require_positive
+
+FALL = 0.6  # of the cutoff, over which the cutoff function falls
+GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
+DENSITY_SCALE = 4.0  # brings the density coefficients to order one
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Sizes of the model: hashable, and all that is needed besides the weights to rebuild it."""
+
+    cutoff: float = 5.0  # Å
+    n_radial: int = 8  # radial functions that the learned ones are made of
+    l_max: int = 3  # inclusive
+    channels: int = 16  # of the learned density
+    species_channels: int = 4  # more species than that share channels through an embedding
+    tags: int = 8  # most neighbours that can be tagged
+    n_pairs: float = 2.0  # tagged pairs of neighbours, by weight; sets the tag radius
+    units: int = 64  # of a triplet
+    odd_units: int = 16  # of a triplet, made of products of pseudoscalars
+    width: int = 64  # of the hidden layers after pooling
+
+    def __post_init__(self):
+        require_positive("cutoff", self.cutoff, "Å")
+        require_positive("n_pairs", self.n_pairs, "pairs")
+        for field in fields(self):
+            value, low = getattr(self, field.name), 0 if field.name == "odd_units" else 1
+            high = 8 if field.name == "l_max" else 1024
+            if field.type is int and not (type(value) is int and low <= value <= high):
+                raise InputError(
+                    f"{field.name}={value!r} is not usable; give a whole number, {low} to {high}"
+                )
+
+
+class AtomicEnergy(nn.Module):
+    """Energy of one atom in units of the potential's scale, from its environment.
+
+    Call it with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], sorted by
+    distance, and ``center``, the species index of the atom.
+
+    Example:
+        >>> model = AtomicEnergy(Architecture(units=4, width=4), n_species=1)
+        >>> environment = jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool), 0
+        >>> weights = model.init(jax.random.key(0), *environment)
+        >>> model.apply(weights, *environment).shape
+        ()
+    """
+
+    architecture: Architecture
+    n_species: int
+
+    @nn.compact
+    def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
+        size = self.architecture
+        center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
+        r, directions, edges = self._edges(vectors, species, mask)
+        density = self._density(directions, edges, center_kind)  # [c, lm]
+        n_tags = min(size.tags, len(mask))
+        beyond = r[n_tags] if n_tags < len(mask) else jnp.full((), size.cutoff, r.dtype)
+        tags = directions[:n_tags]
+        weights = adaptive_weights(r[:n_tags], tags, beyond, size.cutoff, size.n_pairs)
+        single, double = self._pooled(tags, edges[:n_tags], weights, density)
+        features = jnp.concatenate([self._level_0(density), single, double])
+        return self._readout(features, center_kind)
+
+    def _edges(self, vectors, species, mask):
+        """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""
+        size, dtype = self.architecture, vectors.dtype
+        inside = mask & (safe_norm(vectors) < size.cutoff)
+        vectors = fill_padding(vectors, inside, size.cutoff)
+        r = safe_norm(vectors)
+        x = r / size.cutoff
+        envelope = jnp.where(inside, smooth_step((x - 1 + FALL) / FALL), 0)
+        n = np.pi * np.arange(1, size.n_radial + 1)
+        waves = jnp.sin(x[:, None] * n.astype(dtype)) * (envelope / x)[:, None]  # [K, n]
+        kinds = jax.nn.one_hot(species, self.n_species, dtype=dtype)
+        if self.n_species > size.species_channels:
+            kinds = self._dense("species", size.species_channels, kinds)
+        edges = kinds[:, :, None] * waves[:, None, :]
+        return r, vectors / r[:, None], edges.reshape(len(r), -1)
+
+    def _density(self, directions, edges, center_kind):
+        """Learned radial functions: c_clm = gain_c(centre) Σ_f W_cfl Σ_j edge_jf Y_lm(r̂_j)."""
+        size = self.architecture
+        harmonics = spherical_harmonics(directions, size.l_max)
+        raw = jnp.einsum("kf,km->fm", edges, harmonics)
+        parts = []
+        for l in range(size.l_max + 1):
+            part = self._dense(f"radial_{l}", size.channels, raw[:, harmonic_slice(l)].T).T
+            gain = self._gain(f"density_{l}", size.channels, center_kind)
+            parts.append(part * gain[:, None])
+        return jnp.concatenate(parts, -1) * (1 / DENSITY_SCALE)
+
+    def _level_0(self, density):
+        """The isotropic density and its power spectrum, [c (l_max + 2)]."""
+        powers = [
+            jnp.sum(density[:, harmonic_slice(l)] ** 2, -1)
+            for l in range(self.architecture.l_max + 1)
+        ]
+        return jnp.concatenate([density[:, 0], *powers])
+
+    def _pooled(self, tags, edges, weights, density):
+        """Levels 1 and 2: the pooled second layer [width] and the pooled triplets [units]."""
+        size, l_max = self.architecture, self.architecture.l_max
+        n_units = size.units + size.odd_units
+        frames = jax.vmap(lambda u: edge_frame(u, l_max))(tags)
+        turned = jax.vmap(lambda frame: to_edge_frame(density, frame, l_max))(frames)
+        local = jnp.einsum("tij,sj->tsi", frames.axes, tags)  # [t, s, xyz]
+        polar = _legendre(local[..., 2], l_max)  # [t, s, l_max + 1]
+        real, imaginary = powers(local[..., 0], local[..., 1], l_max)
+        across = jnp.concatenate([real[..., 1:], imaginary[..., 1:]], -1)  # [t, s, 2 l_max]
+
+        along, level_1 = self._axial_forms(turned)  # [t, l, h], [t, width]
+        even, odd = self._azimuthal_forms(turned)  # [t, 2 l_max, units], [t, 2 l_max, 2 odd]
+        shift_1, shift_2 = jnp.split(self._dense("shifts", 2 * n_units, edges), 2, axis=-1)
+        gain_1, gain_2 = jnp.split(self._gain("tags", 2 * n_units, edges), 2, axis=-1)
+        forms = jnp.einsum(
+            "tqh,tsq->tsh", jnp.concatenate([along, even], 1), jnp.concatenate([polar, across], -1)
+        )
+        if size.odd_units:
+            pseudoscalars = jnp.einsum("tqh,tsq->tsh", odd, across)
+            first, second = jnp.split(pseudoscalars, 2, axis=-1)
+            forms = jnp.concatenate([forms, first * second], -1)
+        forms = forms * (gain_1[:, None] * gain_2) + (shift_1[:, None] + shift_2)
+        others = weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))  # [t, s]
+        triplets = jnp.einsum("ts,tsh->th", others, nn.silu(forms))
+        second_layer = nn.silu(
+            self._dense("second", size.width, triplets)
+            + level_1
+            + self._dense("tag_shift", size.width, edges, bias=True)
+        )
+        return weights @ second_layer, weights @ triplets
+
+    def _axial_forms(self, turned):
+        """Forms of the components m = 0: coefficients of P_l(cos θ) per unit, and of level 1."""
+        size, orders = self.architecture, self.architecture.l_max + 1
+        flat = _of_order(turned, 0)
+        forms = self._dense("forms_0", orders * size.units, flat)
+        return forms.reshape(len(flat), orders, size.units), self._dense("axial", size.width, flat)
+
+    def _azimuthal_forms(self, turned):
+        """Forms of the components m > 0, ordered as Re, then Im of (x + iy)^m, m = 1 ... l_max."""
+        size = self.architecture
+        even, odd = ([], []), ([], [])
+        for m in range(1, size.l_max + 1):
+            flat = jnp.stack([_of_order(turned, m), _of_order(turned, -m)])  # cos, sin
+            cosine, sine = self._dense(f"forms_{m}", size.units + 2 * size.odd_units, flat)
+            even[0].append(cosine[:, : size.units])
+            even[1].append(sine[:, : size.units])
+            odd[0].append(sine[:, size.units :])
+            odd[1].append(-cosine[:, size.units :])
+        return jnp.stack(even[0] + even[1], 1), jnp.stack(odd[0] + odd[1], 1)
+
+    def _readout(self, features, center_kind):
+        size = self.architecture
+        features = features * self._gain("features", len(features), center_kind)
+        shift = self._dense("feature_shift", size.width, center_kind)
+        hidden = nn.silu(self._dense("readout_1", size.width, features) + shift)
+        hidden = hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
+        return self._dense("readout_3", 1, hidden)[0] + self._dense("linear", 1, features)[0]
+
+    def _gain(self, name: str, n_outputs: int, inputs: Array) -> Array:
+        """1 + inputs @ W / √n_inputs, W zero at the start."""
+        return 1 + self._dense(f"{name}_{GAIN}", n_outputs, inputs)
+
+    def _dense(self, name: str, n_outputs: int, inputs: Array, bias: bool = False) -> Array:
+        """inputs @ W / √n_inputs (+ b), W of order one: in the dtype of the inputs."""
+        shape = (inputs.shape[-1], n_outputs)
+        start = nn.initializers.zeros if name.endswith(GAIN) else nn.initializers.normal(1.0)
+        weights = self.param(name, start, shape, jnp.float32)
+        outputs = inputs @ (jnp.asarray(weights, inputs.dtype) * (1 / float(np.sqrt(shape[0]))))
+        if bias:
+            offset = self.param(f"{name}_{BIAS}", nn.initializers.zeros, (n_outputs,), jnp.float32)
+            outputs += jnp.asarray(offset, inputs.dtype)
+        return outputs
+
+
+def weight_shapes(architecture: Architecture, n_species: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of the model, by name."""
+    model = AtomicEnergy(architecture, n_species)
+    environment = jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0
+    found = jax.eval_shape(model.init, jax.random.key(0), *environment)
+    return {name: array.shape for name, array in found["params"].items()}
+
+
+def initial_weights(architecture: Architecture, n_species: int, seed: int) -> dict[str, Array]:
+    """What ``AtomicEnergy.init`` would draw, but on the host: the same on every machine."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return {
+        name: jnp.asarray(
+            np.zeros(shape) if name.endswith((GAIN, BIAS)) else random.normal(size=shape),
+            jnp.float32,
+        )
+        for name, shape in sorted(weight_shapes(architecture, n_species).items())
+    }
+
+
+def _of_order(turned: Array, m: int) -> Array:
+    """Components (l, m) of [t, c, lm] for all l >= |m|, flattened to [t, (l c)]."""
+    l_max = int(np.sqrt(turned.shape[-1])) - 1
+    return jnp.concatenate([turned[..., l * (l + 1) + m] for l in range(abs(m), l_max + 1)], -1)
+
+
+def _legendre(x: Array, degree: int) -> Array:
+    """P_0 ... P_degree along a new last axis."""
+    values = [jnp.ones_like(x), x]
+    for l in range(2, degree + 1):
+        values.append(((2 * l - 1) * x * values[-1] - (l - 1) * values[-2]) * (1 / l))
+    return jnp.stack(values[: degree + 1], -1)

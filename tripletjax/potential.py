@@ -1,0 +1,283 @@
+"""Fitted potentials: energy, forces and stress as pure functions, and their files."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tripletjax.io import atomic_folder
+from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
+from tripletjax.neighbors import displacements, prepare
+from tripletjax.types import Array, Batch, InputError
+
+FORMAT_VERSION = 1
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+class Predictions(NamedTuple):
+    """What a potential says of a batch; S structures, A atoms, padding included."""
+
+    energy: Array  # [S] eV
+    forces: Array  # [A, 3] eV/Å, zero on padding
+    stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Potential:
+    """A fitted potential: E = Σ_i (reference energy of species i + scale · E_i).
+
+    Its methods are pure functions of a ``Batch`` from ``prepare``, to compose with jit, vmap and
+    grad, in the dtype of the batch. In float32 a total energy of thousands of eV keeps few digits:
+    ``interaction`` leaves the reference energies out, for ``reference`` to add in float64.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> potential = untrained([1, 8], Architecture(cutoff=3.0, units=4, width=4))
+        >>> batch = potential.prepare([molecule("H2O")])
+        >>> energy, forces, stress = potential.energy_forces_stress(batch)
+        >>> energy.shape, forces.shape, stress.shape
+        ((1,), (4, 3), (1, 3, 3))
+    """
+
+    architecture: Architecture
+    species: tuple[int, ...]  # atomic numbers, ascending
+    references: tuple[float, ...]  # eV, one for each species
+    scale: float  # eV
+    weights: Any  # the model's arrays by name
+
+    @property
+    def cutoff(self) -> float:
+        """Å; a batch must be prepared with this one, or a larger one."""
+        return self.architecture.cutoff
+
+    def split(self) -> tuple["Potential", tuple[Any, Any]]:
+        """What is static under jit, and the arrays, for ``joined``: one program for all fits.
+
+        The static part has no reference energies: use it for ``interaction`` and what follows.
+        """
+        static = replace(self, weights=None, scale=1.0, references=(0.0,) * len(self.species))
+        return static, (self.weights, jnp.asarray(self.scale, jnp.zeros(()).dtype))
+
+    def joined(self, arrays: tuple[Any, Any]) -> "Potential":
+        """The potential again, without reference energies."""
+        return replace(self, weights=arrays[0], scale=arrays[1])
+
+    def prepare(self, frames: Atoms | Sequence[Atoms], dtype=None) -> Batch:
+        """``tripletjax.prepare`` with the cutoff and species of this potential.
+
+        Raises:
+            InputError: a structure cannot be used, or holds a species that was not in training.
+        """
+        frames = [frames] if isinstance(frames, Atoms) else list(frames)
+        self.require_known(frames)
+        return prepare(frames, self.cutoff, self.species, dtype)
+
+    def require_known(self, frames: Sequence[Atoms]) -> None:
+        """Raise InputError at a species that this potential was not trained for."""
+        for index, frame in enumerate(frames):
+            unknown = ~np.isin(frame.numbers, self.species)
+            if unknown.any():
+                atom = int(np.argmax(unknown))
+                raise InputError(
+                    f"atom {atom} of frame {index} has atomic number {frame.numbers[atom]}, but "
+                    f"the potential knows only {list(self.species)}; train it on this species too"
+                )
+
+    def atomic_energies(self, batch: Batch) -> Array:
+        """Energy of every environment without its reference energy, [C] eV."""
+        return self._atomic_energies(batch, *displacements(batch))
+
+    def interaction(self, batch: Batch) -> Array:
+        """Energy of every structure without the reference energies, [S] eV."""
+        return self._per_structure(batch, self.atomic_energies(batch))
+
+    def energy(self, batch: Batch) -> Array:
+        """Energy of every structure, [S] eV."""
+        return self.interaction(batch) + self._reference(batch)
+
+    def energy_forces_stress(self, batch: Batch) -> Predictions:
+        """Energy, forces and stress by one reverse pass.
+
+        F_i = -dE/dr_i, and the stress is dE/dε / V with ε a strain of positions and cell: ASE's
+        sign, positive where the structure is under tension.
+        """
+        atomic, forces, stress = self.atomic_forces_stress(batch)
+        energy = self._per_structure(batch, atomic) + self._reference(batch)
+        return Predictions(energy, forces, stress)
+
+    def interaction_forces_stress(self, batch: Batch) -> Predictions:
+        """``energy_forces_stress`` with energies that leave the references out."""
+        atomic, forces, stress = self.atomic_forces_stress(batch)
+        return Predictions(self._per_structure(batch, atomic), forces, stress)
+
+    def atomic_forces_stress(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """``atomic_energies`` [C], with forces and stress as in ``energy_forces_stress``."""
+        vectors, species, mask = displacements(batch)
+
+        def total(vectors):
+            energies = self._atomic_energies(batch, vectors, species, mask)
+            return jnp.sum(energies), energies
+
+        slopes, energies = jax.grad(total, has_aux=True)(vectors)  # dE / dr_ij, [C, K, 3]
+        forces = jnp.zeros_like(jnp.asarray(batch.positions))
+        forces = forces.at[batch.centers].add(jnp.sum(slopes, 1))
+        forces = forces.at[batch.neighbors].add(-slopes)
+        virials = jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
+        volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
+        stress = self._per_structure(batch, virials) / volumes[:, None, None]
+        return energies, forces, stress
+
+    def reference(self, frame: Atoms) -> float:
+        """Sum of the reference energies of a structure's atoms, eV, in float64."""
+        return float(
+            np.asarray(self.references)[np.searchsorted(self.species, frame.numbers)].sum()
+        )
+
+    def _atomic_energies(self, batch, vectors, species, mask):
+        index = self._species_index(batch)
+        model = AtomicEnergy(self.architecture, len(self.species))
+        kinds, centers = index[species], index[jnp.asarray(batch.species)[batch.centers]]
+        with jax.default_matmul_precision("highest"):
+            apply = partial(model.apply, {"params": self.weights})
+            energies: Any = jax.vmap(apply)(vectors, kinds, mask, centers)
+        return jnp.where(batch.center_mask, energies, 0) * jnp.asarray(self.scale, energies.dtype)
+
+    def _species_index(self, batch: Batch) -> Array:
+        """From the species of a batch to those of the potential, [E]."""
+        elements = batch.elements
+        if isinstance(elements, np.ndarray) and not np.isin(elements, self.species).all():
+            raise InputError(
+                f"the batch has species {np.asarray(elements).tolist()}, the potential knows only "
+                f"{list(self.species)}; train it on these species too"
+            )
+        return jnp.searchsorted(jnp.asarray(self.species, jnp.int32), jnp.asarray(elements))
+
+    def _reference(self, batch: Batch) -> Array:
+        dtype = jnp.asarray(batch.positions).dtype
+        references = jnp.asarray(self.references, dtype)[self._species_index(batch)]
+        atoms = references[jnp.asarray(batch.species)[batch.centers]]
+        return self._per_structure(batch, jnp.where(batch.center_mask, atoms, 0))
+
+    @staticmethod
+    def _per_structure(batch: Batch, values: Array) -> Array:
+        """Sums over the environments of each structure: values [C, ...] to [S, ...]."""
+        structure = jnp.asarray(batch.structure)[batch.centers]
+        return jax.ops.segment_sum(values, structure, len(batch.cells))
+
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write the potential to a folder, atomically.
+
+        Raises:
+            InputError: the folder holds files and ``force`` is not given, or cannot be written.
+        """
+        arrays = {name: np.asarray(a) for name, a in self.weights.items()}
+        record = {
+            "format": FORMAT_VERSION,
+            "architecture": asdict(self.architecture),
+            "species": list(self.species),
+            "references_eV": list(self.references),
+            "scale_eV": self.scale,
+        }
+        with atomic_folder(folder, force) as new:
+            (new / WEIGHTS).write_bytes(save(arrays))
+            (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def untrained(
+    species: Iterable[int],
+    architecture: Architecture | None = None,
+    references: Iterable[float] | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> Potential:
+    """A potential with random weights, as training starts from.
+
+    Args:
+        species: atomic numbers.
+        architecture: sizes of the model; None: the defaults.
+        references: eV, for the species in ascending order; None: zero.
+        scale: of the energy per atom, eV.
+        seed: of the weights.
+    """
+    architecture = architecture or Architecture()
+    kinds = tuple(sorted({int(number) for number in species}))
+    weights = initial_weights(architecture, len(kinds), seed)
+    references = tuple(map(float, references)) if references is not None else (0.0,) * len(kinds)
+    return Potential(
+        architecture=architecture,
+        species=kinds,
+        references=references,
+        scale=float(scale),
+        weights=weights,
+    )
+
+
+def load(folder: str | Path) -> Potential:
+    """Read a potential from the folder that training wrote, or from the ``model`` inside it.
+
+    Raises:
+        InputError: there is no model, or it is damaged or of another version.
+
+    Example:
+        >>> import tempfile
+        >>> potential = untrained([1, 8], Architecture(units=4, width=4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     potential.save(f"{folder}/model")
+        ...     load(folder).species
+        (1, 8)
+    """
+    folder = Path(folder)
+    if not (folder / DESCRIPTION).is_file() and (folder / "model" / DESCRIPTION).is_file():
+        folder = folder / "model"
+    record = _read_record(folder / DESCRIPTION)
+    try:
+        with safe_open(folder / WEIGHTS, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS} is missing or damaged ({error}); train the model again, or copy "
+            "the folder again"
+        ) from error
+    try:
+        potential = Potential(
+            architecture=Architecture(**record["architecture"]),
+            species=tuple(record["species"]),
+            references=tuple(record["references_eV"]),
+            scale=record["scale_eV"],
+            weights={name: jnp.asarray(array) for name, array in arrays.items()},
+        )
+        shapes = weight_shapes(potential.architecture, len(potential.species))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / DESCRIPTION} is damaged ({error}); copy the folder again"
+        ) from error
+    if shapes != {name: array.shape for name, array in arrays.items()}:
+        raise InputError(
+            f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it; copy the whole folder again"
+        )
+    return potential
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path.parent} holds no model; give the folder that training wrote")
+    try:
+        record = json.loads(path.read_text())
+        version = record["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); copy the folder again") from error
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
+            "use the version that wrote it, or train again"
+        )
+    return record

@@ -1,0 +1,17 @@
+"""Fitting potentials to energies, forces and stress."""
+
+from tripletjax.training.config import TrainConfig, read_config
+from tripletjax.training.labels import Labels, fit_references, read_labels
+from tripletjax.training.metrics import evaluate
+from tripletjax.training.run import Dataset, train
+
+__all__ = [
+    "Dataset",
+    "Labels",
+    "TrainConfig",
+    "evaluate",
+    "fit_references",
+    "read_config",
+    "read_labels",
+    "train",
+]

@@ -1,0 +1,67 @@
+"""The state of a fit in one file, written atomically, from which it goes on bit for bit."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tripletjax.io import atomic_open
+from tripletjax.types import InputError
+
+FORMAT_VERSION = 1
+
+
+class Checkpoint(NamedTuple):
+    """Arrays, and what is told of them."""
+
+    state: Any  # pytree
+    best: Any  # weights of the best validation so far
+    record: dict[str, Any]  # epoch, seconds, history, settings: whatever JSON holds
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Replace the file by this checkpoint; a run killed meanwhile leaves the old one."""
+    leaves = jax.tree.leaves((checkpoint.state, checkpoint.best))
+    arrays = {f"{i:06d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    record = json.dumps(checkpoint.record)
+    with atomic_open(path) as file:
+        file.write(save(arrays, metadata={"format": str(FORMAT_VERSION), "record": record}))
+
+
+def load_checkpoint(path: str | Path, like: Any) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        path: the file.
+        like: (state, best) with the arrays' shapes, as at the start of the run.
+
+    Raises:
+        InputError: the file is missing, truncated, of another version or of another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: nothing to resume; leave out --resume")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            leaves = [file.get_tensor(name) for name in sorted(file.keys())]
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{path} is not a whole checkpoint ({error}); start again with --force"
+        ) from error
+    version = metadata.get("format")
+    if version != str(FORMAT_VERSION):
+        raise InputError(
+            f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
+            "resume with the version that wrote it, or start again with --force"
+        )
+    expected, structure = jax.tree.flatten(like)
+    if [np.shape(a) for a in expected] != [a.shape for a in leaves]:
+        raise InputError(f"{path} belongs to another model; start again with --force")
+    state, best = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
+    return Checkpoint(state, best, json.loads(metadata["record"]))

@@ -1,0 +1,123 @@
+"""Settings of a fit: the defaults are meant to be good without any file."""
+
+import math
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tripletjax.models import Architecture
+from tripletjax.types import InputError, require_positive
+
+DEFAULT_STEPS = 100_000
+ENDLESS = 10**9  # epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides the result of a fit, apart from the data."""
+
+    architecture: Architecture = field(default_factory=Architecture)
+    batch_size: int = 4  # structures a step
+    max_epochs: int | None = None  # None: as max_minutes allow, or 100 000 steps without these
+    max_minutes: float | None = None  # whichever ends first; the schedule follows both
+    learning_rate: float = 0.01  # at its peak
+    final_learning_rate: float = 0.002  # of the peak, at the end of the cosine
+    warm_up: float = 0.01  # of the run
+    energy_weight: float = 1.0  # at the start; of the error per atom
+    final_energy_weight: float = 20.0  # at the end, changed geometrically in between
+    forces_weight: float = 1.0
+    stress_weight: float = 1.0
+    huber: float = 0.02  # errors below are squared, above absolute; in units of the scale
+    ema: float = 0.998  # decay of the averaged weights
+    patience: int | None = None  # validations without progress after which to stop
+    steps_between_validations: int = 250  # at least so many; rounded up to whole epochs
+    checkpoint_minutes: float = 1.0  # at most so much is lost when a run is killed
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("batch_size", "steps_between_validations"):
+            _require_whole(name, getattr(self, name), 1)
+        _require_whole("seed", self.seed, 0)
+        for name in ("patience", "max_epochs"):
+            if getattr(self, name) is not None:
+                _require_whole(name, getattr(self, name), 1)
+        if self.max_minutes is not None:
+            require_positive("max_minutes", self.max_minutes, "minutes")
+        for name in ("learning_rate", "huber", "energy_weight", "final_energy_weight"):
+            require_positive(name, getattr(self, name), "its units")
+        for name in ("forces_weight", "stress_weight", "checkpoint_minutes"):
+            _require_between(name, getattr(self, name), 0, float("inf"))
+        for name in ("final_learning_rate", "warm_up", "ema"):
+            _require_between(name, getattr(self, name), 0, 1)
+
+    def with_epochs(self, count: int) -> "TrainConfig":
+        """Settle ``max_epochs`` for so many structures.
+
+        Example:
+            >>> TrainConfig().with_epochs(1000).max_epochs
+            400
+        """
+        if self.max_epochs is not None:
+            return self
+        steps = math.ceil(count / self.batch_size)
+        endless = self.max_minutes is not None
+        return replace(self, max_epochs=ENDLESS if endless else math.ceil(DEFAULT_STEPS / steps))
+
+    def with_settings(self, settings: dict[str, Any], source: str = "settings") -> "TrainConfig":
+        """Change some settings, those of the architecture among them, by name.
+
+        Raises:
+            InputError: a name that does not exist (the nearest is suggested), or a bad value.
+
+        Example:
+            >>> TrainConfig().with_settings({"cutoff": 4.0, "batch_size": 2}).architecture.cutoff
+            4.0
+        """
+        sizes = {f.name for f in fields(Architecture)}
+        own = {f.name for f in fields(TrainConfig)} - {"architecture"}
+        for name in settings:
+            if name not in sizes | own:
+                near = get_close_matches(str(name), sorted(sizes | own), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {sorted(sizes | own)}"
+                raise InputError(f"{source}: setting {name!r} does not exist; {hint}")
+        changed = replace(
+            self.architecture, **{name: v for name, v in settings.items() if name in sizes}
+        )
+        return replace(
+            self, architecture=changed, **{name: v for name, v in settings.items() if name in own}
+        )
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Settings from a YAML file, for ``TrainConfig.with_settings``.
+
+    Raises:
+        InputError: the file is missing, or is not a mapping of names to values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; give a YAML file of settings")
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as YAML: {reason}") from error
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} holds a {type(settings).__name__}; give lines 'name: value'")
+    return settings
+
+
+def _require_whole(name: str, value: Any, low: int) -> None:
+    if not (isinstance(value, int) and not isinstance(value, bool) and value >= low):
+        raise InputError(f"{name}={value!r} is not usable; give a whole number from {low}")
+
+
+def _require_between(name: str, value: Any, low: float, high: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and low <= value <= high):
+        raise InputError(f"{name}={value!r} is not usable; give a number from {low} to {high}")

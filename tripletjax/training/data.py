@@ -1,0 +1,132 @@
+"""Structures and labels as rectangles of equal size: one compiled program for each size."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+
+from tripletjax.neighbors import prepare
+from tripletjax.potential import Potential
+from tripletjax.training.labels import Labels
+from tripletjax.types import Array, Batch
+
+
+class Bucket(NamedTuple):
+    """F structures padded to A atoms with K neighbours each; a pytree, indexed along F."""
+
+    frames: Array  # [F] position in the data
+    positions: Array  # [F, A, 3] Å
+    cells: Array  # [F, 3, 3] Å
+    species: Array  # [F, A] index into those of the potential
+    atom_mask: Array  # [F, A]
+    neighbors: Array  # [F, A, K] atom of the same structure
+    shifts: Array  # [F, A, K, 3]
+    neighbor_mask: Array  # [F, A, K]
+    energy: Array  # [F] eV, less the reference energies
+    forces: Array  # [F, A, 3] eV/Å
+    has_forces: Array  # [F]
+    stress: Array  # [F, 3, 3] eV/Å³
+    has_stress: Array  # [F]
+
+
+def make_buckets(
+    frames: Sequence[Atoms], labels: Sequence[Labels], potential: Potential, dtype=None
+) -> list[Bucket]:
+    """Group structures by padded size and stack them, on the host, in NumPy."""
+    groups: dict[int, list[tuple[int, Batch]]] = {}
+    for index, frame in enumerate(frames):
+        batch = prepare([frame], potential.cutoff, potential.species, dtype)
+        groups.setdefault(len(batch.positions), []).append((index, batch))
+    return [
+        _stack(groups[size], [frames[i] for i, _ in groups[size]], labels, potential)
+        for size in sorted(groups)
+    ]
+
+
+def _stack(members, frames, labels, potential: Potential) -> Bucket:
+    batches = [batch for _, batch in members]
+    n_atoms, dtype = max(map(len, frames)), batches[0].positions.dtype
+    width = max(int(batch.neighbor_mask.sum(1).max()) for batch in batches)
+    width = max(width, 1)
+
+    def atoms(name):
+        return np.stack([getattr(batch, name)[:n_atoms] for batch in batches])
+
+    def pairs(name):
+        """The real neighbours, which come first, up to the most that an atom has."""
+        columns = [getattr(batch, name)[:n_atoms, :width] for batch in batches]
+        missing = [[(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2) for a in columns]
+        return np.stack([np.pad(a, m) for a, m in zip(columns, missing, strict=True)])
+
+    chosen = [labels[index] for index, _ in members]
+    forces = np.zeros((len(members), n_atoms, 3), dtype)
+    stress = np.zeros((len(members), 3, 3), dtype)
+    for row, label in enumerate(chosen):
+        if label.forces is not None:
+            forces[row, : len(label.forces)] = label.forces
+        if label.stress is not None:
+            stress[row] = label.stress
+    energies = [
+        label.energy - potential.reference(f) for label, f in zip(chosen, frames, strict=True)
+    ]
+    return Bucket(
+        frames=np.array([index for index, _ in members]),
+        positions=atoms("positions"),
+        cells=np.stack([batch.cells[0] for batch in batches]),
+        species=atoms("species"),
+        atom_mask=atoms("atom_mask"),
+        neighbors=pairs("neighbors"),
+        shifts=pairs("shifts"),
+        neighbor_mask=pairs("neighbor_mask"),
+        energy=np.array(energies, dtype),
+        forces=forces,
+        has_forces=np.array([label.forces is not None for label in chosen]),
+        stress=stress,
+        has_stress=np.array([label.stress is not None for label in chosen]),
+    )
+
+
+@jax.jit
+def take(bucket: Bucket, index: Array) -> Bucket:
+    """Some structures of a bucket; apart from the step, which then fits buckets of any length."""
+    return jax.tree.map(lambda array: array[index], bucket)
+
+
+def as_batch(rows: Bucket, elements: Array, present: Array) -> Batch:
+    """Some structures of a bucket as one ``Batch``; those not ``present`` [F] become padding."""
+    n_structures, n_atoms = rows.species.shape
+    first = jnp.arange(n_structures, dtype=jnp.int32) * n_atoms
+    mask = (rows.atom_mask & present[:, None]).reshape(-1)
+    return Batch(
+        positions=rows.positions.reshape(-1, 3),
+        cells=rows.cells,
+        species=rows.species.reshape(-1),
+        structure=jnp.repeat(jnp.arange(n_structures, dtype=jnp.int32), n_atoms),
+        atom_mask=mask,
+        centers=jnp.arange(n_structures * n_atoms, dtype=jnp.int32),
+        center_mask=mask,
+        neighbors=(rows.neighbors + first[:, None, None]).reshape(len(mask), -1),
+        shifts=rows.shifts.reshape(len(mask), -1, 3),
+        neighbor_mask=rows.neighbor_mask.reshape(len(mask), -1),
+        elements=elements,
+    )
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices 0 ... count - 1 in order, in pieces of one size, and which of them are present."""
+    for start in range(0, count, size):
+        index = np.arange(start, start + size)
+        yield np.minimum(index, count - 1).astype(np.int32), index < count
+
+
+def epoch_order(buckets: Sequence[Bucket], size: int, seed: int, epoch: int):
+    """All steps of one epoch in random order: (bucket, indices [size], present [size])."""
+    random = np.random.Generator(np.random.PCG64([seed, epoch]))
+    steps = []
+    for number, bucket in enumerate(buckets):
+        order = random.permutation(len(bucket.energy)).astype(np.int32)
+        steps += [(number, order[index], present) for index, present in chunks(len(order), size)]
+    return [steps[i] for i in random.permutation(len(steps))]

@@ -1,0 +1,115 @@
+"""Errors of a potential on labelled structures."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from tripletjax.neighbors import bucket as padded_size
+from tripletjax.potential import Potential
+from tripletjax.training.data import Bucket, as_batch, chunks, make_buckets
+from tripletjax.training.labels import Labels
+
+ATOMS_A_CHUNK = 256
+
+
+class Comparison(NamedTuple):
+    """Predictions beside labels, structure by structure."""
+
+    n_atoms: np.ndarray  # [F]
+    energy: np.ndarray  # [F] eV, label less references
+    predicted_energy: np.ndarray  # [F]
+    forces: np.ndarray  # [M, 3] eV/Å, all atoms with labels, one after another
+    predicted_forces: np.ndarray  # [M, 3]
+    stress: np.ndarray  # [G, 3, 3] eV/Å³, of those structures that have a label
+    predicted_stress: np.ndarray  # [G, 3, 3]
+
+    def metrics(self) -> dict[str, float]:
+        """MAE and RMSE of energy in meV/atom, of force components in eV/Å, of stress in meV/Å³."""
+        energy = (self.predicted_energy - self.energy) / self.n_atoms * 1000
+        found = {
+            "energy_mae_mev_per_atom": float(np.abs(energy).mean()),
+            "energy_rmse_mev_per_atom": float(np.sqrt((energy**2).mean())),
+        }
+        if len(self.forces):
+            forces = self.predicted_forces - self.forces
+            found["force_mae_ev_per_A"] = float(np.abs(forces).mean())
+            found["force_rmse_ev_per_A"] = float(np.sqrt((forces**2).mean()))
+        if len(self.stress):
+            stress = (self.predicted_stress - self.stress) * 1000
+            found["stress_mae_mev_per_A3"] = float(np.abs(stress).mean())
+            found["stress_rmse_mev_per_A3"] = float(np.sqrt((stress**2).mean()))
+        return found
+
+
+def evaluate(
+    potential: Potential, frames: Sequence[Atoms], labels: Sequence[Labels]
+) -> dict[str, float]:
+    """Mean absolute and root mean square errors of a potential; forces over components.
+
+    Args:
+        potential: the potential.
+        frames: the structures.
+        labels: theirs, from ``read_labels``.
+
+    Returns:
+        energy_mae_mev_per_atom, energy_rmse_mev_per_atom, and force_mae_ev_per_A,
+        force_rmse_ev_per_A, stress_mae_mev_per_A3, stress_rmse_mev_per_A3 if there are labels.
+
+    Raises:
+        InputError: a structure holds a species that was not in training.
+    """
+    potential.require_known(frames)
+    return compare(potential, make_buckets(frames, labels, potential)).metrics()
+
+
+def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
+    """Predictions for all structures of some buckets, in the order of the data."""
+    elements = np.array(potential.species, np.int32)
+    static, fitted = potential.split()
+    order, energies, stresses, forces = [], [], [], {}
+    for bucket in buckets:
+        size = min(padded_size(len(bucket.energy)), ATOMS_A_CHUNK // bucket.species.shape[1])
+        size = max(1, size)
+        for index, present in chunks(len(bucket.energy), size):
+            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
+            found = predict(static, fitted, rows, elements, present)
+            energy, force, stress = map(np.asarray, found)
+            force = force.reshape(*rows.species.shape, 3)
+            for row in np.flatnonzero(present):
+                frame = int(rows.frames[row])
+                mask = rows.atom_mask[row]
+                order.append((frame, mask.sum(), rows.energy[row], bool(rows.has_stress[row])))
+                energies.append(energy[row])
+                stresses.append((rows.stress[row], stress[row]))
+                if rows.has_forces[row]:
+                    forces[frame] = rows.forces[row][mask], force[row][mask]
+    by_frame = np.argsort([frame for frame, *_ in order])
+    sizes, targets, has_stress = (
+        np.array([entry[column] for entry in order])[by_frame] for column in (1, 2, 3)
+    )
+    pairs = [forces[frame] for frame in sorted(forces)]
+    stress = np.array(stresses, float)[by_frame][has_stress]  # [G, 2, 3, 3]
+    reference, predicted = (
+        np.concatenate([pair[side] for pair in pairs] or [np.zeros((0, 3))]).astype(float)
+        for side in (0, 1)
+    )
+    return Comparison(
+        n_atoms=sizes,
+        energy=targets.astype(float),
+        predicted_energy=np.array(energies, float)[by_frame],
+        forces=reference,
+        predicted_forces=predicted,
+        stress=stress[:, 0],
+        predicted_stress=stress[:, 1],
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def predict(static: Potential, fitted, rows: Bucket, elements, present):
+    """Interaction energy, forces and stress of some structures of a bucket."""
+    batch = as_batch(rows, elements, present)
+    return static.joined(fitted).interaction_forces_stress(batch)

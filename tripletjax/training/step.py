@@ -1,0 +1,126 @@
+"""The loss and one step of optimisation."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tripletjax.potential import Potential
+from tripletjax.training.config import TrainConfig
+from tripletjax.training.data import Bucket, as_batch
+from tripletjax.types import Array
+
+CLIP = 10.0  # norm of the gradient
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(CLIP), optax.scale_by_amsgrad())
+
+
+class Weighting(NamedTuple):
+    """What the compiled step needs of the settings: hashable."""
+
+    forces: float
+    stress: float
+    huber: float
+    ema: float
+
+    @staticmethod
+    def of(config: TrainConfig) -> "Weighting":
+        """Those of a configuration."""
+        return Weighting(config.forces_weight, config.stress_weight, config.huber, config.ema)
+
+
+class State(NamedTuple):
+    """All that a step changes; a pytree."""
+
+    weights: Any
+    averaged: Any  # exponential moving average of the weights
+    optimizer: Any
+    steps: Array  # done so far
+
+
+def initial_state(weights: Any) -> State:
+    """Before the first step."""
+    weights = jax.tree.map(jnp.asarray, weights)
+    copies = jax.tree.map(jnp.copy, weights)
+    return State(weights, copies, OPTIMIZER.init(weights), jnp.zeros((), jnp.int32))
+
+
+def schedule(config: TrainConfig, progress: float) -> tuple[float, float]:
+    """Learning rate and energy weight, given how much of the run is done, 0 to 1.
+
+    A linear warm-up, then a cosine; the weight changes geometrically.
+
+    Example:
+        >>> rate, weight = schedule(TrainConfig(), 1.0)
+        >>> round(rate / TrainConfig().learning_rate, 6), round(weight, 6)
+        (0.002, 20.0)
+    """
+    floor = config.final_learning_rate
+    cosine = floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * progress))
+    ramp = min(1.0, (progress + 1e-4) / config.warm_up) if config.warm_up else 1.0
+    ratio = config.final_energy_weight / config.energy_weight
+    return float(config.learning_rate * cosine * ramp), float(
+        config.energy_weight * ratio**progress
+    )
+
+
+def loss(potential: Potential, settings: Weighting, rows: Bucket, present, elements, energy_weight):
+    """Mean pseudo-Huber loss of energy per atom, forces and virial per atom, over the scale.
+
+    h(x) = √(x² + δ²) - δ with x the error per atom over eV, the length of the force's error over
+    eV/Å, and the norm of the error of stress times volume per atom over eV, all over the scale
+    of the potential.
+    """
+    batch = as_batch(rows, elements, present)
+    predicted = potential.interaction_forces_stress(batch)
+    inverse, delta = 1 / potential.scale, settings.huber
+    atoms = jnp.maximum(jnp.sum(rows.atom_mask, 1), 1).astype(rows.energy.dtype)  # [F]
+
+    def huber(squared):
+        return jnp.sqrt(squared + delta**2) - delta
+
+    def mean(values, mask):
+        mask = mask.astype(values.dtype)
+        return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1)
+
+    energy = huber(((predicted.energy - rows.energy) / atoms * inverse) ** 2)
+    total = jnp.asarray(energy_weight, energy.dtype) * mean(energy, present)
+    difference = (predicted.forces - rows.forces.reshape(-1, 3)) * inverse
+    has_forces = (rows.has_forces & present)[:, None] & rows.atom_mask
+    of_atom = huber(jnp.sum(difference**2, -1))
+    total += settings.forces * mean(of_atom, has_forces.reshape(-1))
+    volumes = jnp.abs(jnp.linalg.det(rows.cells))
+    virial = (predicted.stress - rows.stress) * (volumes / atoms * inverse)[:, None, None]
+    of_structure = huber(jnp.sum(virial**2, (1, 2)))
+    return total + settings.stress * mean(of_structure, rows.has_stress & present)
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def train_step(
+    static: Potential,
+    settings: Weighting,
+    state: State,
+    scale: Array,
+    rows: Bucket,
+    elements: Array,
+    present: Array,
+    rate: Array,
+    energy_weight: Array,
+) -> tuple[State, Array]:
+    """One step on some structures, those that are ``present``; the new state and the loss."""
+
+    def objective(weights):
+        potential = static.joined((weights, scale))
+        return loss(potential, settings, rows, present, elements, energy_weight)
+
+    value, slopes = jax.value_and_grad(objective)(state.weights)
+    with jax.numpy_dtype_promotion("standard"):  # Optax mixes integers and floats
+        updates, optimizer = OPTIMIZER.update(slopes, state.optimizer)
+    weights = jax.tree.map(lambda w, u: w - rate.astype(w.dtype) * u, state.weights, updates)
+    steps = state.steps + 1
+    done = steps.astype(jnp.float32)
+    decay = jnp.minimum(settings.ema, (1 + done) / (10 + done))
+    averaged = jax.tree.map(lambda a, w: a + (1 - decay) * (w - a), state.averaged, weights)
+    return State(weights, averaged, optimizer, steps), value
