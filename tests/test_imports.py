@@ -21,6 +21,7 @@ ORDER = [
     {"kernels", "plotting", "conventions", "transformer", "adaptive_tags"},
     {"models"},
     {"potential"},
+    {"uncertainty"},
     {"training", "calculator"},
     {"completeness"},
     {"demo"},

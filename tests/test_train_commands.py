@@ -11,7 +11,7 @@ from tests.test_training import clusters
 from tripletjax.cli import main
 
 CONFIG = "n_radial: 4\nl_max: 2\nchannels: 4\ntags: 4\nunits: 8\nodd_units: 2\nwidth: 8\n"
-CONFIG += "cutoff: 3.0\nsteps_between_validations: 1\n"
+CONFIG += "cutoff: 3.0\nsteps_between_validations: 1\nlaplace_members: 0\n"
 
 
 @pytest.fixture
@@ -57,6 +57,7 @@ def test_train_then_evaluate(files, capsys):
         (["--train", "train.xyz", "--energy-key", "dft"], "'energy', 'forces'"),
         (["--train", "train.xyz", "--cutoff", "-1"], "cutoff"),
         (["--train", "train.xyz", "--max-minutes", "0"], "max_minutes"),
+        (["--train", "train.xyz", "--committee", "1"], "two members"),
         (["--train", "train.xyz", "--max-epochs", "0"], "max_epochs"),
     ],
 )

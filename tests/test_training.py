@@ -35,7 +35,7 @@ from tripletjax.training.step import Weighting, loss
 SMALL = Architecture(
     cutoff=3.0, n_radial=4, l_max=1, channels=4, tags=4, units=8, odd_units=2, width=8
 )
-FAST = TrainConfig(architecture=SMALL, max_epochs=6, steps_between_validations=1)
+FAST = TrainConfig(architecture=SMALL, max_epochs=6, steps_between_validations=1, laplace_members=0)
 
 
 def clusters(count: int, seed: int = 0, size: int = 4) -> list[Atoms]:

@@ -13,6 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tripletjax.neighbors import bucket
 from tripletjax.potential import Potential, load
 from tripletjax.types import Batch, InputError
+from tripletjax.uncertainty import Committee, load_committee
 
 
 class TripletCalculator(Calculator):
@@ -23,9 +24,11 @@ class TripletCalculator(Calculator):
     within the padding. Reference energies are added in float64.
 
     Args:
-        model: the folder that training wrote, or a ``Potential``.
+        model: the folder that training wrote, a ``Potential`` or a ``Committee``.
         dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
             on, float32 otherwise.
+        uncertainty: read the committee of the folder too; a ``Committee`` needs no such request.
+            ``results`` then has the standard deviations ``energy_std`` and ``forces_std``.
 
     Raises:
         InputError: no model there; on use, structures that the potential cannot describe.
@@ -42,11 +45,22 @@ class TripletCalculator(Calculator):
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
-    def __init__(self, model: str | Path | Potential, dtype: str | None = None, **options: Any):
+    def __init__(
+        self,
+        model: str | Path | Potential | Committee,
+        dtype: str | None = None,
+        uncertainty: bool = False,
+        **options: Any,
+    ):
         super().__init__(**options)
         if dtype not in (None, "float32", "float64"):
             raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
-        self.potential = model if isinstance(model, Potential) else load(model)
+        if isinstance(model, Potential) and uncertainty:
+            raise InputError("a Potential has no uncertainty; give a Committee or its folder")
+        if not isinstance(model, Potential | Committee):
+            model = load_committee(Path(model) / "committee") if uncertainty else load(model)
+        self.model = model
+        self.potential = model if isinstance(model, Potential) else model.potential
         self.dtype = dtype
         self._width = 0
 
@@ -58,8 +72,8 @@ class TripletCalculator(Calculator):
         with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
             batch = self._widened(self.potential.prepare(frame, self.dtype))
             arrays = batch._replace(elements=None)
-            found = _evaluate(*self.potential.split(), arrays)
-            energies, forces, stress = (np.asarray(values, np.float64) for values in found)
+            found = _evaluate(*self.model.split(), arrays)
+            energies, forces, stress, *deviations = (np.asarray(v, np.float64) for v in found)
         count = len(frame)
         references = np.asarray(self.potential.references)
         of_species = references[np.searchsorted(self.potential.species, frame.numbers)]
@@ -71,6 +85,9 @@ class TripletCalculator(Calculator):
             "energies": of_atoms,
             "forces": forces[:count],
         }
+        if deviations:
+            self.results["energy_std"] = float(deviations[0][0])
+            self.results["forces_std"] = deviations[1][:count]
         if frame.pbc.all():
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
 
@@ -91,8 +108,12 @@ class TripletCalculator(Calculator):
 
 
 @partial(jax.jit, static_argnums=0)
-def _evaluate(static: Potential, fitted, batch: Batch):
-    """Interaction energies of atoms, forces and stress; the batch has the potential's species."""
-    potential = static.joined(fitted)
+def _evaluate(static: Potential | Committee, fitted, batch: Batch):
+    """Energies of atoms without references, forces, stress; deviations of energy and forces."""
+    model = static.joined(fitted)
+    potential = model if isinstance(model, Potential) else model.potential
     batch = batch._replace(elements=np.asarray(potential.species, np.int32))
-    return potential.atomic_forces_stress(batch)
+    if isinstance(model, Potential):
+        return model.atomic_forces_stress(batch)
+    atoms, mean, deviation = model.with_atoms(batch)
+    return atoms, mean.forces, mean.stress, deviation.energy, deviation.forces

@@ -236,7 +236,7 @@ def _add_audit(commands) -> None:
 
 def _audit(arguments: argparse.Namespace) -> None:
     from tripletjax.completeness.audit import audit
-    from tripletjax.completeness.report import report, write_audit
+    from tripletjax.completeness.report import verdict, write_audit
     from tripletjax.io import read_frames, require_unused
 
     require_unused(arguments.out, arguments.force)
@@ -255,8 +255,7 @@ def _audit(arguments: argparse.Namespace) -> None:
         **chosen,
     )
     write_audit(found, arguments.out, arguments.force)
-    verdict = report(found).split("\n\n")[3].replace("**", "")
-    print(f"{verdict}\nReport:  {arguments.out / 'report.md'}")
+    print(f"{verdict(found)}\nReport:  {arguments.out / 'report.md'}")
 
 
 def _chosen_hypers(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -300,3 +300,13 @@ KINDS = {
     "triplet_sum": Kind(_triplet_sum, labels.triplet_sum_columns),
     "fingerprint": Kind(_fingerprint, labels.fingerprint_columns),
 }
+
+
+def require_invariant(kind: str) -> None:
+    """Raise InputError unless a kind is one invariant vector for each environment."""
+    others = ("density", "triplets")
+    if kind in others:
+        raise InputError(
+            f"kind {kind!r} is not an invariant vector of an environment; choose one of "
+            f"{', '.join(name for name in KINDS if name not in others)}"
+        )

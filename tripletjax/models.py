@@ -39,8 +39,8 @@ class Architecture:
     l_max: int = 3  # inclusive
     channels: int = 16  # of the learned density
     species_channels: int = 4  # more species than that share channels through an embedding
-    tags: int = 8  # most neighbours that can be tagged
-    n_pairs: float = 2.0  # tagged pairs of neighbours, by weight; sets the tag radius
+    tags: int = 4  # most neighbours that can be tagged
+    n_pairs: float = 1.0  # tagged pairs of neighbours, by weight; sets the tag radius
     units: int = 64  # of a triplet
     odd_units: int = 16  # of a triplet, made of products of pseudoscalars
     width: int = 64  # of the hidden layers after pooling
@@ -131,19 +131,21 @@ class AtomicEnergy(nn.Module):
         frames = jax.vmap(lambda u: edge_frame(u, l_max))(tags)
         turned = jax.vmap(lambda frame: to_edge_frame(density, frame, l_max))(frames)
         local = jnp.einsum("tij,sj->tsi", frames.axes, tags)  # [t, s, xyz]
-        polar = _legendre(local[..., 2], l_max)  # [t, s, l_max + 1]
+        # [t, q, s], not [t, s, q]: products with it are several times faster when transposed.
+        polar = jnp.swapaxes(_legendre(local[..., 2], l_max), 1, 2)  # [t, l_max + 1, s]
         real, imaginary = powers(local[..., 0], local[..., 1], l_max)
-        across = jnp.concatenate([real[..., 1:], imaginary[..., 1:]], -1)  # [t, s, 2 l_max]
+        across = jnp.concatenate([real[..., 1:], imaginary[..., 1:]], -1)
+        across = jnp.swapaxes(across, 1, 2)  # [t, 2 l_max, s]
 
         along, level_1 = self._axial_forms(turned)  # [t, l, h], [t, width]
         even, odd = self._azimuthal_forms(turned)  # [t, 2 l_max, units], [t, 2 l_max, 2 odd]
         shift_1, shift_2 = jnp.split(self._dense("shifts", 2 * n_units, edges), 2, axis=-1)
         gain_1, gain_2 = jnp.split(self._gain("tags", 2 * n_units, edges), 2, axis=-1)
         forms = jnp.einsum(
-            "tqh,tsq->tsh", jnp.concatenate([along, even], 1), jnp.concatenate([polar, across], -1)
+            "tqs,tqh->tsh", jnp.concatenate([polar, across], 1), jnp.concatenate([along, even], 1)
         )
         if size.odd_units:
-            pseudoscalars = jnp.einsum("tqh,tsq->tsh", odd, across)
+            pseudoscalars = jnp.einsum("tqs,tqh->tsh", across, odd)
             first, second = jnp.split(pseudoscalars, 2, axis=-1)
             forms = jnp.concatenate([forms, first * second], -1)
         forms = forms * (gain_1[:, None] * gain_2) + (shift_1[:, None] + shift_2)

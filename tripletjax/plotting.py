@@ -1,6 +1,9 @@
 """Figures. Matplotlib is imported only when one is drawn."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +11,37 @@ from tripletjax.io import atomic_open
 
 CONNECTED = "#c44e52"
 POINTS = "#2f5d8a"
+
+
+@contextmanager
+def drawing(
+    path: str | Path, size: tuple[float, float], note: str, dpi: int = 130
+) -> Iterator[Any]:
+    """A Matplotlib figure of ``size`` inches, written to a PNG at the end, atomically.
+
+    Args:
+        path: PNG to write.
+        size: width and height in inches.
+        note: a sentence on what to see, below the panels.
+        dpi: dots an inch.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "line.png"
+        >>> with drawing(file, (3, 3), "A line.") as figure:
+        ...     _ = figure.subplots().plot([0, 1])
+        >>> file.exists()
+        True
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure
+    figure.supxlabel(note, fontsize=9)
+    with atomic_open(path) as file:
+        figure.savefig(file, format="png", dpi=dpi)
 
 
 def pair_parity(
@@ -23,26 +57,19 @@ def pair_parity(
         predictions: title of each panel and its predictions ``[2 P]`` eV.
         note: a sentence on what to see, under the panels.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6 * len(predictions), 9), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, len(predictions), sharex="row", sharey="row", squeeze=False)
-    for column, (title, predicted) in enumerate(predictions.items()):
-        absolute, relative = axes[:, column]
-        shift = reference.mean()
-        _draw_pairs(absolute, reference - shift, predicted - shift)
-        absolute.set(title=title, xlabel="reference energy - mean / eV")
-        _draw_pairs(relative, _from_pair_mean(reference), _from_pair_mean(predicted))
-        relative.set_xlabel("reference energy - pair's mean / eV")
-    axes[0, 0].set_ylabel("predicted energy - mean / eV")
-    axes[1, 0].set_ylabel("predicted energy - pair's mean / eV")
-    axes[0, 0].plot([], [], "-o", ms=3, color=CONNECTED, mfc=POINTS, mec=POINTS, label="a pair")
-    axes[0, 0].legend(loc="upper left", frameon=False)
-    figure.supxlabel(note, fontsize=9)
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    with drawing(path, (4.6 * len(predictions), 9), note) as figure:
+        axes = figure.subplots(2, len(predictions), sharex="row", sharey="row", squeeze=False)
+        for column, (title, predicted) in enumerate(predictions.items()):
+            absolute, relative = axes[:, column]
+            shift = reference.mean()
+            _draw_pairs(absolute, reference - shift, predicted - shift)
+            absolute.set(title=title, xlabel="reference energy - mean / eV")
+            _draw_pairs(relative, _from_pair_mean(reference), _from_pair_mean(predicted))
+            relative.set_xlabel("reference energy - pair's mean / eV")
+        axes[0, 0].set_ylabel("predicted energy - mean / eV")
+        axes[1, 0].set_ylabel("predicted energy - pair's mean / eV")
+        axes[0, 0].plot([], [], "-o", ms=3, color=CONNECTED, mfc=POINTS, mec=POINTS, label="a pair")
+        axes[0, 0].legend(loc="upper left", frameon=False)
 
 
 def distance_scatter(
@@ -59,49 +86,33 @@ def distance_scatter(
         tolerance: descriptor distance up to which rows are equal; lower ones are drawn there.
         floor: Å up to which environments are equal.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    for (name, (geometric, descriptor)), color in zip(
-        series.items(), ("0.7", POINTS, CONNECTED), strict=False
-    ):
-        shown = np.maximum(descriptor, tolerance / 3)
-        axis.plot(np.maximum(geometric, floor / 3), shown, "o", ms=2.5, color=color, label=name)
-    axis.axhline(tolerance, color="0.4", lw=0.8, ls="--")
-    axis.axvline(floor, color="0.4", lw=0.8, ls=":")
-    axis.set(xscale="log", yscale="log", xlabel="geometric distance / Å")
-    axis.set_ylabel("descriptor distance / median norm")
-    axis.legend(loc="upper left", frameon=False)
-    figure.supxlabel(
+    note = (
         "Collisions lie below the dashed line (equal rows) and right of the dotted one (different\n"
-        "environments): the descriptor cannot tell them apart.",
-        fontsize=9,
+        "environments): the descriptor cannot tell them apart."
     )
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    with drawing(path, (6, 5.2), note) as figure:
+        axis = figure.subplots()
+        for (name, (geometric, descriptor)), color in zip(
+            series.items(), ("0.7", POINTS, CONNECTED), strict=False
+        ):
+            shown = np.maximum(descriptor, tolerance / 3)
+            axis.plot(np.maximum(geometric, floor / 3), shown, "o", ms=2.5, color=color, label=name)
+        axis.axhline(tolerance, color="0.4", lw=0.8, ls="--")
+        axis.axvline(floor, color="0.4", lw=0.8, ls=":")
+        axis.set(xscale="log", yscale="log", xlabel="geometric distance / Å")
+        axis.set_ylabel("descriptor distance / median norm")
+        axis.legend(loc="upper left", frameon=False)
 
 
 def sensitivity_histogram(path: str | Path, smallest: np.ndarray) -> None:
     """Histogram of the smallest singular values of Jacobians, 1/Å, on a logarithmic axis."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    lowest = 1e-16
-    shown = np.log10(np.maximum(smallest, lowest))
-    axis.hist(shown, bins=np.linspace(min(-6, np.floor(shown.min())), np.ceil(shown.max()), 41))
-    axis.set(xlabel="log10 of the smallest singular value / Å$^{-1}$", ylabel="environments")
-    figure.supxlabel(
-        "Far to the left, some displacement of the neighbours hardly changes the descriptor.",
-        fontsize=9,
-    )
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    note = "Far to the left, some displacement of the neighbours hardly changes the descriptor."
+    with drawing(path, (6, 4.2), note) as figure:
+        axis = figure.subplots()
+        lowest = 1e-16
+        shown = np.log10(np.maximum(smallest, lowest))
+        axis.hist(shown, bins=np.linspace(min(-6, np.floor(shown.min())), np.ceil(shown.max()), 41))
+        axis.set(xlabel="log10 of the smallest singular value / Å$^{-1}$", ylabel="environments")
 
 
 def _from_pair_mean(energies: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +16,11 @@ from safetensors.numpy import save
 from tripletjax.io import atomic_folder
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements, prepare
+from tripletjax.numerics import map_blocks
 from tripletjax.types import Array, Batch, InputError
 
 FORMAT_VERSION = 1
+ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
@@ -94,15 +95,17 @@ class Potential:
 
     def atomic_energies(self, batch: Batch) -> Array:
         """Energy of every environment without its reference energy, [C] eV."""
-        return self._atomic_energies(batch, *displacements(batch))
+        vectors, species, mask = displacements(batch)
+        arrays = (vectors, *self._kinds(batch, species, mask))
+        return map_blocks(self._atomic_energy, arrays, ATOMS_A_BLOCK)
 
     def interaction(self, batch: Batch) -> Array:
         """Energy of every structure without the reference energies, [S] eV."""
-        return self._per_structure(batch, self.atomic_energies(batch))
+        return per_structure(batch, self.atomic_energies(batch))
 
     def energy(self, batch: Batch) -> Array:
         """Energy of every structure, [S] eV."""
-        return self.interaction(batch) + self._reference(batch)
+        return self.interaction(batch) + self.reference_energies(batch)
 
     def energy_forces_stress(self, batch: Batch) -> Predictions:
         """Energy, forces and stress by one reverse pass.
@@ -111,29 +114,30 @@ class Potential:
         sign, positive where the structure is under tension.
         """
         atomic, forces, stress = self.atomic_forces_stress(batch)
-        energy = self._per_structure(batch, atomic) + self._reference(batch)
+        energy = per_structure(batch, atomic) + self.reference_energies(batch)
         return Predictions(energy, forces, stress)
 
     def interaction_forces_stress(self, batch: Batch) -> Predictions:
         """``energy_forces_stress`` with energies that leave the references out."""
         atomic, forces, stress = self.atomic_forces_stress(batch)
-        return Predictions(self._per_structure(batch, atomic), forces, stress)
+        return Predictions(per_structure(batch, atomic), forces, stress)
 
     def atomic_forces_stress(self, batch: Batch) -> tuple[Array, Array, Array]:
         """``atomic_energies`` [C], with forces and stress as in ``energy_forces_stress``."""
         vectors, species, mask = displacements(batch)
 
-        def total(vectors):
-            energies = self._atomic_energies(batch, vectors, species, mask)
-            return jnp.sum(energies), energies
+        def of_atom(vectors, *rest):
+            return jax.value_and_grad(self._atomic_energy)(vectors, *rest)
 
-        slopes, energies = jax.grad(total, has_aux=True)(vectors)  # dE / dr_ij, [C, K, 3]
+        energies, slopes = map_blocks(  # dE_i / dr_ij, [C, K, 3]
+            of_atom, (vectors, *self._kinds(batch, species, mask)), ATOMS_A_BLOCK
+        )
         forces = jnp.zeros_like(jnp.asarray(batch.positions))
         forces = forces.at[batch.centers].add(jnp.sum(slopes, 1))
         forces = forces.at[batch.neighbors].add(-slopes)
         virials = jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
         volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
-        stress = self._per_structure(batch, virials) / volumes[:, None, None]
+        stress = per_structure(batch, virials) / volumes[:, None, None]
         return energies, forces, stress
 
     def reference(self, frame: Atoms) -> float:
@@ -142,14 +146,18 @@ class Potential:
             np.asarray(self.references)[np.searchsorted(self.species, frame.numbers)].sum()
         )
 
-    def _atomic_energies(self, batch, vectors, species, mask):
+    def _kinds(self, batch: Batch, species: Array, mask: Array) -> tuple[Array, ...]:
+        """What the energy of an atom needs besides the vectors, with indices of our species."""
         index = self._species_index(batch)
+        centers = index[jnp.asarray(batch.species)[batch.centers]]
+        return index[species], mask, centers, jnp.asarray(batch.center_mask)
+
+    def _atomic_energy(self, vectors, species, mask, center, is_real) -> Array:
+        """Energy of one environment without its reference energy, eV; zero on padding."""
         model = AtomicEnergy(self.architecture, len(self.species))
-        kinds, centers = index[species], index[jnp.asarray(batch.species)[batch.centers]]
         with jax.default_matmul_precision("highest"):
-            apply = partial(model.apply, {"params": self.weights})
-            energies: Any = jax.vmap(apply)(vectors, kinds, mask, centers)
-        return jnp.where(batch.center_mask, energies, 0) * jnp.asarray(self.scale, energies.dtype)
+            energy: Any = model.apply({"params": self.weights}, vectors, species, mask, center)
+        return jnp.where(is_real, energy, 0) * jnp.asarray(self.scale, energy.dtype)
 
     def _species_index(self, batch: Batch) -> Array:
         """From the species of a batch to those of the potential, [E]."""
@@ -161,17 +169,12 @@ class Potential:
             )
         return jnp.searchsorted(jnp.asarray(self.species, jnp.int32), jnp.asarray(elements))
 
-    def _reference(self, batch: Batch) -> Array:
+    def reference_energies(self, batch: Batch) -> Array:
+        """Sum of the reference energies of every structure, [S] eV, in the dtype of the batch."""
         dtype = jnp.asarray(batch.positions).dtype
         references = jnp.asarray(self.references, dtype)[self._species_index(batch)]
         atoms = references[jnp.asarray(batch.species)[batch.centers]]
-        return self._per_structure(batch, jnp.where(batch.center_mask, atoms, 0))
-
-    @staticmethod
-    def _per_structure(batch: Batch, values: Array) -> Array:
-        """Sums over the environments of each structure: values [C, ...] to [S, ...]."""
-        structure = jnp.asarray(batch.structure)[batch.centers]
-        return jax.ops.segment_sum(values, structure, len(batch.cells))
+        return per_structure(batch, jnp.where(batch.center_mask, atoms, 0))
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Write the potential to a folder, atomically.
@@ -190,6 +193,12 @@ class Potential:
         with atomic_folder(folder, force) as new:
             (new / WEIGHTS).write_bytes(save(arrays))
             (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def per_structure(batch: Batch, values: Array) -> Array:
+    """Sums over the environments of each structure: values [C, ...] to [S, ...]."""
+    structure = jnp.asarray(batch.structure)[batch.centers]
+    return jax.ops.segment_sum(values, structure, len(batch.cells))
 
 
 def untrained(

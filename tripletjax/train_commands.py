@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 
@@ -23,6 +24,9 @@ def add_train(commands, add_command: Callable) -> None:
     parser.add_argument("--max-minutes", type=float, help="stop after so long")
     parser.add_argument("--max-epochs", type=int, help="stop after so many epochs")
     parser.add_argument("--seed", type=int, help="of weights, order and validation split")
+    parser.add_argument(
+        "--committee", type=int, metavar="M", help="fit M potentials, for uncertainties"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
     parser.add_argument("--force", action="store_true", help="replace DIR if it holds files")
     _add_keys(parser)
@@ -30,7 +34,7 @@ def add_train(commands, add_command: Callable) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from tripletjax.io import require_unused, require_writable
-    from tripletjax.training import TrainConfig, read_config, train
+    from tripletjax.training import TrainConfig, read_config, train, train_committee
 
     if arguments.resume:
         require_writable(arguments.out, folder=True)
@@ -46,10 +50,13 @@ def _train(arguments: argparse.Namespace) -> None:
         for name, path in (("valid", arguments.valid), ("test", arguments.test))
         if path is not None
     }
-    _, record = train(
+    fit = train
+    if arguments.committee is not None:
+        fit = partial(train_committee, size=arguments.committee)
+    _, record = fit(
         _labelled(arguments.train, arguments),
         arguments.out,
-        config,
+        config=config,
         resume=arguments.resume,
         force=arguments.force,
         valid=others.get("valid"),

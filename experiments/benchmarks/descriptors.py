@@ -8,8 +8,6 @@ run mean anything: machines differ.
 """
 
 import argparse
-import statistics
-import time
 from pathlib import Path
 
 import jax
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.build import bulk
 
+from experiments.benchmarks.timing import seconds
 from tripletjax import descriptor, prepare
 from tripletjax.io import provenance, save_json
 
@@ -29,17 +28,6 @@ CASES = {
     "fingerprint, all tags": {"n_features": 256},
     "fingerprint, 8 tags": {"n_features": 256, "tags": 8},
 }
-
-
-def median_seconds(function, argument, repeats: int) -> float:
-    """Median time of a compiled call, the first one left out."""
-    jax.block_until_ready(function(argument))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(argument))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def measure(case: str, hypers: dict, repeats: int) -> dict[str, float]:
@@ -57,8 +45,8 @@ def measure(case: str, hypers: dict, repeats: int) -> dict[str, float]:
     gradient = jax.jit(jax.value_and_grad(total))
     per_environment = 1e6 / int(np.sum(batch.center_mask))
     return {
-        "values_us": median_seconds(values, batch.positions, repeats) * per_environment,
-        "gradient_us": median_seconds(gradient, batch.positions, repeats) * per_environment,
+        "values_us": seconds(values, batch.positions, repeats) * per_environment,
+        "gradient_us": seconds(gradient, batch.positions, repeats) * per_environment,
         "columns": len(chosen.names),
     }
 

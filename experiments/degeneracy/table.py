@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tripletjax.io import atomic_open
+from tripletjax.plotting import drawing
 
 EQUAL = {"relative": 1e-12, "relative_float32": 1e-6}  # relative distances that rounding leaves
 MEASURES = ("contrast", "relative", "relative_float32")
@@ -83,45 +83,41 @@ def is_equal(cell: dict, measure: str) -> bool:
 
 def draw(path: Path, rows: list[dict], descriptors: list[str]) -> None:
     """Heat maps of the contrast in float64 and of the relative distance in float32."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
     rows = [row for row in rows if row["relation"] == "none"]
-    figure = Figure(figsize=(12.5, 2.4 + 0.3 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
-    titles = {
-        "contrast": ("contrast, float64", "log10 of |F - F'| / (|J| d), dimensionless"),
-        "relative_float32": ("relative distance, float32", "log10 of |F - F'| / |F|"),
-    }
-    for axis, (measure, (title, label)) in zip(axes, titles.items(), strict=True):
-        values = np.full((len(rows), len(descriptors)), np.nan)
-        for (i, j), _ in np.ndenumerate(values):
-            cell = rows[i]["cells"].get(descriptors[j], {})
-            if measure in cell and not is_equal(cell, measure):
-                values[i, j] = np.log10(cell[measure])
-            elif measure in cell:
-                axis.add_patch(_square(i, j, "0.25"))
-        low = np.floor(np.nanmin(values)) if np.isfinite(values).any() else -1.0
-        image = axis.imshow(values, cmap="viridis", vmin=low, vmax=0, aspect="auto")
-        figure.colorbar(image, ax=axis, label=label, shrink=0.6)
-        axis.set_xticks(range(len(descriptors)), descriptors, rotation=60, ha="right", fontsize=8)
-        axis.set_title(title, fontsize=10)
-    axes[0].set_yticks(range(len(rows)), [row["family"] for row in rows], fontsize=8)
-    legend = [
-        Patch(color="0.25", label="equal to rounding: not told apart"),
-        Patch(facecolor="white", edgecolor="0.6", label="not computed"),
-    ]
-    figure.legend(handles=legend, loc="outside upper right", ncols=2, frameon=False, fontsize=8)
-    figure.supxlabel(
+    note = (
         "Worst pair of each family. Every descriptor but the fingerprints has dark cells, families "
         "that it cannot tell apart;\nfingerprints have none from some l on, but their contrast "
-        "falls as more of the neighbourhood must be seen at once.",
-        fontsize=9,
+        "falls as more of the neighbourhood must be seen at once."
     )
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    with drawing(path, (12.5, 2.4 + 0.3 * len(rows)), note) as figure:
+        axes = figure.subplots(1, 2, sharey=True)
+        titles = {
+            "contrast": ("contrast, float64", "log10 of |F - F'| / (|J| d), dimensionless"),
+            "relative_float32": ("relative distance, float32", "log10 of |F - F'| / |F|"),
+        }
+        for axis, (measure, (title, label)) in zip(axes, titles.items(), strict=True):
+            values = np.full((len(rows), len(descriptors)), np.nan)
+            for (i, j), _ in np.ndenumerate(values):
+                cell = rows[i]["cells"].get(descriptors[j], {})
+                if measure in cell and not is_equal(cell, measure):
+                    values[i, j] = np.log10(cell[measure])
+                elif measure in cell:
+                    axis.add_patch(_square(i, j, "0.25"))
+            low = np.floor(np.nanmin(values)) if np.isfinite(values).any() else -1.0
+            image = axis.imshow(values, cmap="viridis", vmin=low, vmax=0, aspect="auto")
+            figure.colorbar(image, ax=axis, label=label, shrink=0.6)
+            axis.set_xticks(
+                range(len(descriptors)), descriptors, rotation=60, ha="right", fontsize=8
+            )
+            axis.set_title(title, fontsize=10)
+        axes[0].set_yticks(range(len(rows)), [row["family"] for row in rows], fontsize=8)
+        legend = [
+            Patch(color="0.25", label="equal to rounding: not told apart"),
+            Patch(facecolor="white", edgecolor="0.6", label="not computed"),
+        ]
+        figure.legend(handles=legend, loc="outside upper right", ncols=2, frameon=False, fontsize=8)
 
 
 def _square(row: int, column: int, color: str):

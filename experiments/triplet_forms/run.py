@@ -8,7 +8,6 @@ pairs by pooled features, and time. Only ratios of times within one run mean any
 
 import argparse
 import statistics
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks.timing import seconds
 from tripletjax.angular import harmonic_slice
 from tripletjax.data.b8 import load_b8
 from tripletjax.io import provenance, save_json
@@ -169,17 +169,6 @@ def separation(n_pairs: int) -> dict[str, dict[str, dict[str, float]]]:
                 "median": float(middle),
             }
     return result
-
-
-def seconds(function, argument, repeats: int) -> float:
-    """Median time of a compiled call; the first, which compiles, is left out."""
-    jax.block_until_ready(function(argument))
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(function(argument))
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
 
 
 def timing(repeats: int) -> dict[str, dict[str, float]]:

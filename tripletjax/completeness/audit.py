@@ -20,7 +20,7 @@ from tripletjax.completeness.collisions import NearPairs, nearest_pairs, pair_di
 from tripletjax.completeness.sensitivity import sensitivities
 from tripletjax.densities import Mixing
 from tripletjax.description import Description, describe
-from tripletjax.descriptors import KINDS
+from tripletjax.descriptors import require_invariant
 from tripletjax.neighbors import check_frames, displacements, prepare
 from tripletjax.nice import Contraction
 from tripletjax.types import InputError, require_positive
@@ -147,12 +147,7 @@ def audit(
         0
     """
     start = time.monotonic()
-    if kind in ("density", "triplets"):
-        choices = [name for name in KINDS if name not in ("density", "triplets")]
-        raise InputError(
-            f"kind {kind!r} is not an invariant vector of an environment; choose one of "
-            f"{', '.join(choices)}"
-        )
+    require_invariant(kind)
     require_positive("floor", floor, "Å")
     require_positive("precision", precision, "Å")
     frames = check_frames(frames)

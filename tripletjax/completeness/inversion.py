@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.descriptors import Descriptor, pure_function
+from tripletjax.descriptors import Descriptor, pure_function, require_invariant
 from tripletjax.neighbors import bucket
 from tripletjax.types import Array, Hypers, InputError
 
@@ -258,8 +258,7 @@ def _first_columns(chosen: Descriptor) -> int | None:
 
 
 def _check(values: np.ndarray, chosen: Descriptor, species: np.ndarray) -> None:
-    if chosen.kind in ("density", "triplets"):
-        raise InputError(f"kind {chosen.kind!r} is not an invariant vector; choose another")
+    require_invariant(chosen.kind)
     if values.shape != (len(chosen.names),):
         raise InputError(
             f"values of shape {values.shape} are not one row of this descriptor; give "

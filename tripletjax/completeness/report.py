@@ -87,6 +87,16 @@ def _pair(audit: Audit, place: int) -> dict[str, Any]:
     }
 
 
+def verdict(audit: Audit) -> str:
+    """What was found, in one or two sentences."""
+    if not len(audit.collisions):
+        return "None: no two different environments among these have equal rows."
+    return (
+        f"{len(audit.collisions)} pairs of different environments have equal rows, {_far(audit)} "
+        f"of them further than {FAR} Å apart. No model on this descriptor can be right for both."
+    )
+
+
 def report(audit: Audit) -> str:
     """The report as Markdown."""
     found, hypers = audit.collisions, audit.hypers
@@ -101,16 +111,10 @@ def report(audit: Audit) -> str:
         "another is nearer than that floor.",
         "## Collisions",
     ]
+    sentences.append(verdict(audit))
     if len(found):
-        sentences.append(
-            f"**{len(found)} pairs of different environments have equal rows**, {_far(audit)} of "
-            f"them further than {FAR} Å apart. No model on this descriptor can be right for both. "
-            "The furthest apart:"
-        )
         order = found[np.argsort(-audit.pairs.lower[found])]
-        sentences.append(_table(audit, order[:LISTED]))
-    else:
-        sentences.append("None: no two different environments among these have equal rows.")
+        sentences += ["The furthest apart:", _table(audit, order[:LISTED])]
     if len(audit.undecided):
         sentences.append(
             f"Of {len(audit.undecided)} more pairs with equal rows it could not be decided whether "

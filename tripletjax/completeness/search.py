@@ -28,7 +28,7 @@ from tripletjax.completeness.inversion import (
     outside,
     random_environment,
 )
-from tripletjax.descriptors import Descriptor, pure_function
+from tripletjax.descriptors import Descriptor, pure_function, require_invariant
 from tripletjax.types import Array, Hypers, InputError
 
 APART = 0.2  # Å, root mean square over neighbours
@@ -92,8 +92,7 @@ def search_pairs(
         >>> search_pairs(soap, 3, n_starts=16, n_steps=60).n_found > 0
         True
     """
-    if chosen.kind in ("density", "triplets"):
-        raise InputError(f"kind {chosen.kind!r} is not an invariant vector; choose another")
+    require_invariant(chosen.kind)
     if not 2 <= n_neighbors <= MOST_NEIGHBORS:
         raise InputError(
             f"n_neighbors={n_neighbors} is not usable; give 2 to {MOST_NEIGHBORS}, as the "

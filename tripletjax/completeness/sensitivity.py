@@ -23,11 +23,11 @@ from ase import Atoms
 from tqdm import tqdm
 
 from tripletjax.densities import Mixing
-from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax.descriptors import Descriptor, descriptor, require_invariant
 from tripletjax.neighbors import check_frames, displacements, float_type, prepare
 from tripletjax.nice import Contraction
 from tripletjax.numerics import safe_norm
-from tripletjax.types import Array, Hypers, InputError
+from tripletjax.types import Array, Hypers
 
 SOFT = 1e-6  # of the largest singular value
 BLOCK = 32  # environments per compiled call
@@ -215,11 +215,7 @@ def sensitivities(
         >>> water.n_directions.tolist(), water.n_soft(1e-3).tolist()  # symmetric: one soft at O
         ([3, 3, 3], [1, 0, 0])
     """
-    if kind in ("density", "triplets"):
-        raise InputError(
-            f"kind {kind!r} is not an invariant vector of an environment; choose power_spectrum, "
-            "bispectrum, triplet_sum or fingerprint"
-        )
+    require_invariant(kind)
     frames = check_frames(frames)
     cutoff = Hypers.from_keywords(**hypers).cutoff
     precision = float_type(dtype)

@@ -1,5 +1,6 @@
 """Fitting potentials to energies, forces and stress."""
 
+from tripletjax.training.committee import train_committee
 from tripletjax.training.config import TrainConfig, read_config
 from tripletjax.training.labels import Labels, fit_references, read_labels
 from tripletjax.training.metrics import evaluate
@@ -14,4 +15,5 @@ __all__ = [
     "read_config",
     "read_labels",
     "train",
+    "train_committee",
 ]

@@ -35,12 +35,14 @@ class TrainConfig:
     patience: int | None = None  # validations without progress after which to stop
     steps_between_validations: int = 250  # at least so many; rounded up to whole epochs
     checkpoint_minutes: float = 1.0  # at most so much is lost when a run is killed
+    laplace_members: int = 16  # draws of the last layer, for uncertainties; 0: none
     seed: int = 0
 
     def __post_init__(self):
         for name in ("batch_size", "steps_between_validations"):
             _require_whole(name, getattr(self, name), 1)
-        _require_whole("seed", self.seed, 0)
+        for name in ("seed", "laplace_members"):
+            _require_whole(name, getattr(self, name), 0)
         for name in ("patience", "max_epochs"):
             if getattr(self, name) is not None:
                 _require_whole(name, getattr(self, name), 1)

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from tripletjax.io import atomic_open
+from tripletjax.plotting import drawing
 from tripletjax.training.metrics import Comparison
 
 COLORS = {"train": "0.7", "valid": "#dd8452", "test": "#2f5d8a"}
@@ -13,54 +11,39 @@ MOST_POINTS = 20_000
 
 def parity_figure(path: str | Path, compared: dict[str, Comparison]) -> None:
     """Predicted against reference energies per atom, and force components."""
-    figure, (energy, forces) = _figure(2, (9, 4.8))
-    for name, found in compared.items():
-        color = COLORS[name]
-        reference, predicted = found.energy / found.n_atoms, found.predicted_energy / found.n_atoms
-        energy.plot(reference, predicted, "o", ms=3, color=color, label=name, alpha=0.7)
-        x, y = found.forces.ravel(), found.predicted_forces.ravel()
-        every = max(1, len(x) // MOST_POINTS)
-        forces.plot(x[::every], y[::every], ".", ms=2, color=color, label=name, alpha=0.7)
-    for axis, quantity in ((energy, "energy - references / eV/atom"), (forces, "force / eV/Å")):
-        axis.axline((0, 0), slope=1, color="0.3", lw=0.8)
-        axis.set(xlabel=f"reference {quantity}", ylabel=f"predicted {quantity}")
-        axis.legend(loc="upper left", frameon=False)
-    figure.supxlabel("Points on the line are predicted exactly.", fontsize=9)
-    _save(figure, path)
+    note = "Points on the line are predicted exactly."
+    with drawing(path, (9, 4.8), note) as figure:
+        energy, forces = figure.subplots(1, 2)
+        for name, found in compared.items():
+            color = COLORS[name]
+            count = found.n_atoms
+            reference, predicted = found.energy / count, found.predicted_energy / count
+            energy.plot(reference, predicted, "o", ms=3, color=color, label=name, alpha=0.7)
+            x, y = found.forces.ravel(), found.predicted_forces.ravel()
+            every = max(1, len(x) // MOST_POINTS)
+            forces.plot(x[::every], y[::every], ".", ms=2, color=color, label=name, alpha=0.7)
+        for axis, quantity in ((energy, "energy - references / eV/atom"), (forces, "force / eV/Å")):
+            axis.axline((0, 0), slope=1, color="0.3", lw=0.8)
+            axis.set(xlabel=f"reference {quantity}", ylabel=f"predicted {quantity}")
+            axis.legend(loc="upper left", frameon=False)
 
 
 def loss_figure(path: str | Path, history: list[dict[str, float]]) -> None:
     """Training loss and validation errors against the number of steps."""
-    figure, (left, right) = _figure(2, (9, 4))
-    steps = [row["step"] for row in history]
-    left.plot(steps, [row["train_loss"] for row in history], color="0.4", label="training loss")
-    names = {
-        "valid_energy_mae_mev_per_atom": "energy MAE / meV/atom",
-        "valid_force_mae_ev_per_A": "force MAE / eV/Å",
-    }
-    for name, label in names.items():
-        if name in history[0]:
-            right.plot(steps, [row[name] for row in history], label=label)
-    for axis in (left, right):
-        axis.set(xlabel="step", yscale="log")
-        axis.legend(loc="upper right", frameon=False)
-    left.set_ylabel("loss")
-    right.set_ylabel("validation error")
-    figure.supxlabel(
-        "Both should still fall at the end, or have levelled off together.", fontsize=9
-    )
-    _save(figure, path)
-
-
-def _figure(columns: int, size: tuple[float, float]):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, np.ravel(figure.subplots(1, columns))
-
-
-def _save(figure, path: str | Path) -> None:
-    with atomic_open(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+    note = "Both should still fall at the end, or have levelled off together."
+    with drawing(path, (9, 4), note) as figure:
+        left, right = figure.subplots(1, 2)
+        steps = [row["step"] for row in history]
+        left.plot(steps, [row["train_loss"] for row in history], color="0.4", label="training loss")
+        names = {
+            "valid_energy_mae_mev_per_atom": "energy MAE / meV/atom",
+            "valid_force_mae_ev_per_A": "force MAE / eV/Å",
+        }
+        for name, label in names.items():
+            if name in history[0]:
+                right.plot(steps, [row[name] for row in history], label=label)
+        for axis in (left, right):
+            axis.set(xlabel="step", yscale="log")
+            axis.legend(loc="upper right", frameon=False)
+        left.set_ylabel("loss")
+        right.set_ylabel("validation error")

@@ -23,6 +23,7 @@ from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.labels import Labels, fit_references
+from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import Progress, at_start, run_epochs
 from tripletjax.training.metrics import compare
 from tripletjax.types import InputError
@@ -51,8 +52,8 @@ def train(
 ) -> tuple[Potential, dict[str, Any]]:
     """Fit a potential and write it to a folder with its errors, history and figures.
 
-    The folder gets ``model/``, ``metrics.json``, ``history.csv``, ``parity.png``, ``loss.png`` and
-    the checkpoint from which ``resume`` goes on.
+    The folder gets ``model/``, ``metrics.json``, ``history.csv``, ``parity.png``,
+    ``loss.png``, ``committee/`` for uncertainties and the checkpoint from which ``resume`` goes on.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside.
@@ -78,7 +79,7 @@ def train(
     for part in (data, valid, test):
         if part is not None:
             check_frames(part.frames)
-    fitted_on, valid = _split(data, valid, config.seed)
+    fitted_on, valid = split_dataset(data, valid, config.seed)
     warn_of_units(*fitted_on)
     config = config.with_epochs(len(fitted_on.frames))
     start = _starting_point(fitted_on, config)
@@ -118,13 +119,26 @@ def train(
         "structures": {name: len(found.energy) for name, found in compared.items()},
         "settings": settings,
     } | provenance()
+    if config.laplace_members:
+        committee = laplace_committee(
+            potential, buckets, valid_buckets, config.laplace_members, seed=config.seed
+        )
+        committee.save(folder / "committee", force=True)
+        record["uncertainty"] = uncertainty_metrics(
+            committee, {name: part for name, part in parts.items() if name != "train"}
+        )
     save_json(folder / "metrics.json", record)
     parity_figure(folder / "parity.png", compared)
     loss_figure(folder / "loss.png", progress.history)
     return potential, record
 
 
-def _split(data: Dataset, valid: Dataset | None, seed: int) -> tuple[Dataset, Dataset]:
+def split_dataset(data: Dataset, valid: Dataset | None, seed: int) -> tuple[Dataset, Dataset]:
+    """Training and validation data: a tenth is set aside, at least one, unless ``valid`` is given.
+
+    Raises:
+        InputError: one structure alone.
+    """
     count = len(data.frames)
     if valid is not None:
         return data, valid

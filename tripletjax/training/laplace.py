@@ -1,0 +1,181 @@
+"""The posterior of the last layer, which is linear: draws of it make a committee.
+
+With φ the derivatives of a prediction by the weights w of the last layer (energy: φ_E, force
+component: φ_F = -dφ_E/dr), the posterior about the fitted weights is Gaussian with precision
+
+    A = 1 + Σ φ_E φ_Eᵀ / σ_E² + Σ φ_F φ_Fᵀ / σ_F²,
+
+the prior being a unit Gaussian, as the weights are drawn at the start, and σ the errors on
+validation data. The sum over force components is estimated from random signs v,
+φ_F φ_Fᵀ ≈ E[(Σ_c v_c φ_Fc)(Σ_c v_c φ_Fc)ᵀ], by one forward-mode derivative a sign vector.
+
+Source: MacKay, Neural Computation 4, 448 (1992); Daxberger et al., NeurIPS 2021 (last layer).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.stats import spearmanr
+
+from tripletjax.potential import Potential
+from tripletjax.training.data import Bucket, as_batch, chunks
+from tripletjax.training.metrics import compare
+from tripletjax.uncertainty import Committee
+
+LAST_LAYER = ("linear", "readout_3")
+STRUCTURES_A_CHUNK = 4
+SMALLEST_ERROR = 1e-6  # eV and eV/Å: a perfect fit is not trusted to more
+
+
+def laplace_committee(
+    potential: Potential,
+    buckets: Sequence[Bucket],
+    valid: Sequence[Bucket],
+    n_members: int = 16,
+    n_probes: int = 4,
+    seed: int = 0,
+) -> Committee:
+    """Draws of the last layer from its posterior, calibrated on validation data.
+
+    Args:
+        potential: fitted.
+        buckets: what it was fitted to.
+        valid: other data, for the size of the errors.
+        n_members: draws.
+        n_probes: sign vectors for the forces of each structure.
+        seed: of signs and draws.
+
+    Returns:
+        A ``Committee`` about the potential.
+    """
+    found = compare(potential, valid).metrics()
+    atoms = np.mean(np.concatenate([b.atom_mask.sum(1) for b in valid]))
+    energy_error = found["energy_rmse_mev_per_atom"] / 1000 * atoms
+    forces_error = found.get("force_rmse_ev_per_A")
+    random = np.random.Generator(np.random.PCG64(seed))
+    precision = _precision(potential, buckets, energy_error, forces_error, n_probes, random)
+    draws = posterior_draws(precision, n_members, random)
+    members, start = {}, 0
+    for name in LAST_LAYER:
+        weights = np.asarray(potential.weights[name])
+        part = draws[:, start : start + weights.size].reshape(n_members, *weights.shape)
+        members[name] = jnp.asarray((weights + part).astype(weights.dtype))
+        start += weights.size
+    committee = Committee(potential=potential, members=members, centered=True)
+    return calibrate(committee, valid)
+
+
+def posterior_draws(precision: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Draws [count, D] of a Gaussian about zero with this inverse covariance."""
+    factor = np.linalg.cholesky(precision)
+    normal = random.normal(size=(len(factor), count))
+    return solve_triangular(factor, normal, trans=1, lower=True).T
+
+
+def _precision(potential, buckets, energy_error, forces_error, n_probes, random) -> np.ndarray:
+    size = sum(potential.weights[name].size for name in LAST_LAYER)
+    precision = np.eye(size)
+    static, arrays = potential.split()
+    elements = np.array(potential.species, np.int32)
+    for bucket in buckets:
+        for index, present in chunks(len(bucket.energy), STRUCTURES_A_CHUNK):
+            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
+            signs = random.choice([-1.0, 1.0], size=(n_probes, *rows.positions.shape))
+            signs *= (rows.atom_mask & rows.has_forces[:, None])[..., None]
+            of_energy, of_forces = last_layer_features(
+                static, arrays, rows, elements, signs.astype(rows.positions.dtype)
+            )
+            of_energy = np.asarray(of_energy, float)[present]
+            of_forces = np.asarray(of_forces, float)[:, present].reshape(-1, size)
+            precision += of_energy.T @ of_energy / max(energy_error, SMALLEST_ERROR) ** 2
+            if forces_error is not None:
+                scale = n_probes * max(forces_error, SMALLEST_ERROR) ** 2
+                precision += of_forces.T @ of_forces / scale
+    return precision
+
+
+@partial(jax.jit, static_argnums=0)
+def last_layer_features(static: Potential, arrays, rows: Bucket, elements, signs):
+    """φ_E of some structures, [F, D], and Σ_c v_c φ_Fc, [P, F, D], for signs v [P, F, A, 3]."""
+
+    def of_structure(row, signs):
+        potential = static.joined(arrays)
+        one = jax.tree.map(lambda array: array[None], row)
+
+        def features(positions):
+            def energy(last):
+                changed = replace(potential, weights=potential.weights | last)
+                batch = as_batch(
+                    one._replace(positions=positions[None]), elements, jnp.ones(1, bool)
+                )
+                return changed.interaction(batch)[0]
+
+            slopes = jax.grad(energy)({name: potential.weights[name] for name in LAST_LAYER})
+            return jnp.concatenate([slopes[name].ravel() for name in LAST_LAYER])
+
+        value, along = jax.linearize(features, row.positions)
+        return value, -jax.vmap(along)(signs)
+
+    return jax.vmap(of_structure, (0, 1), (0, 1))(rows, signs)
+
+
+def calibrate(committee: Committee, valid: Sequence[Bucket]) -> Committee:
+    """Factors that make the errors on these data as large, in the mean square, as predicted.
+
+    With ε an error and s its predicted standard deviation, the factor is √⟨ε²/s²⟩; for forces over
+    components.
+    """
+    energy, forces = errors_and_deviations(committee.calibrated(1, 1), valid)
+    return committee.calibrated(_ratio(*energy), _ratio(*forces))
+
+
+def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
+    if not len(errors):
+        return 1.0
+    return float(np.sqrt(np.mean((errors / np.maximum(deviations, 1e-12)) ** 2)))
+
+
+def uncertainty_metrics(committee: Committee, parts: Mapping[str, Sequence[Bucket]]):
+    """How well the predicted deviations hold, for each part of the data.
+
+    ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is Spearman's of |ε| and s.
+    """
+    found = {}
+    for name, buckets in parts.items():
+        for kind, (errors, deviations) in zip(
+            ("energy", "forces"), errors_and_deviations(committee, buckets), strict=True
+        ):
+            if len(errors) > 1:
+                found[f"{name}_{kind}_ratio"] = _ratio(errors, deviations)
+                rank: Any = spearmanr(np.abs(errors), deviations)
+                found[f"{name}_{kind}_correlation"] = float(np.nan_to_num(rank.statistic))
+    return found
+
+
+def errors_and_deviations(committee: Committee, buckets: Sequence[Bucket]):
+    """Errors and their predicted deviations: of energies [F], eV, and of force components [N]."""
+    static, arrays = committee.split()
+    elements = np.array(committee.potential.species, np.int32)
+    energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
+    for bucket in buckets:
+        for index, present in chunks(len(bucket.energy), STRUCTURES_A_CHUNK):
+            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
+            mean, deviation = _predict(static, arrays, rows, elements, present)
+            energies.append(np.stack([mean.energy - rows.energy, deviation.energy])[:, present])
+            known = rows.atom_mask & (rows.has_forces & present)[:, None]
+            shape = (*known.shape, 3)
+            error = np.asarray(mean.forces).reshape(shape) - rows.forces
+            spread = np.asarray(deviation.forces).reshape(shape)
+            forces.append(np.stack([error[known].ravel(), spread[known].ravel()]))
+    return np.concatenate(energies, 1), np.concatenate(forces, 1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _predict(static: Committee, arrays, rows: Bucket, elements, present):
+    return static.joined(arrays).interaction(as_batch(rows, elements, present))
