@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -94,7 +95,7 @@ def fitted(tmp_path_factory):
     """One short fit with validation and test data, and the folder that it wrote."""
     folder = tmp_path_factory.mktemp("fit") / "out"
     data = dataset(clusters(20) + clusters(3, seed=5, size=5))
-    config = TrainConfig(architecture=SMALL, max_epochs=300, steps_between_validations=100)
+    config = replace(FAST, max_epochs=300, steps_between_validations=100)
     potential, record = train(data, folder, config, test=dataset(clusters(6, seed=1)), show=False)
     return folder, potential, record
 
@@ -278,21 +279,19 @@ class Killed(Exception):
 
 def test_resume_gives_the_same_bits(tmp_path, monkeypatch):
     data = dataset(clusters(8) + clusters(3, size=5))
-    config = TrainConfig(
-        architecture=SMALL, max_epochs=4, steps_between_validations=1, checkpoint_minutes=0
-    )
+    config = replace(FAST, max_epochs=4, steps_between_validations=1, checkpoint_minutes=0)
     whole, _ = train(data, tmp_path / "whole", config, show=False)
-    validated = 0
+    kept = 0
 
-    def killed_after_two(self, settings):
-        nonlocal validated
-        validated += 1
-        if validated > 2:
+    def killed_within_an_epoch(self, settings):
+        nonlocal kept
+        kept += 1
+        if kept > 5:
             raise Killed
         return original(self, settings)
 
     original = Progress.checkpoint
-    monkeypatch.setattr(Progress, "checkpoint", killed_after_two)
+    monkeypatch.setattr(Progress, "checkpoint", killed_within_an_epoch)
     with pytest.raises(Killed):
         train(data, tmp_path / "parts", config, show=False)
     monkeypatch.setattr(Progress, "checkpoint", original)
@@ -308,7 +307,7 @@ def test_resume_gives_the_same_bits(tmp_path, monkeypatch):
 
 
 def test_minutes_end_a_run_and_everything_is_written(tmp_path):
-    config = TrainConfig(architecture=SMALL, max_minutes=1e-9)
+    config = replace(FAST, max_minutes=1e-9)
     _, record = train(dataset(clusters(4)), tmp_path / "out", config, show=False)
     assert record["steps"] == 1
     assert (tmp_path / "out" / "parity.png").stat().st_size > 1000
@@ -323,8 +322,7 @@ def test_energies_alone_are_enough(tmp_path):
 
 
 def test_patience_stops_early(tmp_path):
-    config = TrainConfig(
-        architecture=SMALL, max_epochs=50, steps_between_validations=1, patience=1,
+    config = replace(FAST, max_epochs=50, steps_between_validations=1, patience=1,
         learning_rate=1e-12,
     )  # fmt: skip
     _, record = train(dataset(clusters(4)), tmp_path / "out", config, show=False)
@@ -341,7 +339,7 @@ def _contents(folder):
         ({}, "--force"),
         ({"force": True, "test": [molecule("NH3")]}, "7"),
         ({"force": True, "data": clusters(1)}, "too few"),
-        ({"resume": True, "config": TrainConfig(architecture=SMALL, seed=1)}, "seed"),
+        ({"resume": True, "config": replace(FAST, seed=1)}, "seed"),
     ],
 )
 def test_bad_input_leaves_earlier_output_alone(change, words, fitted):

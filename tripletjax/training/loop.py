@@ -28,7 +28,10 @@ class Progress(NamedTuple):
     state: State
     best: Any  # averaged weights of the best validation
     best_score: float
-    epoch: int  # epochs done
+    epoch: int  # whole epochs done
+    steps_of_epoch: int  # done since
+    loss_of_epoch: float  # sum over these steps
+    train_loss: float  # mean over the steps of the last epoch
     seconds: float  # of optimisation and validation so far, compilation apart
     stale: int  # validations since the best
     history: list[dict[str, float]]  # one row a validation
@@ -39,6 +42,9 @@ class Progress(NamedTuple):
             "settings": settings,
             "best_score": self.best_score,
             "epoch": self.epoch,
+            "steps_of_epoch": self.steps_of_epoch,
+            "loss_of_epoch": self.loss_of_epoch,
+            "train_loss": self.train_loss,
             "seconds": self.seconds,
             "stale": self.stale,
             "history": self.history,
@@ -56,7 +62,7 @@ def at_start(potential: Potential) -> Progress:
     """Before the first epoch."""
     state = initial_state(potential.weights)
     best = jax.tree.map(jnp.copy, state.weights)
-    return Progress(state, best, math.inf, 0, 0.0, 0, [])
+    return Progress(state, best, math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
 
 
 def run_epochs(
@@ -85,27 +91,39 @@ def run_epochs(
     loop = _Loop(potential, buckets, valid, config)
     loop.compile(progress.state)
     clock = time.monotonic() - progress.seconds
-    saved = time.monotonic()
-    last_validation = progress.epoch
+    saver = _Saver(keep, 60 * config.checkpoint_minutes)
     form = "{percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
     with tqdm(total=100, bar_format=form, disable=not show) as bar:
         while progress.epoch < loop.epochs:
-            state, train_loss, in_time = loop.epoch(progress.state, progress.epoch, clock)
-            progress = progress._replace(state=state, epoch=progress.epoch + 1)
+            progress, in_time = loop.epoch(progress, clock, saver)
             bar.n = round(100 * loop.done(progress.epoch, time.monotonic() - clock), 1)
             bar.refresh()
             last = not in_time or progress.epoch == loop.epochs
-            if last or progress.epoch - last_validation >= loop.epochs_between_validations:
-                last_validation = progress.epoch
-                progress = loop.validated(progress, train_loss, clock)
+            before = progress.history[-1]["epoch"] if progress.history else 0
+            if last or progress.epoch - before >= loop.epochs_between_validations:
+                progress = loop.validated(progress, clock)
                 bar.set_postfix_str(_summary(progress.history[-1]))
                 last |= config.patience is not None and progress.stale >= config.patience
-                if last or time.monotonic() - saved >= 60 * config.checkpoint_minutes:
-                    keep(progress)
-                    saved = time.monotonic()
+                saver(progress, always=last)
             if last:
                 break
     return progress
+
+
+class _Saver:
+    """Keeps the progress whenever the interval is over."""
+
+    def __init__(self, keep: Callable[[Progress], None], interval: float):
+        self.keep, self.interval = keep, interval
+        self.saved = time.monotonic()
+
+    def __call__(self, progress: Progress, always: bool = False) -> None:
+        if always or self.due():
+            self.keep(progress)
+            self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self.saved >= self.interval
 
 
 class _Loop:
@@ -149,25 +167,41 @@ class _Loop:
             np.float32(energy_weight),
         )
 
-    def epoch(self, state: State, epoch: int, clock: float) -> tuple[State, float, bool]:
-        """All steps of one epoch, or those for which there is time: at least one of the run."""
-        losses, in_time = [], True
-        for count, (number, index, present) in enumerate(
-            epoch_order(self.host, self.batch_size, self.config.seed, epoch)
-        ):
-            elapsed = time.monotonic() - clock
-            if elapsed >= self.limit and (epoch or count):
-                in_time = False
-                break
-            done = self.done(epoch + count / self.steps, elapsed)
-            state, value = self.step(state, number, index, present, done)
-            losses.append(value)
-            # Steps are dispatched ahead of time: without a limit the clock would mean nothing.
-            jax.block_until_ready(losses[-2:][0])
-        in_time &= time.monotonic() - clock < self.limit
-        return state, float(np.mean([float(v) for v in losses])) if losses else math.nan, in_time
+    def epoch(self, progress: Progress, clock: float, saver: _Saver) -> tuple[Progress, bool]:
+        """The rest of one epoch, or as much as there is time for: at least one step of the run."""
+        state, values = progress.state, []
+        order = epoch_order(self.host, self.batch_size, self.config.seed, progress.epoch)
+        first = progress.steps_of_epoch
 
-    def validated(self, progress: Progress, train_loss: float, clock: float) -> Progress:
+        def reached() -> Progress:
+            """After the steps so far; the losses are added one by one, as a resumed run does."""
+            total, steps = progress.loss_of_epoch, first + len(values)
+            for value in values:
+                total += float(value)
+            return progress._replace(
+                state=state,
+                steps_of_epoch=steps,
+                loss_of_epoch=total,
+                train_loss=total / max(steps, 1),
+                seconds=time.monotonic() - clock,
+            )
+
+        for number, index, present in order[first:]:
+            elapsed, steps = time.monotonic() - clock, first + len(values)
+            if elapsed >= self.limit and (progress.epoch or steps):
+                return reached(), False
+            done = self.done(progress.epoch + steps / self.steps, elapsed)
+            state, value = self.step(state, number, index, present, done)
+            values.append(value)
+            # Steps are dispatched ahead of time: without a limit the clock would mean nothing.
+            jax.block_until_ready(values[-2:][0])
+            if saver.due():
+                saver(reached())
+        in_time = time.monotonic() - clock < self.limit
+        whole = reached()._replace(epoch=progress.epoch + 1, steps_of_epoch=0, loss_of_epoch=0.0)
+        return whole, in_time
+
+    def validated(self, progress: Progress, clock: float) -> Progress:
         """Errors of the averaged weights, a row of history, and the best so far."""
         found = compare(replace(self.potential, weights=progress.state.averaged), self.valid)
         metrics = found.metrics()
@@ -178,7 +212,7 @@ class _Loop:
             "epoch": progress.epoch,
             "step": int(progress.state.steps),
             "seconds": round(seconds, 2),
-            "train_loss": train_loss,
+            "train_loss": progress.train_loss,
             **{f"valid_{name}": value for name, value in metrics.items()},
         }
         history = [*progress.history, row]

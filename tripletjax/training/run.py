@@ -99,8 +99,9 @@ def train(
 
     def keep(progress: Progress) -> None:
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
-        replace(start, weights=progress.best).save(folder / "model", force=True)
-        _write_history(folder / "history.csv", progress.history)
+        if progress.history:  # until the first validation there is no best model
+            replace(start, weights=progress.best).save(folder / "model", force=True)
+            _write_history(folder / "history.csv", progress.history)
 
     began = time.monotonic()
     progress = run_epochs(start, buckets, valid_buckets, config, progress, keep, show)
