@@ -1,15 +1,21 @@
 """tripletjax: complete representations of atomic structures in JAX.
 
 Start at ``describe`` for arrays of descriptors, at ``descriptor`` and ``prepare`` for pure
-functions to compose with jit, vmap and grad.
+functions to compose with jit, vmap and grad; ``load`` reads a potential that
+``tripletjax train`` wrote.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from tripletjax.description import Description, describe
 from tripletjax.descriptors import Descriptor, descriptor
 from tripletjax.neighbors import prepare
 from tripletjax.types import Basis, Batch, Hypers, InputError
+
+if TYPE_CHECKING:
+    from tripletjax.potential import Potential, load
 
 __all__ = [
     "Basis",
@@ -18,9 +24,18 @@ __all__ = [
     "Descriptor",
     "Hypers",
     "InputError",
+    "Potential",
     "describe",
     "descriptor",
+    "load",
     "prepare",
 ]
 
 __version__ = version("tripletjax")
+
+
+def __getattr__(name: str) -> Any:
+    """Potentials need flax, which takes a second to import: only on request."""
+    if name in ("Potential", "load"):
+        return getattr(import_module("tripletjax.potential"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from ase.build import bulk
 
+from experiments.architectures.variants import variant
 from experiments.benchmarks.timing import seconds
 from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
@@ -44,6 +45,10 @@ ROWS = {
     "rate-0.05": {"learning_rate": 0.05},
     "rate-0.1": {"learning_rate": 0.1},
     "rate-0.2": {"learning_rate": 0.2},
+    "without-gates": {},
+    "one-round": {},
+    "plain-readout": {},
+    "products": {},
     "batch-2": {"batch_size": 2},
     "batch-8": {"batch_size": 8},
 }
@@ -65,16 +70,17 @@ def evaluation_cost(potential: Potential) -> float:
 def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     """Train with these settings; errors on the test set and what it costs."""
     settings = ROWS[name] | {"max_minutes": minutes}
-    with tempfile.TemporaryDirectory() as folder:
-        config = TrainConfig().with_settings(settings)
+    with tempfile.TemporaryDirectory() as folder, variant(name):
+        config = TrainConfig(laplace_members=0).with_settings(settings)
         potential, record = train(data, folder, config, test=test, force=True, show=False)
+        cost = evaluation_cost(potential)
     return {
         "settings": ROWS[name],
         "minutes": minutes,
         "test": record["test"],
         "steps": record["steps"],
         "step_ms": record["seconds"] / record["steps"] * 1000,
-        "us_per_atom": evaluation_cost(potential),
+        "us_per_atom": cost,
         "weights": int(sum(np.size(a) for a in jax.tree.leaves(potential.weights))),
         "structures": record["structures"],
     } | provenance()

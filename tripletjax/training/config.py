@@ -12,6 +12,7 @@ from tripletjax.models import Architecture
 from tripletjax.types import InputError, require_positive
 
 DEFAULT_STEPS = 100_000
+ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones
 ENDLESS = 10**9  # epochs
 
 
@@ -20,7 +21,7 @@ class TrainConfig:
     """Everything that decides the result of a fit, apart from the data."""
 
     architecture: Architecture = field(default_factory=Architecture)
-    batch_size: int = 4  # structures a step
+    batch_size: int | None = None  # structures a step; None: as hold about 40 atoms
     max_epochs: int | None = None  # None: as max_minutes allow, or 100 000 steps without these
     max_minutes: float | None = None  # whichever ends first; the schedule follows both
     learning_rate: float = 0.01  # at its peak
@@ -39,11 +40,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("batch_size", "steps_between_validations"):
-            _require_whole(name, getattr(self, name), 1)
+        _require_whole("steps_between_validations", self.steps_between_validations, 1)
         for name in ("seed", "laplace_members"):
             _require_whole(name, getattr(self, name), 0)
-        for name in ("patience", "max_epochs"):
+        for name in ("batch_size", "patience", "max_epochs"):
             if getattr(self, name) is not None:
                 _require_whole(name, getattr(self, name), 1)
         if self.max_minutes is not None:
@@ -55,18 +55,21 @@ class TrainConfig:
         for name in ("final_learning_rate", "warm_up", "ema"):
             _require_between(name, getattr(self, name), 0, 1)
 
-    def with_epochs(self, count: int) -> "TrainConfig":
-        """Settle ``max_epochs`` for so many structures.
+    def settled(self, n_structures: int, n_atoms: int) -> "TrainConfig":
+        """Settle ``batch_size`` and ``max_epochs`` for so many structures and atoms in all.
 
         Example:
-            >>> TrainConfig().with_epochs(1000).max_epochs
-            400
+            >>> config = TrainConfig().settled(1000, 9000)
+            >>> config.batch_size, config.max_epochs
+            (4, 400)
         """
-        if self.max_epochs is not None:
-            return self
-        steps = math.ceil(count / self.batch_size)
-        endless = self.max_minutes is not None
-        return replace(self, max_epochs=ENDLESS if endless else math.ceil(DEFAULT_STEPS / steps))
+        size = self.batch_size or max(1, round(ATOMS_A_STEP * n_structures / n_atoms))
+        epochs = self.max_epochs
+        if epochs is None:
+            steps = math.ceil(n_structures / size)
+            endless = self.max_minutes is not None
+            epochs = ENDLESS if endless else math.ceil(DEFAULT_STEPS / steps)
+        return replace(self, batch_size=size, max_epochs=epochs)
 
     def with_settings(self, settings: dict[str, Any], source: str = "settings") -> "TrainConfig":
         """Change some settings, those of the architecture among them, by name.

@@ -132,11 +132,14 @@ class _Loop:
     def __init__(self, potential, buckets, valid, config: TrainConfig):
         self.potential = potential
         self.static, (_, self.scale) = potential.split()
+        n_structures = sum(len(b.energy) for b in buckets)
+        config = config.settled(n_structures, sum(int(b.atom_mask.sum()) for b in buckets))
         self.host, self.valid, self.config = buckets, valid, config
         self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in buckets]
         self.elements = jnp.asarray(potential.species, jnp.int32)
+        assert config.batch_size and config.max_epochs, "settled above"
         self.batch_size = min(config.batch_size, max(len(b.energy) for b in buckets))
-        self.epochs = config.with_epochs(sum(len(b.energy) for b in buckets)).max_epochs or 1
+        self.epochs = config.max_epochs
         self.limit = math.inf if config.max_minutes is None else 60 * config.max_minutes
         self.steps = sum(math.ceil(len(b.energy) / self.batch_size) for b in buckets)
         self.epochs_between_validations = math.ceil(config.steps_between_validations / self.steps)

@@ -81,7 +81,7 @@ def train(
             check_frames(part.frames)
     fitted_on, valid = split_dataset(data, valid, config.seed)
     warn_of_units(*fitted_on)
-    config = config.with_epochs(len(fitted_on.frames))
+    config = config.settled(len(fitted_on.frames), sum(map(len, fitted_on.frames)))
     start = _starting_point(fitted_on, config)
     for part in (valid, test):
         if part is not None:
