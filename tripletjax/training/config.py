@@ -24,7 +24,7 @@ class TrainConfig:
     batch_size: int | None = None  # structures a step; None: as hold about 40 atoms
     max_epochs: int | None = None  # None: as max_minutes allow, or 100 000 steps without these
     max_minutes: float | None = None  # whichever ends first; the schedule follows both
-    learning_rate: float = 0.01  # at its peak
+    learning_rate: float = 0.1  # at its peak
     final_learning_rate: float = 0.002  # of the peak, at the end of the cosine
     warm_up: float = 0.01  # of the run
     energy_weight: float = 1.0  # at the start; of the error per atom
