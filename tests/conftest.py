@@ -4,12 +4,20 @@ Run it twice, with JAX_ENABLE_X64=0 and 1: the environment variable alone choose
 and tolerances follow it.
 """
 
+import os
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+# The older code generator compiles in half of the time; later releases do not have it. What a user's
+# program goes through is tested where XLA_FLAGS is set, be it to nothing, as for tests/compare.
+if jax.__version_info__ < (0, 11):
+    os.environ.setdefault(
+        "XLA_FLAGS",
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+    )
 # Most of the time goes into compiling; the second run reads the programs from here.
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
@@ -25,6 +33,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 def dtype():
     """The default float: float64 if JAX_ENABLE_X64 is on."""
     return jnp.zeros(()).dtype
+
+
+@pytest.fixture(scope="session")
+def float32():
+    """Skips the test with x64: what does not depend on the precision runs once, in the default."""
+    if jax.config.jax_enable_x64:
+        pytest.skip("runs with JAX_ENABLE_X64=0")
+    return jnp.dtype(jnp.float32)
 
 
 @pytest.fixture

@@ -1,12 +1,18 @@
 """The structures and hyperparameters that the contract tests run over."""
 
+from functools import partial
+
+import jax
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
 
 from tripletjax import descriptor
 from tripletjax.descriptors import KINDS
-from tripletjax.testing import random_rotation
+from tripletjax.testing import FAST_COMPILATION, random_rotation
+
+# For programs that run a few times; not within another jit.
+quick_jit = partial(jax.jit, compiler_options=FAST_COMPILATION)
 
 # Small, so that programs compile fast; every kind takes all of them.
 HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 3, "n_features": 32, "nu": 2}

@@ -1,5 +1,7 @@
 """Singular values of Jacobians against finite differences, geometry and symmetry."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tests.systems import HYPERS, build, environment, methanol, slab
+from tests.systems import HYPERS, build, environment, methanol, quick_jit, slab
 from tripletjax import InputError, describe
 from tripletjax.completeness.sensitivity import (
     jacobian,
@@ -24,18 +26,38 @@ from tripletjax.testing import (
     tolerance,
 )
 
-SMALL = HYPERS | {"n_features": 64}
+SMALL = HYPERS | {"n_features": 32, "l_max": 2}
 KINDS = ("power_spectrum", "fingerprint")
+WIDTH = 5  # columns of every environment: one program serves all tests of a kind
 
 
-def of(kind, vectors, species, mask, **hypers):
-    chosen = build(kind, **({"n_features": 64} | hypers))
-    return jax.jit(lambda *arrays: sensitivity(chosen, *arrays))(vectors, species, mask)
+@cache
+def chosen(kind):
+    return build(kind, **(SMALL | {"cutoff_function": "smooth"}))
 
 
-def slow_singular_values(chosen, vectors, species, mask, step=1e-4):
+@cache
+def program(kind):
+    return quick_jit(lambda *arrays: sensitivity(chosen(kind), *arrays))
+
+
+@cache
+def values_of(kind):
+    return quick_jit(chosen(kind).environment)
+
+
+def of(kind, vectors, species, mask, extra=0):
+    """The sensitivity, with padding to the common width and some more."""
+    extra += WIDTH - len(mask)
+    return program(kind)(*pad_environment(vectors, species, mask, extra, np.full(3, 0.7), 1))
+
+
+def slow_singular_values(kind, vectors, species, mask, step=1e-4):
     """Central differences, on an orthonormal basis of what is orthogonal to rotations, by NumPy."""
-    evaluate = jax.jit(lambda v: chosen.environment(v, species, mask))
+
+    def evaluate(vectors):
+        return values_of(kind)(vectors, species, mask)
+
     columns = []
     for place in np.ndindex(vectors.shape):
         shift = np.zeros(vectors.shape)
@@ -56,7 +78,7 @@ def test_singular_values_are_those_of_finite_differences(kind, shape, float64):
     if shape == "collinear":
         vectors = np.outer([1.0, -1.3, 1.9, -2.1], [0.48, 0.6, 0.64])
     found = of(kind, vectors, species, mask)
-    expected = slow_singular_values(build(kind, n_features=64), vectors, species, mask)
+    expected = slow_singular_values(kind, vectors, species, mask)
     assert int(found.n_directions) == len(expected) == (9 if shape == "general" else 10)
     values = np.asarray(found.singular_values)
     np.testing.assert_allclose(values[: len(expected)], expected, atol=1e-8 * expected[0])
@@ -68,8 +90,7 @@ def test_the_softest_direction_has_the_smallest_singular_value(kind, float64):
     vectors, species, mask = environment()
     found = of(kind, vectors, species, mask)
     assert relative_error(np.linalg.norm(found.softest), np.ones(())) < 1e-12
-    chosen = build(kind, n_features=64)
-    slopes = np.asarray(jax.jit(lambda v: jacobian(chosen, v, species, mask))(vectors))
+    slopes = np.asarray(quick_jit(lambda v: jacobian(chosen(kind), v, species, mask))(vectors))
     change = np.linalg.norm(np.einsum("dkx,kx->d", slopes, np.asarray(found.softest)))
     values = np.asarray(found.singular_values)[: int(found.n_directions)]
     assert abs(change - values[-1]) < 1e-12 * values[0]
@@ -81,8 +102,8 @@ def test_both_modes_of_differentiation_give_the_same(dtype):
     vectors, species, mask = environment(dtype, n_neighbors=9)
     few = build("power_spectrum", n_max=1, l_max=0)
     assert vectors.size > 4 * len(few.names)
-    found = jax.jit(lambda v: jacobian(few, v, species, mask))(vectors)
-    forward = jax.jit(jax.jacfwd(lambda v: few.environment(v, species, mask)))
+    found = quick_jit(lambda v: jacobian(few, v, species, mask))(vectors)
+    forward = quick_jit(jax.jacfwd(lambda v: few.environment(v, species, mask)))
     expected = forward(jnp.asarray(vectors))
     assert relative_error(found, expected) < 10 * tolerance(INVARIANCE, found)
 
@@ -95,7 +116,7 @@ def test_padding_rotation_and_order_change_nothing(kind, dtype):
     allowed = 2e-5 if dtype == jnp.float32 else 1e-11
     found = of(kind, turned[::-1], species[::-1], mask)
     assert relative_error(found.singular_values, expected.singular_values) < allowed
-    padded = of(kind, *pad_environment(vectors, species, mask, 2, np.full(3, 0.7), 1))
+    padded = of(kind, vectors, species, mask, extra=2)
     n = len(expected.singular_values)
     assert relative_error(padded.singular_values[:n], expected.singular_values) < 10 * tolerance(
         PADDING, expected.singular_values
@@ -104,10 +125,11 @@ def test_padding_rotation_and_order_change_nothing(kind, dtype):
 
 
 def test_numbers_of_directions(dtype):
-    points = jnp.asarray(np.array([[0, 0, 1.0], [0, 0, -1.5], [0, 1.2, 0]]), dtype)
+    points = np.array([[0, 0, 1.0], [0, 0, -1.5], [0, 1.2, 0]], dtype)
+    rotations = quick_jit(rotation_directions)
     for count, mask, expected in ((0, [False] * 3, 0), (1, [True, False, False], 1),
                                   (2, [True, True, False], 4), (3, [True] * 3, 6)):  # fmt: skip
-        assert rotation_directions(points, jnp.array(mask))[1] == (0, 2, 2, 3)[count]
+        assert rotations(points, np.array(mask))[1] == (0, 2, 2, 3)[count]
         found = of("power_spectrum", points, np.zeros(3, np.int32), np.array(mask))
         assert int(found.n_directions) == expected
         assert np.isfinite(found.singular_values).all() and np.isfinite(found.softest).all()
@@ -126,7 +148,7 @@ def test_an_atom_at_the_cutoff_is_soft_and_one_beyond_does_not_count(float64):
     vectors, species, mask = environment(n_neighbors=4)
     for distance, expected in ((2.999999, 3), (3.0, 0)):
         vectors[-1] *= distance / np.linalg.norm(vectors[-1])
-        found = of("fingerprint", vectors, species, mask, cutoff_function="smooth")
+        found = of("fingerprint", vectors, species, mask)
         assert int(found.n_directions) == (9 if expected else 6)
         assert int(found.n_soft(1e-6)) == expected
 
@@ -153,20 +175,20 @@ def test_a_dataset_gives_what_single_environments_give():
     with jax.enable_x64(True):
         elements = [1, 6, 8]
         species = np.searchsorted(elements, frames[0].numbers)
-        chosen = build("fingerprint", n_features=64)
+        smaller = build("fingerprint", **SMALL)
         arrays = vectors, species[near], np.ones(len(near), bool), species[row]
-        single = jax.jit(lambda *arrays: sensitivity(chosen, *arrays))(*arrays)
+        single = quick_jit(lambda *arrays: sensitivity(smaller, *arrays))(*arrays)
         n_soft = int(single.n_soft(1e-3))
     n = len(single.singular_values)
     assert relative_error(found.singular_values[row][:n], single.singular_values) < 1e-12
     assert found.n_soft(1e-3)[row] == n_soft
-    assert found.hypers["kind"] == "fingerprint" and found.hypers["n_features"] == 64
+    assert found.hypers["kind"] == "fingerprint" and found.hypers["n_features"] == 32
 
 
 def test_chosen_centers_and_precision():
     found = sensitivities(
         [methanol(0), methanol(1)], "power_spectrum", centers=[3, 1], dtype="float32",
-        cutoff=3.0, n_max=2, l_max=2,
+        cutoff=3.0, n_max=1, l_max=1,
     )  # fmt: skip
     assert found.atom.tolist() == [3, 1, 3, 1] and found.structure.tolist() == [0, 0, 1, 1]
     assert found.singular_values.dtype == np.float32

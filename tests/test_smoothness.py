@@ -7,16 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.systems import build, environment
+from tests.systems import build, environment, quick_jit
 from tripletjax import Basis
 from tripletjax.angular import edge_frame
 from tripletjax.descriptors import KINDS
 from tripletjax.radial import cutoff_function
-from tripletjax.testing import (
-    FAST_COMPILATION,
-    assert_finite_derivatives,
-    successive_derivatives,
-)
+from tripletjax.testing import assert_finite_derivatives, successive_derivatives
 from tripletjax.triplets import triplet_invariants
 from tripletjax.types import CUTOFF_FUNCTIONS, RADIAL_BASES, TRIPLET_FORMS
 
@@ -61,10 +57,14 @@ def stacked(fillings, dtype):
 PADDING = {"zeros as padding": np.zeros(3), "a neighbour as padding": 1.5 * Z}
 
 
-@pytest.mark.parametrize(("cutoff_function", "order"), [("smooth", 3), ("shifted_cosine", 2)])
-@pytest.mark.parametrize("kind", KINDS)
+# Three derivatives with the cutoff function that has three, two with the other. The kinds of the
+# second are polynomials in the coefficients or the triplet invariants of the first.
+THREE = ["density", "triplets", "fingerprint"]
+CASES = [(kind, *(("smooth", 3) if kind in THREE else ("shifted_cosine", 2))) for kind in KINDS]
+
+
+@pytest.mark.parametrize(("kind", "cutoff_function", "order"), CASES)
 def test_derivatives_are_finite(kind, cutoff_function, order, dtype):
-    """Three derivatives with the cutoff function that has three, two with the other."""
     vectors, species, mask, names = stacked(PADDING, dtype)
     function = build(kind, **(SMALL | {"cutoff_function": cutoff_function})).environment
     assert_finite_derivatives(function, vectors, species, mask, names=names, order=order)
@@ -88,10 +88,10 @@ def test_two_derivatives_are_finite_with_tags(kind, tags, dtype):
 @pytest.mark.parametrize("kind", KINDS)
 def test_arrays_of_no_columns(kind, dtype):
     """A width of zero gives what masked columns give."""
-    function = build(kind, l_max=1, chiral=True).environment
+    function = quick_jit(build(kind, **(SMALL | {"n_max": 2, "chiral": True})).environment)
     values = function(np.zeros((0, 3), dtype), np.zeros(0, np.int32), np.zeros(0, bool), 1)
     vectors, species, mask = environment(dtype, n_neighbors=1)
-    expected = jax.jit(function)(vectors, species, ~mask, 1)
+    expected = function(vectors, species, ~mask, 1)
     assert values.dtype == dtype
     if kind == "triplets":
         assert values.shape == (0, 0, expected.shape[-1])
@@ -108,7 +108,7 @@ def test_neighbours_outside_count_for_nothing(radial, dtype):
     species, mask = np.append(species, species[:1]), np.append(mask, True)
     function = build("density", n_max=2, l_max=2, radial=radial, cutoff=CUTOFF).environment
 
-    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @quick_jit
     def derivatives(vectors, mask):
         return successive_derivatives(lambda v: function(v, species, mask), vectors, order=1)
 
@@ -123,12 +123,15 @@ def test_neighbours_outside_count_for_nothing(radial, dtype):
         np.testing.assert_allclose(gradient, its_gradient, rtol=0, atol=slack)
 
 
-@pytest.mark.parametrize("cutoff_function", ["shifted_cosine", "smooth"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "cutoff_function"),
+    [*((kind, "smooth") for kind in KINDS)]
+    + [(kind, "shifted_cosine") for kind in ("density", "triplet_sum", "fingerprint")],
+)
 def test_neighbours_leave_continuously(kind, cutoff_function, float64):
     """Just inside the cutoff a neighbour changes values as the cutoff function falls."""
     vectors, species, mask = environment(float64, n_neighbors=4)
-    function = jax.jit(build(kind, cutoff_function=cutoff_function, **SMALL).environment)
+    function = quick_jit(build(kind, cutoff_function=cutoff_function, **SMALL).environment)
     order = {"shifted_cosine": 2, "smooth": 4}[cutoff_function]
 
     def change(gap):
@@ -145,36 +148,38 @@ def test_neighbours_leave_continuously(kind, cutoff_function, float64):
     assert np.log2(wide / narrow) == pytest.approx(order, abs=0.2)
 
 
-def derivatives_of_cutoff(kind, at, dtype, order):
+def derivatives_of_cutoff(kind, at, dtype, orders):
+    """The derivatives of order 0, 1, ... at some distances, [orders, len(at)]."""
     basis = Basis(cutoff=CUTOFF, cutoff_width=WIDTH, cutoff_function=kind)
-    function = partial(cutoff_function, basis=basis)
-    for _ in range(order):
-        function = jax.grad(function)
-    return np.asarray(jax.jit(jax.vmap(function))(jnp.asarray(at, dtype)))
+    functions = [partial(cutoff_function, basis=basis)]
+    while len(functions) < orders:
+        functions.append(jax.grad(functions[-1]))
+    every = quick_jit(lambda at: jnp.stack([jax.vmap(function)(at) for function in functions]))
+    return np.asarray(every(jnp.asarray(at, dtype)))
 
 
-@pytest.mark.parametrize("edge", [CUTOFF - WIDTH, CUTOFF])
 @pytest.mark.parametrize(
     ("kind", "smooth_order"), [("shifted_cosine", 1), ("smooth", 3), ("bump", 9)]
 )
-def test_derivatives_of_the_cutoff_function_are_continuous(kind, smooth_order, edge, float64):
-    """To the stated order, and no further: the next derivative jumps."""
-    gap = 1e-7
-    for order in range(min(smooth_order + 2, 6)):  # the "bump" has every derivative
-        around = [edge - gap, edge, edge + gap]
-        below, at, above = derivatives_of_cutoff(kind, around, float64, order)
+def test_derivatives_of_the_cutoff_function_are_continuous(kind, smooth_order, float64):
+    """To the stated order at both of its ends, and no further: the next derivative jumps."""
+    around = np.add.outer([CUTOFF - WIDTH, CUTOFF], [-1e-7, 0, 1e-7])
+    orders = min(smooth_order + 2, 6)  # the "bump" has every derivative
+    found = derivatives_of_cutoff(kind, around.ravel(), float64, orders)
+    for order, values in enumerate(found.reshape(orders, 2, 3)):
         scale = (8 / WIDTH) ** order
-        if order <= smooth_order:
-            assert abs(above - below) < 1e-5 * scale and abs(at - below) < 1e-5 * scale
-        else:
-            assert abs(above - below) > 1e-2 * scale
+        for below, at, above in values:
+            if order <= smooth_order:
+                assert abs(above - below) < 1e-5 * scale and abs(at - below) < 1e-5 * scale
+            else:
+                assert abs(above - below) > 1e-2 * scale
 
 
 @pytest.mark.parametrize("kind", CUTOFF_FUNCTIONS)
 def test_cutoff_function_falls_from_one_to_zero(kind, dtype):
     basis = Basis(cutoff=CUTOFF, cutoff_width=WIDTH, cutoff_function=kind)
     distances = np.linspace(0, 1.5 * CUTOFF, 301).astype(dtype)
-    values = np.asarray(cutoff_function(jnp.asarray(distances), basis))
+    values = np.asarray(quick_jit(partial(cutoff_function, basis=basis))(distances))
     assert (values[distances <= CUTOFF - WIDTH] == 1).all()
     assert (values[distances >= CUTOFF] == 0).all()
     assert (np.diff(values) <= 0).all() and values.dtype == dtype
@@ -197,7 +202,7 @@ def test_invariants_do_not_see_the_seams_of_the_frame(form, float64):
     coefficients = jnp.asarray(random.normal(size=(1, 1, 9)), float64)
     weights = [random.normal(size=size) for size in (6, 3)]
 
-    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @quick_jit
     def expansion(vectors):
         """Value, gradient [6] and Hessian [6, 6] in both vectors of a sum of all invariants."""
 
@@ -225,10 +230,8 @@ def test_invariants_do_not_see_the_seams_of_the_frame(form, float64):
 
 def test_the_frame_itself_jumps_at_the_seams(dtype):
     """Or the test above would test nothing."""
+    axes = quick_jit(lambda u: edge_frame(u, 1).axes)
     for first, step in SEAMS.values():
         sides = [np.array(first) + sign * 1e-3 * np.array(step) for sign in (-1, 1)]
-        one, other = (
-            np.asarray(edge_frame(jnp.asarray(side / np.linalg.norm(side), dtype), 1).axes)
-            for side in sides
-        )
+        one, other = (axes((side / np.linalg.norm(side)).astype(dtype)) for side in sides)
         assert np.linalg.norm(one - other) > 0.1

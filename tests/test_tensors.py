@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.reference.triplets import stretched_harmonic
-from tests.systems import environment
+from tests.systems import environment, quick_jit
 from tripletjax.angular import harmonic_slice, spherical_harmonics, wigner_matrix
 from tripletjax.fingerprints import fingerprint, fingerprint_weights
 from tripletjax.tensors import (
@@ -34,6 +34,7 @@ BASIS = Basis(
 )
 N_SPECIES = 3
 WEIGHTS = fingerprint_weights(BASIS, N_SPECIES, n_features=8)
+SMALL = Basis(**(vars(BASIS) | {"n_max": 1, "l_max": 2}))
 degrees = pytest.mark.parametrize("lambda_", [0, 1, 2, 3])
 kinds = pytest.mark.parametrize("pseudo", [False, True], ids=["true", "pseudo"])
 
@@ -41,14 +42,15 @@ kinds = pytest.mark.parametrize("pseudo", [False, True], ids=["true", "pseudo"])
 @cache
 def features(lambda_, pseudo, tags=None):
     """The compiled environment function of a kind of tensor."""
+    return quick_jit(plain_features(lambda_, pseudo, tags, BASIS))
 
-    @jax.jit
-    def function(vectors, species, mask):
-        return equivariant_fingerprint(
-            vectors, species, mask, BASIS, WEIGHTS, lambda_, 1, tags, pseudo
-        )
 
-    return function
+def plain_features(lambda_, pseudo, tags=None, basis=SMALL):
+    """The environment function itself, to be part of another program."""
+    weights = fingerprint_weights(basis, N_SPECIES, n_features=8)
+    return lambda vectors, species, mask: equivariant_fingerprint(
+        vectors, species, mask, basis, weights, lambda_, 1, tags, pseudo
+    )
 
 
 def turned(vectors, matrix):
@@ -83,7 +85,8 @@ def test_permutation_and_padding(lambda_, pseudo, dtype):
 def test_degree_0_is_the_fingerprint(dtype):
     """Scalars and pseudoscalars are its levels 1 and 2 times Y_00."""
     atoms = environment(dtype)
-    whole = fingerprint(*atoms, BASIS, WEIGHTS, 1, chiral=True) / np.sqrt(4 * np.pi).astype(dtype)
+    whole = quick_jit(lambda *atoms: fingerprint(*atoms, BASIS, WEIGHTS, 1, chiral=True))(*atoms)
+    whole = whole / np.sqrt(4 * np.pi).astype(dtype)
     n_level_0 = N_SPECIES * (1 + BASIS.n_max)
     rtol = 10 * tolerance(INVARIANCE, whole)
     assert_close(features(0, False)(*atoms)[:, 0], whole[n_level_0:-8], rtol)
@@ -107,10 +110,9 @@ def test_bipolar_harmonics(lambda_, float64):
 
 @kinds
 def test_precision_and_compilation(pseudo, dtype):
-    atoms = environment(dtype)
-    values = features(1, pseudo)(*atoms)
-    eager = equivariant_fingerprint(*atoms, BASIS, WEIGHTS, 1, 1, pseudo=pseudo)
-    assert_close(values, eager, tolerance(INVARIANCE, values), "compiled values")
+    atoms, function = environment(dtype, n_neighbors=3), plain_features(1, pseudo)
+    values = jax.jit(function)(*atoms)
+    assert_close(values, function(*atoms), tolerance(INVARIANCE, values), "compiled values")
     for name in {"float32", dtype.name}:
         shape = jax.eval_shape(features(3, pseudo), *environment(name))
         assert shape.dtype == name
@@ -125,7 +127,7 @@ def test_derivatives(lambda_, pseudo, dtype):
     vectors, species, mask = environment(dtype)
 
     def function(vectors, mask):
-        return features(lambda_, pseudo)(vectors, species, mask)
+        return plain_features(lambda_, pseudo)(vectors, species, mask)
 
     if not pseudo:
         assert_gradients(lambda v: function(v, mask), vectors)
@@ -242,7 +244,7 @@ def test_ridge_learns_vectors(target, pseudo, dtype):
         equivariant_fingerprint, basis=FIT_BASIS, weights=weights, lambda_=1, pseudo=pseudo
     )
     one = lambda v, s: function(v, s, jnp.ones(4, bool))  # noqa: E731
-    rows = jax.jit(lambda v, s: jax.lax.map(lambda x: one(*x), (v, s), batch_size=50))
+    rows = quick_jit(lambda v, s: jax.lax.map(lambda x: one(*x), (v, s), batch_size=50))
     values = np.asarray(rows(vectors.astype(dtype), species), np.float64)  # [n, D, μ]
     y = target(vectors, species)[:, [1, 2, 0]]  # in the order y, z, x of μ = -1, 0, 1
     inputs = np.swapaxes(values, 1, 2).reshape(len(y) * 3, -1)

@@ -1,13 +1,23 @@
 """Every kind as a pure function: padding, dtype, jit, vmap, grad, and as a function of a Batch."""
 
 import logging
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.systems import HYPERS, SPECIES, SYSTEMS, build, environment, methanol, slab
+from tests.systems import (
+    HYPERS,
+    SPECIES,
+    SYSTEMS,
+    build,
+    environment,
+    methanol,
+    quick_jit,
+    slab,
+)
 from tripletjax import describe, descriptor, prepare
 from tripletjax.descriptors import KINDS
 from tripletjax.testing import (
@@ -29,9 +39,18 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 SMALL = {"n_max": 1, "l_max": 2, "n_features": 8, "radial": "chebyshev"}
 
 
+@cache
+def compiled(kind, **hypers):
+    """The environment function, one program for each width."""
+    function = quick_jit(build(kind, **hypers).environment)
+    return lambda vectors, species, mask, center=0: function(
+        vectors, species, mask, np.int32(center)
+    )
+
+
 def per_environment(kind, **hypers):
-    """The compiled environment function, and the same without what belongs to padding."""
-    function = jax.jit(build(kind, **hypers).environment)
+    """The same without what belongs to padding."""
+    function = compiled(kind, **hypers)
     if kind != "triplets":
         return function
 
@@ -54,7 +73,8 @@ def test_padding_changes_nothing(kind, dtype):
 def test_padding_changes_nothing_with_tags(kind, tags, dtype):
     """Fewer tags than neighbours, as many, and more, which is all of the padded columns too."""
     vectors, species, mask = environment(dtype)
-    assert_padding_changes_nothing(per_environment(kind, tags=tags), vectors, species, mask)
+    function = per_environment(kind, tags=tags, **SMALL)
+    assert_padding_changes_nothing(function, vectors, species, mask)
 
 
 @kinds
@@ -84,18 +104,20 @@ def test_gradients(kind, dtype):
     assert_gradients(lambda v: function(v, species, mask), vectors)
 
 
-@pytest.mark.parametrize("radial", ["gto", "laplacian", "gaussian"])
-@pytest.mark.parametrize("cutoff_function", CUTOFF_FUNCTIONS)
-def test_gradients_of_radial_functions(radial, cutoff_function, dtype):
-    vectors, species, mask = environment(dtype)
+@pytest.mark.parametrize(
+    ("radial", "cutoff_function"),
+    list(zip(["gto", "laplacian", "gaussian"], CUTOFF_FUNCTIONS, strict=True)),
+)
+def test_gradients_of_radial_functions(radial, cutoff_function, float64):
+    vectors, species, mask = environment(float64)
     hypers = SMALL | {"radial": radial, "cutoff_function": cutoff_function, "cutoff_width": 2.5}
     function = build("density", **hypers).environment
     assert_gradients(lambda v: function(v, species, mask), vectors)
 
 
 @pytest.mark.parametrize("kind", ["triplet_sum", "fingerprint"])
-def test_gradients_with_tags(kind, dtype):
-    vectors, species, mask = environment(dtype)
+def test_gradients_with_tags(kind, float64):
+    vectors, species, mask = environment(float64)
     function = build(kind, tags=3, **SMALL).environment
     assert_gradients(lambda v: function(v, species, mask), vectors)
 
@@ -105,7 +127,7 @@ def test_gradients_of_padding_are_zero(kind, dtype):
     vectors, species, mask = environment(dtype)
     function, n_neighbors = build(kind, **SMALL).environment, len(mask)
 
-    @jax.jit
+    @quick_jit
     def gradient(vectors, species, mask):
         def total(vectors):
             values = function(vectors, species, mask)
@@ -134,7 +156,7 @@ def test_dtype_in_is_dtype_out(kind, name, dtype):
     if name == "float64" and dtype != jnp.float64:
         pytest.skip("needs JAX_ENABLE_X64=1")
     vectors, species, mask = environment(name)
-    function = build(kind).environment
+    function = build(kind, **SMALL).environment
     shape = jax.eval_shape(function, vectors, species, mask)
     assert shape.dtype == name
     gradient = jax.eval_shape(jax.grad(lambda v: function(v, species, mask).sum()), vectors)
@@ -143,12 +165,12 @@ def test_dtype_in_is_dtype_out(kind, name, dtype):
 
 @kinds
 def test_jit_is_eager(kind, dtype):
-    vectors, species, mask = environment(dtype, n_neighbors=3)
-    function = build(kind, l_max=2).environment
-    eager, compiled = function(vectors, species, mask), jax.jit(function)(vectors, species, mask)
-    assert eager.dtype == compiled.dtype and eager.shape == compiled.shape
+    atoms = environment(dtype, n_neighbors=3)
+    function = build(kind, **(SMALL | {"n_max": 2, "l_max": 1})).environment
+    eager, together = function(*atoms), jax.jit(function)(*atoms)
+    assert eager.dtype == together.dtype and eager.shape == together.shape
     # Compiled programs contract products with sums, which rounds once less.
-    assert_close(compiled, eager, tolerance(INVARIANCE, eager))
+    assert_close(together, eager, tolerance(INVARIANCE, eager))
 
 
 @kinds
@@ -156,10 +178,9 @@ def test_vmap_is_a_loop(kind, dtype):
     several = [environment(dtype, seed) for seed in range(3)]
     vectors, species, mask = (np.stack(arrays) for arrays in zip(*several, strict=True))
     centers = np.array([0, 1, 2])
-    function = build(kind).environment
-    together = jax.jit(jax.vmap(function))(vectors, species, mask, centers)
-    compiled = jax.jit(function)
-    alone = [compiled(*one, center) for one, center in zip(several, centers, strict=True)]
+    together = jax.jit(jax.vmap(build(kind).environment))(vectors, species, mask, centers)
+    function = compiled(kind)
+    alone = [function(*one, center) for one, center in zip(several, centers, strict=True)]
     rtol = tolerance(INVARIANCE, together)
     for row, expected in zip(together, alone, strict=True):
         assert_close(row, expected, rtol)
@@ -167,12 +188,12 @@ def test_vmap_is_a_loop(kind, dtype):
 
 @kinds
 def test_describe_is_environment_is_batch(kind, dtype):
-    frames = [slab(), methanol(), SYSTEMS["isolated atom"]]
-    expected = describe(frames, kind, species=SPECIES, **HYPERS)
-    soap = build(kind)
+    frames, hypers = [slab(), methanol(), SYSTEMS["isolated atom"]], HYPERS | SMALL
+    expected = describe(frames, kind, species=SPECIES, **hypers)
+    soap = build(kind, **hypers)
     batch = prepare(frames, cutoff=HYPERS["cutoff"], species=SPECIES)
     assert batch.positions.dtype == dtype
-    values = np.asarray(jax.jit(soap.batch)(batch))
+    values = np.asarray(quick_jit(soap.batch)(batch))
     assert values.shape[0] == len(batch.center_mask) and batch.center_mask.sum() == 9
     assert np.isfinite(values).all(), "rows of padding must not hold NaN either"
     values, mask = values[batch.center_mask], batch.neighbor_mask[batch.center_mask]
@@ -186,10 +207,11 @@ def test_describe_is_environment_is_batch(kind, dtype):
 @kinds
 def test_batch_prepared_with_a_larger_cutoff(kind, dtype):
     """Neighbours beyond the descriptor's cutoff are in the lists and count for nothing."""
-    frame, soap = methanol(), build(kind, cutoff=2.0, n_max=1, l_max=1)
+    frame, soap = methanol(), build(kind, **(SMALL | {"cutoff": 2.0, "l_max": 1}))
     beyond, exact = (prepare(frame, cutoff=cutoff, species=SPECIES) for cutoff in (4.0, 2.0))
     assert beyond.neighbor_mask.sum() > exact.neighbor_mask.sum() > 6
-    values, expected = (np.asarray(jax.jit(soap.batch)(batch)) for batch in (beyond, exact))
+    function = quick_jit(soap.batch)
+    values, expected = (np.asarray(function(batch)) for batch in (beyond, exact))
     if kind == "triplets":  # neighbours are sorted, so those inside come first
         mask, width = exact.neighbor_mask, exact.neighbor_mask.shape[1]
         pair = mask[:, :, None] & mask[:, None, :]
@@ -198,9 +220,9 @@ def test_batch_prepared_with_a_larger_cutoff(kind, dtype):
 
 
 @kinds
-def test_gradients_of_a_batch(kind, dtype):
+def test_gradients_of_a_batch(kind, float64):
     """Forces and stress come from derivatives in positions and cells, images included."""
-    # A wide, smooth cutoff: in float32 the steps of a finite difference are long.
+    # A wide, smooth cutoff: its higher derivatives are small, as finite differences want them.
     soap = build(kind, cutoff_function="smooth", cutoff_width=2.5, **SMALL)
     batch = prepare(slab(), cutoff=HYPERS["cutoff"], species=SPECIES)
     assert batch.neighbor_mask[:2, :6].all() and batch.shifts.any()
@@ -212,10 +234,10 @@ def test_gradients_of_a_batch(kind, dtype):
     assert_gradients(values, batch.positions, batch.cells)
 
 
-def test_one_trace_for_each_padded_size(dtype):
+def test_one_trace_for_each_padded_size(float32):
     traces = []
 
-    @jax.jit
+    @quick_jit
     def counted(batch):
         traces.append(batch.neighbors.shape)
         return build("power_spectrum", **SMALL).batch(batch)
@@ -227,8 +249,9 @@ def test_one_trace_for_each_padded_size(dtype):
     assert traces == [(6, 6), (6, 4), (4, 4)]
 
 
-@kinds
-def test_describe_compiles_once_for_each_padded_size(kind, caplog):
+@pytest.mark.parametrize("kind", ["power_spectrum", "triplets", "fingerprint"])
+def test_describe_compiles_once_for_each_padded_size(kind, caplog, float32):
+    """For kinds of one row and of many rows an environment, without and with parameters."""
     hypers = HYPERS | SMALL | {"cutoff": 4.0, "l_max": 1, "species": SPECIES}
 
     def compiled_programs(frames):
@@ -245,7 +268,7 @@ def test_describe_compiles_once_for_each_padded_size(kind, caplog):
     assert len(compiled_programs(methanol(1)[:5])) == 1  # four neighbours: the next smaller size
 
 
-def test_hyperparameters_are_checked_once_and_static():
+def test_hyperparameters_are_checked_once_and_static(float32):
     """Equal hyperparameters make equal, hashable descriptors: no recompilation for a new one."""
     one, other = (descriptor("fingerprint", SPECIES, **HYPERS) for _ in range(2))
     assert one.hypers == other.hypers and hash(one.hypers) == hash(other.hypers)

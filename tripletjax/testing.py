@@ -18,8 +18,13 @@ INVARIANCE = {"float32": 1e-5, "float64": 1e-12}  # relative error that symmetri
 PADDING = {"float32": 1e-6, "float64": 1e-14}  # relative change that padding may make
 GRADIENTS = {"float32": 3e-3, "float64": 1e-8}  # relative error of a finite difference
 
-# Derivatives are long programs that run once: half of the time of compiling them is saved.
+# Derivatives are long programs that run once: most of the time of compiling them is saved.
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+if jax.__version_info__ < (0, 11):  # later releases retire the code generator without fusions
+    FAST_COMPILATION |= {
+        "xla_cpu_use_fusion_emitters": False,
+        "xla_cpu_parallel_codegen_split_count": 1,
+    }
 
 
 def tolerance(kind: dict[str, float], *arrays: Array) -> float:
