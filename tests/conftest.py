@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-# The older code generator compiles in half of the time; later releases do not have it. What a user's
-# program goes through is tested where XLA_FLAGS is set, be it to nothing, as for tests/compare.
+# The older code generator compiles in half of the time; later releases do not have it. What the
+# programs of users go through is tested where XLA_FLAGS is set, be it to nothing: tests/compare.
 if jax.__version_info__ < (0, 11):
     os.environ.setdefault(
         "XLA_FLAGS",

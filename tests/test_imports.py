@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "tripletjax"
 # A module imports only from lines above its own; those on one line do not import each other.
 ORDER = [
     {"types"},
-    {"numerics"},
+    {"numerics", "mechanics"},
     {"radial", "angular", "coupling"},
     {"io", "neighbors", "densities"},
     {"correlations", "triplets", "data"},
@@ -20,12 +20,13 @@ ORDER = [
     {"description"},
     {"kernels", "plotting", "conventions", "transformer", "adaptive_tags"},
     {"models"},
-    {"potential"},
-    {"uncertainty"},
+    {"potential", "tensor_models"},
+    {"uncertainty", "tensor_properties"},
     {"training", "calculator"},
+    {"tensor_training"},
     {"completeness"},
     {"demo"},
-    {"train_commands"},
+    {"train_commands", "tensor_commands"},
     {"cli", "testing"},
 ]
 MAX_LINES = 350

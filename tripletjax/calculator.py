@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tripletjax.neighbors import bucket
-from tripletjax.potential import Potential, load
+from tripletjax.potential import Potential, load, resolve
 from tripletjax.types import Batch, InputError
 from tripletjax.uncertainty import Committee, load_committee
 
@@ -58,7 +58,7 @@ class TripletCalculator(Calculator):
         if isinstance(model, Potential) and uncertainty:
             raise InputError("a Potential has no uncertainty; give a Committee or its folder")
         if not isinstance(model, Potential | Committee):
-            model = load_committee(Path(model) / "committee") if uncertainty else load(model)
+            model = load_committee(resolve(model) / "committee") if uncertainty else load(model)
         self.model = model
         self.potential = model if isinstance(model, Potential) else model.potential
         self.dtype = dtype

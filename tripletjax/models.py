@@ -66,8 +66,8 @@ class AtomicEnergy(nn.Module):
     Example:
         >>> model = AtomicEnergy(Architecture(units=4, width=4), n_species=1)
         >>> environment = jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool), 0
-        >>> weights = model.init(jax.random.key(0), *environment)
-        >>> model.apply(weights, *environment).shape
+        >>> weights = jax.jit(model.init)(jax.random.key(0), *environment)
+        >>> jax.jit(model.apply)(weights, *environment).shape
         ()
     """
 
@@ -84,8 +84,8 @@ class AtomicEnergy(nn.Module):
         beyond = r[n_tags] if n_tags < len(mask) else jnp.full((), size.cutoff, r.dtype)
         tags = directions[:n_tags]
         weights = adaptive_weights(r[:n_tags], tags, beyond, size.cutoff, size.n_pairs)
-        single, double = self._pooled(tags, edges[:n_tags], weights, density)
-        features = jnp.concatenate([self._level_0(density), single, double])
+        _, _, pooled, second = self._layers(tags, edges[:n_tags], weights, density)
+        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
         return self._readout(features, center_kind)
 
     def _edges(self, vectors, species, mask):
@@ -124,15 +124,26 @@ class AtomicEnergy(nn.Module):
         ]
         return jnp.concatenate([density[:, 0], *powers])
 
-    def _pooled(self, tags, edges, weights, density):
-        """Levels 1 and 2: the pooled second layer [width] and the pooled triplets [units]."""
+    def _layers(self, tags, edges, weights, density):
+        """Hidden units of triplets [t, s, units] and their pseudoscalars [t, s, 2 odd], both
+        unweighted; triplets pooled over s [t, units] and the second layer [t, width].
+        """
+        size = self.architecture
+        units, pseudoscalars, level_1 = self._triplets(tags, edges, density)
+        pooled = jnp.einsum("ts,tsh->th", other_weights(weights), units)
+        shift = self._dense("tag_shift", size.width, edges, bias=True)
+        second = nn.silu(self._dense("second", size.width, pooled) + level_1 + shift)
+        return units, pseudoscalars, pooled, second
+
+    def _triplets(self, tags, edges, density):
+        """Hidden units [t, s, units], pseudoscalars [t, s, 2 odd] and level 1 [t, width]."""
         size, l_max = self.architecture, self.architecture.l_max
         n_units = size.units + size.odd_units
         frames = jax.vmap(lambda u: edge_frame(u, l_max))(tags)
         turned = jax.vmap(lambda frame: to_edge_frame(density, frame, l_max))(frames)
         local = jnp.einsum("tij,sj->tsi", frames.axes, tags)  # [t, s, xyz]
         # [t, q, s], not [t, s, q]: products with it are several times faster when transposed.
-        polar = jnp.swapaxes(_legendre(local[..., 2], l_max), 1, 2)  # [t, l_max + 1, s]
+        polar = jnp.swapaxes(legendre(local[..., 2], l_max), 1, 2)  # [t, l_max + 1, s]
         real, imaginary = powers(local[..., 0], local[..., 1], l_max)
         across = jnp.concatenate([real[..., 1:], imaginary[..., 1:]], -1)
         across = jnp.swapaxes(across, 1, 2)  # [t, 2 l_max, s]
@@ -144,19 +155,12 @@ class AtomicEnergy(nn.Module):
         forms = jnp.einsum(
             "tqs,tqh->tsh", jnp.concatenate([polar, across], 1), jnp.concatenate([along, even], 1)
         )
+        pseudoscalars = jnp.einsum("tqs,tqh->tsh", across, odd)
         if size.odd_units:
-            pseudoscalars = jnp.einsum("tqs,tqh->tsh", across, odd)
             first, second = jnp.split(pseudoscalars, 2, axis=-1)
             forms = jnp.concatenate([forms, first * second], -1)
         forms = forms * (gain_1[:, None] * gain_2) + (shift_1[:, None] + shift_2)
-        others = weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))  # [t, s]
-        triplets = jnp.einsum("ts,tsh->th", others, nn.silu(forms))
-        second_layer = nn.silu(
-            self._dense("second", size.width, triplets)
-            + level_1
-            + self._dense("tag_shift", size.width, edges, bias=True)
-        )
-        return weights @ second_layer, weights @ triplets
+        return nn.silu(forms), pseudoscalars, level_1
 
     def _axial_forms(self, turned):
         """Forms of the components m = 0: coefficients of P_l(cos θ) per unit, and of level 1."""
@@ -179,12 +183,17 @@ class AtomicEnergy(nn.Module):
         return jnp.stack(even[0] + even[1], 1), jnp.stack(odd[0] + odd[1], 1)
 
     def _readout(self, features, center_kind):
+        """The energy: a linear form of the features and one of the hidden layer."""
+        hidden = self._hidden(features, center_kind)
+        return self._dense("readout_3", 1, hidden)[0] + self._dense("linear", 1, features)[0]
+
+    def _hidden(self, features, center_kind):
+        """The hidden layer of the atom, [width]."""
         size = self.architecture
         features = features * self._gain("features", len(features), center_kind)
         shift = self._dense("feature_shift", size.width, center_kind)
         hidden = nn.silu(self._dense("readout_1", size.width, features) + shift)
-        hidden = hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
-        return self._dense("readout_3", 1, hidden)[0] + self._dense("linear", 1, features)[0]
+        return hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
 
     def _gain(self, name: str, n_outputs: int, inputs: Array) -> Array:
         """1 + inputs @ W / √n_inputs, W zero at the start."""
@@ -200,6 +209,11 @@ class AtomicEnergy(nn.Module):
             offset = self.param(f"{name}_{BIAS}", nn.initializers.zeros, (n_outputs,), jnp.float32)
             outputs += jnp.asarray(offset, inputs.dtype)
         return outputs
+
+
+def other_weights(weights: Array) -> Array:
+    """Weights [t, s] of the second tag of a triplet: those of all tags but the first, t."""
+    return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
 
 
 def weight_shapes(architecture: Architecture, n_species: int) -> dict[str, tuple[int, ...]]:
@@ -228,7 +242,7 @@ def _of_order(turned: Array, m: int) -> Array:
     return jnp.concatenate([turned[..., l * (l + 1) + m] for l in range(abs(m), l_max + 1)], -1)
 
 
-def _legendre(x: Array, degree: int) -> Array:
+def legendre(x: Array, degree: int) -> Array:
     """P_0 ... P_degree along a new last axis."""
     values = [jnp.ones_like(x), x]
     for l in range(2, degree + 1):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +14,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tripletjax.io import atomic_folder
+from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements, prepare
 from tripletjax.numerics import map_blocks
 from tripletjax.types import Array, Batch, InputError
 
 FORMAT_VERSION = 1
+ZOO = "zoo:"
 ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-
-
-class Predictions(NamedTuple):
-    """What a potential says of a batch; S structures, A atoms, padding included."""
-
-    energy: Array  # [S] eV
-    forces: Array  # [A, 3] eV/Å, zero on padding
-    stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +38,7 @@ class Potential:
         >>> from ase.build import molecule
         >>> potential = untrained([1, 8], Architecture(cutoff=3.0, units=4, width=4))
         >>> batch = potential.prepare([molecule("H2O")])
-        >>> energy, forces, stress = potential.energy_forces_stress(batch)
+        >>> energy, forces, stress = jax.jit(potential.energy_forces_stress)(batch)
         >>> energy.shape, forces.shape, stress.shape
         ((1,), (4, 3), (1, 3, 3))
     """
@@ -132,12 +126,7 @@ class Potential:
         energies, slopes = map_blocks(  # dE_i / dr_ij, [C, K, 3]
             of_atom, (vectors, *self._kinds(batch, species, mask)), ATOMS_A_BLOCK
         )
-        forces = jnp.zeros_like(jnp.asarray(batch.positions))
-        forces = forces.at[batch.centers].add(jnp.sum(slopes, 1))
-        forces = forces.at[batch.neighbors].add(-slopes)
-        virials = jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
-        volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
-        stress = per_structure(batch, virials) / volumes[:, None, None]
+        forces, stress = forces_and_stress(batch, slopes, vectors)
         return energies, forces, stress
 
     def reference(self, frame: Atoms) -> float:
@@ -148,7 +137,7 @@ class Potential:
 
     def _kinds(self, batch: Batch, species: Array, mask: Array) -> tuple[Array, ...]:
         """What the energy of an atom needs besides the vectors, with indices of our species."""
-        index = self._species_index(batch)
+        index = self.species_index(batch)
         centers = index[jnp.asarray(batch.species)[batch.centers]]
         return index[species], mask, centers, jnp.asarray(batch.center_mask)
 
@@ -159,7 +148,7 @@ class Potential:
             energy: Any = model.apply({"params": self.weights}, vectors, species, mask, center)
         return jnp.where(is_real, energy, 0) * jnp.asarray(self.scale, energy.dtype)
 
-    def _species_index(self, batch: Batch) -> Array:
+    def species_index(self, batch: Batch) -> Array:
         """From the species of a batch to those of the potential, [E]."""
         elements = batch.elements
         if isinstance(elements, np.ndarray) and not np.isin(elements, self.species).all():
@@ -172,7 +161,7 @@ class Potential:
     def reference_energies(self, batch: Batch) -> Array:
         """Sum of the reference energies of every structure, [S] eV, in the dtype of the batch."""
         dtype = jnp.asarray(batch.positions).dtype
-        references = jnp.asarray(self.references, dtype)[self._species_index(batch)]
+        references = jnp.asarray(self.references, dtype)[self.species_index(batch)]
         atoms = references[jnp.asarray(batch.species)[batch.centers]]
         return per_structure(batch, jnp.where(batch.center_mask, atoms, 0))
 
@@ -193,12 +182,6 @@ class Potential:
         with atomic_folder(folder, force) as new:
             (new / WEIGHTS).write_bytes(save(arrays))
             (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
-
-
-def per_structure(batch: Batch, values: Array) -> Array:
-    """Sums over the environments of each structure: values [C, ...] to [S, ...]."""
-    structure = jnp.asarray(batch.structure)[batch.centers]
-    return jax.ops.segment_sum(values, structure, len(batch.cells))
 
 
 def untrained(
@@ -233,6 +216,9 @@ def untrained(
 def load(folder: str | Path) -> Potential:
     """Read a potential from the folder that training wrote, or from the ``model`` inside it.
 
+    Args:
+        folder: the folder; or ``"zoo:NAME"``, a model that comes with the package.
+
     Raises:
         InputError: there is no model, or it is damaged or of another version.
 
@@ -244,7 +230,7 @@ def load(folder: str | Path) -> Potential:
         ...     load(folder).species
         (1, 8)
     """
-    folder = Path(folder)
+    folder = resolve(folder)
     if not (folder / DESCRIPTION).is_file() and (folder / "model" / DESCRIPTION).is_file():
         folder = folder / "model"
     record = _read_record(folder / DESCRIPTION)
@@ -274,6 +260,17 @@ def load(folder: str | Path) -> Potential:
             f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it; copy the whole folder again"
         )
     return potential
+
+
+def resolve(folder: str | Path) -> Path:
+    """The folder itself, or that of ``"zoo:NAME"``."""
+    if not str(folder).startswith(ZOO):
+        return Path(folder)
+    name, zoo = str(folder).removeprefix(ZOO), Path(__file__).parent / "zoo"
+    names = sorted(path.name for path in zoo.iterdir() if path.is_dir())
+    if name not in names:
+        raise InputError(f"the zoo has no {name!r}; it has {', '.join(names)}")
+    return zoo / name
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tripletjax.io import atomic_folder
-from tripletjax.potential import Potential, Predictions, load, per_structure
+from tripletjax.mechanics import Predictions, per_structure
+from tripletjax.potential import Potential, load
 from tripletjax.types import Array, Batch, InputError
 
 FORMAT_VERSION = 1
@@ -39,7 +40,8 @@ class Committee:
         >>> from tripletjax.potential import untrained
         >>> sizes = Architecture(units=4, width=4)
         >>> committee = of_members([untrained([1, 8], sizes, seed=seed) for seed in range(3)])
-        >>> mean, deviation = committee.predict(committee.potential.prepare(molecule("H2O")))
+        >>> batch = committee.potential.prepare(molecule("H2O"))
+        >>> mean, deviation = jax.jit(committee.predict)(batch)
         >>> deviation.energy.shape, deviation.forces.shape
         ((1,), (4, 3))
     """

@@ -116,11 +116,16 @@ def train_step(
         return loss(potential, settings, rows, present, elements, energy_weight)
 
     value, slopes = jax.value_and_grad(objective)(state.weights)
+    return updated(state, slopes, rate, settings.ema), value
+
+
+def updated(state: State, slopes: Any, rate: Array, ema: float) -> State:
+    """The state after one step along the slopes of the loss."""
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes integers and floats
         updates, optimizer = OPTIMIZER.update(slopes, state.optimizer)
     weights = jax.tree.map(lambda w, u: w - rate.astype(w.dtype) * u, state.weights, updates)
     steps = state.steps + 1
     done = steps.astype(jnp.float32)
-    decay = jnp.minimum(settings.ema, (1 + done) / (10 + done))
+    decay = jnp.minimum(ema, (1 + done) / (10 + done))
     averaged = jax.tree.map(lambda a, w: a + (1 - decay) * (w - a), state.averaged, weights)
-    return State(weights, averaged, optimizer, steps), value
+    return State(weights, averaged, optimizer, steps)

@@ -70,6 +70,23 @@ def ridge(inputs: np.ndarray, targets: np.ndarray, noise: float = 1e-8) -> Fit:
 
 
 def _fit(inputs, targets, length_scale: float | None, noise: float) -> Fit:
+    scaled, center, scale = scaled_inputs(inputs, targets)
+    targets = np.asarray(targets, dtype=float)
+    if length_scale is not None:
+        length_scale = length_scale * median_distance(scaled)
+    kernel = _kernel(scaled, scaled, length_scale)
+    kernel[np.diag_indices_from(kernel)] += noise
+    offset = float(targets.mean())
+    factor = cho_factor(kernel, lower=True, overwrite_a=True)
+    return Fit(scaled, center, scale, length_scale, cho_solve(factor, targets - offset), offset)
+
+
+def scaled_inputs(inputs, targets) -> tuple[np.ndarray, np.ndarray, float]:
+    """Inputs less their mean over the root mean square of their norm; the mean; that scale.
+
+    Raises:
+        InputError: fewer than two inputs, or shapes that do not match.
+    """
     inputs, targets = np.asarray(inputs, dtype=float), np.asarray(targets, dtype=float)
     if inputs.ndim != 2 or targets.shape != inputs.shape[:1] or len(inputs) < 2:
         raise InputError(
@@ -78,29 +95,23 @@ def _fit(inputs, targets, length_scale: float | None, noise: float) -> Fit:
         )
     center = inputs.mean(0)
     scale = float(np.sqrt(((inputs - center) ** 2).sum(1).mean())) or 1.0
-    scaled = (inputs - center) / scale
-    if length_scale is not None:
-        length_scale = length_scale * _median_distance(scaled)
-    kernel = _kernel(scaled, scaled, length_scale)
-    kernel[np.diag_indices_from(kernel)] += noise
-    offset = float(targets.mean())
-    factor = cho_factor(kernel, lower=True, overwrite_a=True)
-    return Fit(scaled, center, scale, length_scale, cho_solve(factor, targets - offset), offset)
+    return (inputs - center) / scale, center, scale
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, length_scale: float | None) -> np.ndarray:
     if length_scale is None:
         return a @ b.T
-    return np.exp(-0.5 * _squared_distances(a, b) / length_scale**2)
+    return np.exp(-0.5 * squared_distances(a, b) / length_scale**2)
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|x - x'|² between all rows of [N, D] and [M, D], [N, M]."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return np.maximum(squared, 0, out=squared)
 
 
-def _median_distance(inputs: np.ndarray, most: int = 1000) -> float:
+def median_distance(inputs: np.ndarray, most: int = 1000) -> float:
     """Median over the pairs of at most so many inputs, evenly spaced."""
     some = inputs[:: max(1, len(inputs) // most)][:most]
-    distances = np.sqrt(_squared_distances(some, some)[np.triu_indices(len(some), 1)])
+    distances = np.sqrt(squared_distances(some, some)[np.triu_indices(len(some), 1)])
     return float(np.median(distances)) or 1.0

@@ -1,0 +1,71 @@
+"""Kernels of environments and structures, and regression in closed form on them.
+
+- ``triplets``: the exact kernel between the triplets of two environments; ``nystrom``: the same as
+  an inner product of short vectors.
+- ``environments``: kernels between the vectors of two environments, summed over atoms.
+- ``sparse`` and ``full``: Gaussian processes on energies, forces and stress; ``potential``: what
+  they give, with uncertainties; ``storage``: its files.
+- ``regression`` and ``selection``: ridge and Gaussian processes on vectors, and their
+  hyperparameters; ``uncertainty``: whether predicted deviations are those of the errors.
+"""
+
+from tripletjax.kernels.environments import EnvironmentKernel, structure_kernel
+from tripletjax.kernels.full import FullGaussianProcess, fit_full_potential
+from tripletjax.kernels.nystrom import (
+    InducingTriplets,
+    NystromDescriptor,
+    choose_triplets,
+    nystrom_descriptor,
+    nystrom_vector,
+)
+from tripletjax.kernels.observations import Noise
+from tripletjax.kernels.potential import Deviations, KernelPotential, Predictions
+from tripletjax.kernels.regression import Fit, gaussian_process, ridge
+from tripletjax.kernels.selection import (
+    Choice,
+    choose_hyperparameters,
+    leave_one_out,
+    log_marginal_likelihood,
+)
+from tripletjax.kernels.sparse import fit_sparse_potential
+from tripletjax.kernels.storage import load_kernel_potential, save_kernel_potential
+from tripletjax.kernels.triplets import (
+    TripletFeatures,
+    normalized_triplet_kernel,
+    triplet_features,
+    triplet_kernel,
+)
+from tripletjax.kernels.uncertainty import Calibration, calibration, recalibration_factor
+
+__all__ = [
+    "Calibration",
+    "Choice",
+    "Deviations",
+    "EnvironmentKernel",
+    "Fit",
+    "FullGaussianProcess",
+    "InducingTriplets",
+    "KernelPotential",
+    "Noise",
+    "NystromDescriptor",
+    "Predictions",
+    "TripletFeatures",
+    "calibration",
+    "choose_hyperparameters",
+    "choose_triplets",
+    "fit_full_potential",
+    "fit_sparse_potential",
+    "gaussian_process",
+    "leave_one_out",
+    "load_kernel_potential",
+    "log_marginal_likelihood",
+    "normalized_triplet_kernel",
+    "nystrom_descriptor",
+    "nystrom_vector",
+    "recalibration_factor",
+    "ridge",
+    "save_kernel_potential",
+    "structure_kernel",
+    "triplet_features",
+    "triplet_kernel",
+]

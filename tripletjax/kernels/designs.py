@@ -1,0 +1,130 @@
+"""Rows of the design matrix of energies, forces and stress, without the descriptors' Jacobian.
+
+With inducing environments z_m the energy is E = Σ_m Φ_E[m] α_m and
+
+    Φ_E[m] = Σ_i k(p_i, z_m),   Φ_F[m] = -dΦ_E[m]/dr,   Φ_σ[m] = (dΦ_E[m]/dε) / V.
+
+One environment at a time, the derivatives of k(p_i, z_m) with respect to the environment's own
+vectors, [K, 3, M], come by forward or reverse differentiation, whichever is shorter, and are
+added to the rows: the Jacobian of the descriptors of a structure is never formed.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
+from tripletjax.mechanics import per_structure
+from tripletjax.neighbors import displacements
+from tripletjax.types import Array, Batch
+
+
+class Inducing(NamedTuple):
+    """Inducing environments; a pytree."""
+
+    vectors: Array  # [M, D] in units of ``scale``
+    kinds: Array  # [M] species index
+    scale: Array  # scalar, unit of the environments' vectors
+
+
+class Design(NamedTuple):
+    """Rows of the design matrix of a batch: S structures, A atoms, M inducing environments."""
+
+    energy: Array  # [S, M]
+    forces: Array  # [A, 3, M] 1/Å
+    stress: Array  # [S, 3, 3, M] 1/Å³
+
+
+class Environments(NamedTuple):
+    """Every environment of a batch, its species counted as the descriptor does."""
+
+    vectors: Array  # [C, K, 3] Å
+    species: Array  # [C, K]
+    mask: Array  # [C, K]
+    centers: Array  # [C]
+
+
+def environments_of(batch: Batch, elements: tuple[int, ...]) -> Environments:
+    """Displacements and species of a batch, whose elements may be fewer than the descriptor's."""
+    vectors, species, mask = displacements(batch)
+    known = jnp.asarray(elements, jnp.int32)
+    index = jnp.searchsorted(known, jnp.asarray(batch.elements))
+    centers = jnp.asarray(batch.species)[batch.centers]
+    return Environments(vectors, index[species], mask, index[centers])
+
+
+def environment_vectors(describer: Describer, batch: Batch) -> tuple[Array, Array]:
+    """Vectors [C, D] of all environments of a batch and their species [C], -1 on padding."""
+    found = environments_of(batch, describer.elements)
+    vectors = jax.vmap(describer.environment)(*found)
+    return vectors, jnp.where(batch.center_mask, found.centers, -1)
+
+
+def energy_rows(
+    describer: Describer, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
+) -> Array:
+    """Φ_E[m] = Σ_i k(p_i, z_m), [S, M]."""
+    vectors, kinds = environment_vectors(describer, batch)
+    dtype = vectors.dtype
+    points = jnp.asarray(inducing.vectors, dtype)
+    values = kernel.matrix(vectors / jnp.asarray(inducing.scale, dtype), points)
+    values = jnp.where(same_species(kinds, jnp.asarray(inducing.kinds)), values, 0)
+    return per_structure(batch, values)
+
+
+def design_rows(
+    describer: Describer, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
+) -> Design:
+    """Φ_E, Φ_F and Φ_σ of all structures of a batch; forces of atoms that are centres only once.
+
+    Args:
+        describer: of D columns.
+        kernel: between environments.
+        inducing: M environments.
+        batch: prepared with the describer's cutoff, or a larger one.
+
+    Returns:
+        A ``Design``, zero on padding. In memory are [A, 3, M] and one environment's derivatives.
+    """
+    points, kinds, scale = inducing
+    found = environments_of(batch, describer.elements)
+    dtype = found.vectors.dtype
+    points, scale = jnp.asarray(points, dtype), jnp.asarray(scale, dtype)
+
+    def kernels_of(vectors, species, mask, center):
+        vector = describer.environment(vectors, species, mask, center) / scale
+        row = jnp.where(jnp.asarray(kinds) == center, kernel.matrix(vector[None], points)[0], 0)
+        return row, row
+
+    n_derivatives = 3 * found.vectors.shape[1]
+    jacobian = jax.jacfwd if n_derivatives < len(points) else jax.jacrev
+    differentiate = jacobian(kernels_of, has_aux=True)
+    volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
+    structure = jnp.asarray(batch.structure)[batch.centers]
+    n_structures = len(batch.cells)
+
+    def add(totals, row):
+        environment, is_real, atom, neighbors, place = row
+        slopes, values = differentiate(*environment)  # [M, K, 3], [M]
+        slopes = jnp.where(is_real, slopes, 0)
+        energy = totals.energy.at[place].add(jnp.where(is_real, values, 0))
+        columns = jnp.moveaxis(slopes, 0, -1)  # [K, 3, M]
+        forces = totals.forces.at[atom].add(jnp.sum(columns, 0)).at[neighbors].add(-columns)
+        virial = jnp.einsum("mka,kb->abm", slopes, environment.vectors, precision="highest")
+        stress = totals.stress.at[place].add(virial / volumes[place])
+        return Design(energy, forces, stress), None
+
+    start = Design(
+        jnp.zeros((n_structures, len(points)), dtype),
+        jnp.zeros((len(batch.positions), 3, len(points)), dtype),
+        jnp.zeros((n_structures, 3, 3, len(points)), dtype),
+    )
+    rows = (
+        found,
+        jnp.asarray(batch.center_mask),
+        jnp.asarray(batch.centers),
+        jnp.asarray(batch.neighbors),
+        structure,
+    )
+    return jax.lax.scan(add, start, rows)[0]

@@ -1,0 +1,130 @@
+"""Kernels between the vectors of two environments, and between structures as sums over atoms."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.types import Array, InputError, require_positive
+
+KERNELS = ("gaussian", "polynomial")
+
+
+class Describer(Protocol):
+    """What makes a vector of an environment: a ``Descriptor``, or a ``NystromDescriptor``."""
+
+    @property
+    def hypers(self) -> Any: ...  # its ``cutoff`` is used
+
+    @property
+    def elements(self) -> tuple[int, ...]: ...
+
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
+        """[K, 3] Å, [K], [K] and a species index to [D]."""
+        ...
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["length_scale"],
+    meta_fields=["kind", "degree"],
+)
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentKernel:
+    """A kernel of environment vectors p, q; one where they are equal.
+
+        "gaussian":   k(p, q) = exp(-|p - q|² / 2ℓ²)
+        "polynomial": k(p, q) = (p·q / |p| |q|)^ζ
+
+    Between structures it is summed over all pairs of atoms of equal species,
+    K(S, S') = Σ_{i∈S} Σ_{j∈S'} δ(species) k(p_i, p_j), as suits energies that are sums over atoms.
+
+    Example:
+        >>> kernel = EnvironmentKernel(length_scale=2.0)
+        >>> kernel.matrix(np.zeros((1, 3)), np.full((2, 3), 2.0)).shape
+        (1, 2)
+    """
+
+    kind: str = "gaussian"
+    length_scale: Any = 1.0  # ℓ, in units of the vectors; a number or an array without axes
+    degree: int = 2  # ζ of the polynomial
+
+    def __post_init__(self):
+        if self.kind not in KERNELS:
+            raise InputError(f"kernel {self.kind!r} is not known; choose {' or '.join(KERNELS)}")
+        if isinstance(self.length_scale, (int, float, str)):
+            require_positive("length_scale", self.length_scale, "units of the vectors")
+        if isinstance(self.degree, bool) or not isinstance(self.degree, (int, np.integer)):
+            raise InputError(f"degree={self.degree!r} is not usable; give a whole number")
+        if self.degree < 1:
+            raise InputError(f"degree={self.degree} is not usable; give a whole number from 1")
+
+    def matrix(self, a: Array, b: Array) -> Array:
+        """k between all rows of [N, D] and [M, D], [N, M]; differentiable, also at equal rows.
+
+        A row of zeros has no direction, and a polynomial kernel of zero with every other.
+        """
+        a, b = jnp.asarray(a), jnp.asarray(b)
+        product = jnp.matmul(a, b.T, precision="highest")
+        size_a, size_b = jnp.sum(a**2, -1)[:, None], jnp.sum(b**2, -1)
+        if self.kind == "polynomial":
+            return (product * _inverse_root(size_a) * _inverse_root(size_b)) ** self.degree
+        scale = jnp.asarray(self.length_scale, a.dtype)
+        return jnp.exp((product - 0.5 * (size_a + size_b)) / scale**2)
+
+    def label(self) -> str:
+        """A word or two on which kernel this is."""
+        if self.kind == "polynomial":
+            return f"polynomial, degree {self.degree}"
+        return f"gaussian, length scale {float(self.length_scale):.3g}"
+
+
+def _inverse_root(squared: Array) -> Array:
+    is_zero = squared == 0
+    return jnp.where(is_zero, 0, 1 / jnp.sqrt(jnp.where(is_zero, 1, squared)))
+
+
+def structure_kernel(
+    kernel: EnvironmentKernel, a: Array, kinds_a: Array, b: Array, kinds_b: Array
+) -> Array:
+    """K(S, S') = Σ_{i∈S} Σ_{j∈S'} δ(species of i, species of j) k(p_i, p_j), a scalar.
+
+    Args:
+        kernel: between environments.
+        a, kinds_a: ``[N, D]`` and ``[N]``, vectors and species of the atoms of S; -1 is padding.
+        b, kinds_b: ``[M, D]`` and ``[M]``, those of S'.
+
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015).
+
+    Example:
+        >>> vectors, kinds = jnp.zeros((3, 2)), jnp.array([0, 1, 1])
+        >>> structure_kernel(EnvironmentKernel(), vectors, kinds, vectors, kinds).item()
+        5.0
+    """
+    return jnp.sum(jnp.where(same_species(kinds_a, kinds_b), kernel.matrix(a, b), 0))
+
+
+def same_species(kinds_a: Array, kinds_b: Array) -> Array:
+    """Whether two lists of species [N] and [M] agree, [N, M]; -1 agrees with nothing."""
+    return (kinds_a[:, None] == kinds_b) & (kinds_a[:, None] >= 0)
+
+
+def typical_distance(vectors: np.ndarray, kinds: np.ndarray, most: int = 1000) -> float:
+    """Median distance between the vectors [N, D] of different environments of equal species [N].
+
+    Of at most so many environments, evenly spaced; 1 where there are no two that differ.
+    """
+    step = max(1, len(vectors) // most)
+    vectors, kinds = np.asarray(vectors, float)[::step], np.asarray(kinds)[::step]
+    found = []
+    for kind in np.unique(kinds):
+        rows = vectors[kinds == kind]
+        size = (rows**2).sum(1)
+        squared = np.maximum(size[:, None] + size - 2 * rows @ rows.T, 0)
+        found.append(squared[np.triu_indices(len(rows), 1)])
+    squared = np.concatenate(found)
+    squared = squared[squared > 1e-12 * (vectors**2).sum(1).max()]
+    return float(np.sqrt(np.median(squared))) if squared.size else 1.0

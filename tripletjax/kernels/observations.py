@@ -1,0 +1,161 @@
+"""Labels of structures, checked: energies, and forces and stress where there are any."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+
+from tripletjax.kernels.environments import Describer
+from tripletjax.neighbors import check_frames, prepare
+from tripletjax.types import Batch, InputError, require_positive
+
+UPPER = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx, yy, zz, yz, xz, xy
+KINDS = ("energy", "forces", "stress")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Standard deviations of the labels' noise; None: found by maximising the evidence."""
+
+    energy: float | None = None  # eV for one atom; √N times as much for a structure of N
+    forces: float | None = None  # eV/Å
+    stress: float | None = None  # eV/Å³
+
+    def __post_init__(self):
+        for kind, unit in (("energy", "eV"), ("forces", "eV/Å"), ("stress", "eV/Å³")):
+            if getattr(self, kind) is not None:
+                require_positive(f"noise of the {kind}", getattr(self, kind), unit)
+
+
+class Observations(NamedTuple):
+    """Structures and their labels, references taken off."""
+
+    frames: list[Atoms]
+    energies: np.ndarray  # [F] eV, less the reference energies
+    forces: list[np.ndarray | None]  # [N, 3] eV/Å each
+    stress: list[np.ndarray | None]  # [3, 3] eV/Å³ each, ASE's sign
+    references: np.ndarray  # [E] eV
+
+    def targets(self, index: int) -> dict[str, np.ndarray]:
+        """Labels of one structure by kind, flat, energy divided by √N: all of one kind's noise."""
+        found = {"energy": self.energies[index : index + 1] / np.sqrt(len(self.frames[index]))}
+        forces, stress = self.forces[index], self.stress[index]
+        if forces is not None:
+            found["forces"] = forces.ravel()
+        if stress is not None:
+            found["stress"] = stress[UPPER]
+        return found
+
+    def rows(self, index: int, energy, forces, stress) -> dict[str, np.ndarray]:
+        """Those rows of a design [1, M], [A, 3, M], [1, 3, 3, M] that have a label, by kind."""
+        n_atoms = len(self.frames[index])
+        found = {"energy": np.asarray(energy)[:1] / np.sqrt(n_atoms)}
+        if self.forces[index] is not None:
+            found["forces"] = np.asarray(forces)[:n_atoms].reshape(3 * n_atoms, -1)
+        if self.stress[index] is not None:
+            found["stress"] = np.asarray(stress)[0][UPPER]
+        return found
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Which kinds of labels there are."""
+        present = (True, *(any(x is not None for x in y) for y in (self.forces, self.stress)))
+        return tuple(kind for kind, there in zip(KINDS, present, strict=True) if there)
+
+    @property
+    def log_scale(self) -> float:
+        """What the division of energies by √N adds to the log of their probability density."""
+        return -0.5 * float(np.log([len(frame) for frame in self.frames]).sum())
+
+
+def check_observations(
+    frames: Atoms | Sequence[Atoms],
+    energies: Any,
+    forces: Sequence[Any] | None,
+    stress: Sequence[Any] | None,
+    describer: Describer,
+    references: Any = None,
+) -> Observations:
+    """Labels as arrays, after checks.
+
+    Args:
+        frames: the structures.
+        energies: [F] eV.
+        forces: one [N, 3] eV/Å for each structure, or None where there are none.
+        stress: one [3, 3] eV/Å³ for each structure, or None where there is none.
+        describer: its species are those that may occur.
+        references: energy of each species, eV; None: least squares of the energies on the
+            compositions.
+
+    Raises:
+        InputError: labels that are not as many as the structures, of a wrong shape or not finite,
+            a species that is not known, or a stress of a structure that is not periodic.
+    """
+    frames = check_frames(frames)
+    require_known(frames, describer.elements)
+    energies = _numbers("energies", energies, (len(frames),))
+    known = np.array(describer.elements)
+    counts = np.stack([(frame.numbers[:, None] == known).sum(0) for frame in frames]).astype(float)
+    if references is None:
+        references = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    references = _numbers("references", references, (len(known),))
+    found_forces, found_stress = (
+        _per_frame(name, values, frames)
+        for name, values in (("forces", forces), ("stress", stress))
+    )
+    for index, (frame, value) in enumerate(zip(frames, found_stress, strict=True)):
+        if value is not None and not frame.pbc.all():
+            raise InputError(
+                f"frame {index} has a stress but is not periodic in all directions; give None"
+            )
+    return Observations(
+        frames, energies - counts @ references, found_forces, found_stress, references
+    )
+
+
+def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:
+    """Raise InputError at a species that the describer does not know."""
+    for index, frame in enumerate(frames):
+        unknown = ~np.isin(frame.numbers, elements)
+        if unknown.any():
+            atom = int(np.argmax(unknown))
+            raise InputError(
+                f"atom {atom} of frame {index} has atomic number {frame.numbers[atom]}, but only "
+                f"{list(elements)} are known; add it to the descriptor's elements and fit again"
+            )
+
+
+def single_batches(frames: Sequence[Atoms], describer: Describer, dtype) -> list[Batch]:
+    """One Batch for each structure: few sizes, hence few compiled programs."""
+    cutoff = describer.hypers.cutoff
+    return [prepare([frame], cutoff, describer.elements, dtype) for frame in frames]
+
+
+def _per_frame(name: str, values, frames) -> list[np.ndarray | None]:
+    if values is None:
+        return [None] * len(frames)
+    if len(values) != len(frames):
+        raise InputError(
+            f"{len(values)} {name} are given for {len(frames)} structures; give one for each, "
+            "None where there are none"
+        )
+    shapes = [(len(frame), 3) if name == "forces" else (3, 3) for frame in frames]
+    return [
+        None if value is None else _numbers(f"{name} of frame {index}", value, shape)
+        for index, (value, shape) in enumerate(zip(values, shapes, strict=True))
+    ]
+
+
+def _numbers(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} are not numbers; give an array of shape {shape}") from None
+    if array.shape != shape:
+        raise InputError(f"{name} have shape {array.shape}; give {shape}")
+    if not np.isfinite(array).all():
+        index = int(np.argmin(np.isfinite(array).ravel()))
+        raise InputError(f"{name} hold {array.ravel()[index]} at {index}; give finite numbers")
+    return array

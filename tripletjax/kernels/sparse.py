@@ -1,0 +1,264 @@
+"""Sparse Gaussian processes on energies, forces and stress: fitting."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
+from logging import getLogger
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ase import Atoms
+from scipy.linalg import cholesky, solve_triangular
+
+from tripletjax.kernels.designs import (
+    Design,
+    Inducing,
+    design_rows,
+    energy_rows,
+    environment_vectors,
+)
+from tripletjax.kernels.environments import Describer, EnvironmentKernel, typical_distance
+from tripletjax.kernels.inducing import farthest_rows, leverage_rows
+from tripletjax.kernels.least_squares import (
+    NOISE_FLOOR,
+    NOISE_START,
+    Accumulator,
+    Factor,
+    Posterior,
+    maximize_evidence,
+)
+from tripletjax.kernels.observations import (
+    Noise,
+    Observations,
+    check_observations,
+    single_batches,
+)
+from tripletjax.kernels.potential import Covariance, KernelPotential
+from tripletjax.neighbors import float_type
+from tripletjax.types import Batch, InputError
+
+logger = getLogger(__name__)
+SELECTIONS = ("farthest", "leverage")
+
+
+class Described(NamedTuple):
+    """Vectors of all environments of some structures, in units of their median distance."""
+
+    vectors: np.ndarray  # [N, D]
+    kinds: np.ndarray  # [N]
+    scale: float
+
+
+def fit_sparse_potential(
+    frames: Atoms | Sequence[Atoms],
+    energies: Any,
+    forces: Sequence[Any] | None = None,
+    stress: Sequence[Any] | None = None,
+    *,
+    describer: Describer,
+    kernels: EnvironmentKernel | Iterable[EnvironmentKernel] | None = None,
+    n_inducing: int = 100,
+    selection: str = "farthest",
+    noise: Noise | None = None,
+    references: Any = None,
+    jitter: float = 1e-10,
+    seed: int = 0,
+    dtype: str = "float64",
+) -> KernelPotential:
+    """A Gaussian process of atomic energies in M inducing environments, from sums and derivatives.
+
+    With atomic energies e(p) ~ GP(0, v k) and the DTC approximation,
+
+        E = Σ_i e(p_i) = Φ_E α,  F = Φ_F α,  σ = Φ_σ α,   α ~ N(0, v K_MM⁻¹),
+
+    rows of Φ as in ``designs``. Structures are streamed one by one into QR factors of the rows in
+    L⁻ᵀ-whitened columns; v and the noises that are not given, and the kernel if there are
+    several, are those of the highest evidence p(y).
+
+    Args:
+        frames: structures.
+        energies: [F] eV.
+        forces: one [N, 3] eV/Å for each structure, None where there are none; None: no forces.
+        stress: one [3, 3] eV/Å³ for each structure, None where there is none; None: no stress.
+        describer: a ``Descriptor`` or ``NystromDescriptor`` over the species.
+        kernels: between environments, with length scales in units of the median distance between
+            the vectors of environments of equal species; several: the one of highest evidence.
+            None: Gaussian of length scale 2.
+        n_inducing: inducing environments of each species, at most.
+        selection: "farthest" (points) or "leverage" (scores).
+        noise: of the labels; what is None is found. None: all.
+        references: energy of each species, eV; None: least squares on the compositions.
+        jitter: added to the diagonal of K_MM, which is one.
+        seed: of the selection.
+        dtype: of the descriptors and their derivatives; the solver works in float64.
+
+    Returns:
+        A ``KernelPotential`` with covariance; its ``record`` has the noises and the evidence.
+
+    Raises:
+        InputError: labels that do not fit the structures, unknown species, options out of range.
+
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015); Quiñonero-Candela and
+    Rasmussen, J. Mach. Learn. Res. 6, 1939 (2005).
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from tripletjax import descriptor
+        >>> frames = [molecule("H2O") for _ in range(4)]
+        >>> for i, frame in enumerate(frames):
+        ...     frame.rattle(0.1, seed=i)
+        >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=2, l_max=1)
+        >>> potential = fit_sparse_potential(frames, [0.1, 0.2, 0.0, 0.3], describer=soap)
+        >>> potential.energy(potential.prepare(frames[0])).shape
+        (1,)
+    """
+    if selection not in SELECTIONS:
+        raise InputError(f"selection={selection!r} is not known; choose {' or '.join(SELECTIONS)}")
+    candidates = _candidates(kernels)
+    observations = check_observations(frames, energies, forces, stress, describer, references)
+    precision = float_type(dtype)
+    with jax.enable_x64(True) if precision == np.float64 else nullcontext():
+        batches = single_batches(observations.frames, describer, precision)
+        environments = describe_all(describer, batches)
+        programs = compiled(describer, observations)
+        best = None
+        for kernel in candidates:
+            inducing = choose_inducing(environments, kernel, n_inducing, selection, seed)
+            root = kernel_root(kernel, inducing, jitter)
+            factors = stream(observations, batches, programs, kernel, inducing, root)
+            fit = _potential(
+                observations, describer, kernel, inducing, root, factors, noise or Noise()
+            )
+            logger.info("%s: log evidence %.6g", kernel.label(), fit.record["log_evidence"])
+            if best is None or fit.record["log_evidence"] > best.record["log_evidence"]:
+                best = fit
+    assert best is not None
+    return best
+
+
+def _candidates(kernels) -> list[EnvironmentKernel]:
+    if kernels is None:
+        return [EnvironmentKernel(length_scale=2.0)]
+    found = [kernels] if isinstance(kernels, EnvironmentKernel) else list(kernels)
+    if not found or not all(isinstance(kernel, EnvironmentKernel) for kernel in found):
+        raise InputError(f"kernels={kernels!r} is not usable; give one EnvironmentKernel or some")
+    return found
+
+
+def describe_all(describer: Describer, batches: Sequence[Batch]) -> Described:
+    """Vectors and species of every environment, and the median distance that is their unit."""
+    describe = jax.jit(partial(environment_vectors, describer))
+    rows, kinds = [], []
+    for batch in batches:
+        vectors, species = map(np.asarray, describe(batch))
+        rows.append(np.asarray(vectors, float)[batch.center_mask])
+        kinds.append(species[batch.center_mask])
+    vectors, species = np.concatenate(rows), np.concatenate(kinds)
+    scale = typical_distance(vectors, species)
+    return Described(vectors / scale, species, scale)
+
+
+def choose_inducing(
+    environments: Described,
+    kernel: EnvironmentKernel,
+    count: int,
+    selection: str = "farthest",
+    seed: int = 0,
+) -> Inducing:
+    """At most ``count`` environments of each species, copies left out."""
+    vectors, kinds = [], []
+    for kind in np.unique(environments.kinds):
+        rows = environments.vectors[environments.kinds == kind]
+        if selection == "farthest":
+            chosen = farthest_rows(rows, count)
+        else:
+            matrix = lambda a, b: np.asarray(kernel.matrix(a, b))  # noqa: E731
+            chosen = leverage_rows(matrix, rows, count, seed=seed)
+        vectors.append(rows[chosen])
+        kinds.append(np.full(len(chosen), kind))
+    scale = np.asarray(environments.scale)
+    return Inducing(np.concatenate(vectors), np.concatenate(kinds).astype(np.int32), scale)
+
+
+def kernel_root(kernel: EnvironmentKernel, inducing: Inducing, jitter: float) -> np.ndarray:
+    """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M]."""
+    values = np.asarray(kernel.matrix(inducing.vectors, inducing.vectors), float)
+    values = np.where(inducing.kinds[:, None] == inducing.kinds, values, 0)
+    while True:
+        try:
+            return cholesky(values + jitter * np.eye(len(values)), lower=True)
+        except np.linalg.LinAlgError:  # rounding errors of a kernel in float32
+            jitter *= 10
+
+
+def compiled(describer: Describer, observations: Observations) -> Callable[..., Design]:
+    """Rows of the design as a function of kernel, inducing environments and batch: one program."""
+    if observations.kinds != ("energy",):
+        return jax.jit(partial(design_rows, describer))
+    nothing = np.zeros(0)
+    rows = jax.jit(partial(energy_rows, describer))
+    return lambda kernel, inducing, batch: Design(rows(kernel, inducing, batch), nothing, nothing)
+
+
+def stream(
+    observations: Observations,
+    batches: Sequence[Batch],
+    design: Callable[..., Design],
+    kernel: EnvironmentKernel,
+    inducing: Inducing,
+    root: np.ndarray,
+) -> dict[str, Factor]:
+    """The factors of all labels in whitened columns Φ L⁻ᵀ, one kind of label each."""
+    sums = {kind: Accumulator(len(root)) for kind in observations.kinds}
+    for index, batch in enumerate(batches):
+        targets = observations.targets(index)
+        for kind, rows in observations.rows(index, *design(kernel, inducing, batch)).items():
+            whitened = solve_triangular(root, np.asarray(rows, float).T, lower=True).T
+            sums[kind].add(whitened, targets[kind])
+    return {kind: rows.factor() for kind, rows in sums.items()}
+
+
+def _potential(
+    observations: Observations,
+    describer: Describer,
+    kernel: EnvironmentKernel,
+    inducing: Inducing,
+    root: np.ndarray,
+    factors: dict[str, Factor],
+    noise: Noise,
+) -> KernelPotential:
+    found = fit_factors(factors, noise)
+    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
+    posterior = solve_triangular(found.root, inverse, trans=1)
+    return KernelPotential(
+        describer=describer,
+        kernel=kernel,
+        inducing=inducing,
+        weights=inverse.T @ found.weights,
+        references=tuple(map(float, observations.references)),
+        covariance=Covariance(found.variance, inverse, posterior),
+        record={
+            "noise": dict(zip(factors, found.noise, strict=True)),
+            "log_evidence": found.log_evidence + observations.log_scale,
+            "labels": {kind: factor.n_rows for kind, factor in factors.items()},
+            "kernel": kernel.label(),
+        },
+    )
+
+
+def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:
+    """The posterior, with the variance and those noises that are not given of highest evidence."""
+    given = asdict(noise)
+    sizes = {}
+    for kind, factor in factors.items():
+        size = float(np.linalg.norm(factor.triangle[:, -1])) / np.sqrt(factor.n_rows)
+        sizes[kind] = size if size > 0 else 1.0
+    of_labels = sum(np.linalg.norm(f.triangle[:, -1]) ** 2 for f in factors.values())
+    of_rows = sum(np.linalg.norm(f.triangle[:, :-1]) ** 2 for f in factors.values())
+    variance = float(of_labels / of_rows) or 1.0
+    start = [given[k] or NOISE_START * sizes[k] for k in factors]
+    fixed = [given[kind] is not None for kind in factors]
+    floor = [given[k] or NOISE_FLOOR * sizes[k] for k in factors]
+    return maximize_evidence(list(factors.values()), variance, start, fixed, floor)

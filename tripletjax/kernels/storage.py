@@ -1,0 +1,192 @@
+"""Kernel potentials in folders: safetensors for arrays, JSON for the rest."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from tripletjax.densities import Mixing
+from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax.io import atomic_folder
+from tripletjax.kernels.designs import Inducing
+from tripletjax.kernels.environments import Describer, EnvironmentKernel
+from tripletjax.kernels.nystrom import InducingTriplets, NystromDescriptor
+from tripletjax.kernels.potential import Covariance, KernelPotential
+from tripletjax.nice import load_contraction, save_contraction
+from tripletjax.types import Hypers, InputError
+
+FORMAT_VERSION = 1
+FORMAT = "tripletjax kernel potential"
+ARRAYS, DESCRIPTION, CONTRACTION = "arrays.safetensors", "model.json", "contraction.safetensors"
+
+
+def save_kernel_potential(
+    folder: str | Path, potential: KernelPotential, force: bool = False
+) -> None:
+    """Write a kernel potential to a folder, whole or not at all.
+
+    Args:
+        folder: new or empty, or anything with ``force``.
+        potential: as made by ``fit_sparse_potential`` or ``fit_full_potential``.
+        force: replace what is there.
+
+    Raises:
+        InputError: the folder holds files and ``force`` is not given, or cannot be written; or the
+            potential's describer is not of this package.
+    """
+    describer = potential.describer
+    if not isinstance(describer, (Descriptor, NystromDescriptor)):
+        raise InputError(
+            f"a {type(describer).__name__} cannot be saved; describe with a Descriptor or a "
+            "NystromDescriptor"
+        )
+    record = {
+        "type": FORMAT,
+        "format": FORMAT_VERSION,
+        "describer": _describer_record(describer),
+        "kernel": {
+            "kind": potential.kernel.kind,
+            "length_scale": float(potential.kernel.length_scale),
+            "degree": int(potential.kernel.degree),
+        },
+        "references_eV": list(potential.references),
+        "record": dict(potential.record),
+    }
+    content = save({name: np.asarray(a, order="C") for name, a in _named(potential).items()})
+    with atomic_folder(folder, force) as new:
+        (new / ARRAYS).write_bytes(content)
+        (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+        if isinstance(describer, Descriptor) and describer.parameters.contraction is not None:
+            save_contraction(new / CONTRACTION, describer.parameters.contraction)
+
+
+def load_kernel_potential(folder: str | Path) -> KernelPotential:
+    """Read a kernel potential that ``save_kernel_potential`` wrote.
+
+    Raises:
+        InputError: there is none, or it is damaged or of another version.
+    """
+    folder = Path(folder)
+    record = _read_record(folder / DESCRIPTION)
+    try:
+        with safe_open(folder / ARRAYS, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder / ARRAYS} is missing or damaged ({reason}); save the potential again, or "
+            "copy the folder again"
+        ) from error
+    try:
+        potential = _rebuilt(folder, record, arrays)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / DESCRIPTION} is damaged, or does not fit {ARRAYS} beside it ({error}); "
+            "copy the whole folder again"
+        ) from error
+    return potential
+
+
+def _describer_record(describer: Descriptor | NystromDescriptor) -> dict[str, Any]:
+    if isinstance(describer, Descriptor):
+        kind, mixing = describer.kind, describer.parameters.mixing
+    else:
+        kind, mixing = "nystrom", describer.mixing
+    plain = (
+        None if mixing is None else [None if a is None else np.asarray(a).tolist() for a in mixing]
+    )
+    return {
+        "kind": kind,
+        "elements": list(describer.elements),
+        "hypers": asdict(describer.hypers),
+        "mixing": plain,
+    }
+
+
+def _named(potential: KernelPotential) -> dict[str, Any]:
+    """Every array by its name in the file."""
+    arrays: dict[str, Any] = {
+        "inducing.vectors": potential.inducing.vectors,
+        "inducing.kinds": potential.inducing.kinds,
+        "inducing.scale": np.asarray(potential.inducing.scale, float),
+        "weights": potential.weights,
+    }
+    if potential.tangents is not None:
+        arrays["tangents"] = potential.tangents
+    if potential.covariance is not None:
+        arrays["covariance.variance"] = np.asarray(potential.covariance.variance, float)
+        arrays["covariance.prior"] = potential.covariance.prior
+        arrays["covariance.posterior"] = potential.covariance.posterior
+    if isinstance(potential.describer, NystromDescriptor):
+        triplets = potential.describer.inducing._asdict()
+        arrays |= {f"triplets.{name}": array for name, array in triplets.items()}
+    return arrays
+
+
+def _rebuilt(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]):
+    inducing = Inducing(*(arrays[f"inducing.{name}"] for name in Inducing._fields))
+    n_points, width = inducing.vectors.shape
+    covariance = None
+    if "covariance.prior" in arrays:
+        covariance = Covariance(
+            float(arrays["covariance.variance"]),
+            arrays["covariance.prior"],
+            arrays["covariance.posterior"],
+        )
+        if {covariance.prior.shape, covariance.posterior.shape} != {(n_points, n_points)}:
+            raise ValueError("the covariance has another size than the inducing environments")
+    tangents = arrays.get("tangents")
+    if inducing.kinds.shape != (n_points,) or arrays["weights"].shape != (n_points,):
+        raise ValueError("weights and inducing environments differ in number")
+    if tangents is not None and tangents.shape != (n_points, width):
+        raise ValueError("tangents and inducing environments differ in size")
+    describer = _describer(folder, record["describer"], arrays)
+    if len(record["references_eV"]) != len(describer.elements):
+        raise ValueError("reference energies and species differ in number")
+    return KernelPotential(
+        describer=describer,
+        kernel=EnvironmentKernel(**record["kernel"]),
+        inducing=inducing,
+        weights=arrays["weights"],
+        tangents=tangents,
+        references=tuple(map(float, record["references_eV"])),
+        covariance=covariance,
+        record=record["record"],
+    )
+
+
+def _describer(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Describer:
+    elements, hypers = tuple(record["elements"]), record["hypers"]
+    mixing = record["mixing"]
+    if mixing is not None:
+        mixing = Mixing(*(None if array is None else np.array(array) for array in mixing))
+    if record["kind"] == "nystrom":
+        names = InducingTriplets._fields
+        triplets = InducingTriplets(*(arrays[f"triplets.{name}"] for name in names))
+        return NystromDescriptor(Hypers.from_keywords(**hypers), elements, triplets, mixing)
+    path = folder / CONTRACTION
+    contraction = load_contraction(path) if path.is_file() else None
+    return descriptor(record["kind"], elements, contraction=contraction, mixing=mixing, **hypers)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"{path.parent} holds no kernel potential; give a folder that "
+            "save_kernel_potential wrote"
+        )
+    try:
+        record = json.loads(path.read_text())
+        kind, version = record.get("type"), record["format"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({error}); copy the folder again") from error
+    if kind != FORMAT or version != FORMAT_VERSION:
+        raise InputError(
+            f"{path} is of {kind or 'another kind of potential'}, format {version}; give a "
+            f"{FORMAT}, format {FORMAT_VERSION}, or use the version that wrote it"
+        )
+    return record

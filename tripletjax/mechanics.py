@@ -1,0 +1,40 @@
+"""From the slopes of atomic energies to forces and stress."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.types import Array, Batch
+
+
+class Predictions(NamedTuple):
+    """What a potential says of a batch; S structures, A atoms, padding included."""
+
+    energy: Array  # [S] eV
+    forces: Array  # [A, 3] eV/Å, zero on padding
+    stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
+
+
+def per_structure(batch: Batch, values: Array) -> Array:
+    """Sums over the environments of each structure: values [C, ...] to [S, ...]."""
+    structure = jnp.asarray(batch.structure)[batch.centers]
+    return jax.ops.segment_sum(values, structure, len(batch.cells))
+
+
+def forces_and_stress(batch: Batch, slopes: Array, vectors: Array) -> tuple[Array, Array]:
+    """F_i = -dE/dr_i [A, 3], and dE/dε / V [S, 3, 3] with ε a strain of positions and cell.
+
+    The sign of the stress is ASE's: positive where the structure is under tension.
+
+    Args:
+        batch: as from ``prepare``.
+        slopes: ``[C, K, 3]`` dE / dr_ij, zero on padding.
+        vectors: ``[C, K, 3]`` r_ij.
+    """
+    forces = jnp.zeros_like(jnp.asarray(batch.positions))
+    forces = forces.at[batch.centers].add(jnp.sum(slopes, 1))
+    forces = forces.at[batch.neighbors].add(-slopes)
+    virials = jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
+    volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
+    return forces, per_structure(batch, virials) / volumes[:, None, None]
