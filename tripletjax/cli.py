@@ -35,6 +35,15 @@ HYPER_HELP = {
 }
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, and that takes no abbreviations."""
 
@@ -95,7 +104,7 @@ def _add_command(commands, name: str, run, summary: str, example: str) -> _Parse
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"Example: {example}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.set_defaults(run=run)
