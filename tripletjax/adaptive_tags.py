@@ -34,7 +34,7 @@ def adaptive_weights(
 
     Example:
         >>> r, u = jnp.array([1.0, 1.1, 3.0]), jnp.eye(3)
-        >>> adaptive_weights(r, u, jnp.array(5.0), 5.0, 0.5).round(2).tolist()
+        >>> [round(w, 2) for w in adaptive_weights(r, u, jnp.array(5.0), 5.0, 0.5).tolist()]
         [0.76, 0.66, 0.0]
     """
     x = distances * (1 / cutoff)

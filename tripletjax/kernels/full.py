@@ -168,8 +168,8 @@ def fit_full_potential(
         >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=2, l_max=1)
         >>> water = molecule("H2O")
         >>> process = fit_full_potential(water, [1.5], [np.zeros((3, 3))], describer=soap)
-        >>> process.potential.energy(process.potential.prepare(water)).round(3).tolist()
-        [1.5]
+        >>> round(process.potential.energy(process.potential.prepare(water)).item(), 3)
+        1.5
     """
     kernel = kernel or EnvironmentKernel(length_scale=2.0)
     observations = check_observations(frames, energies, forces, stress, describer, references)
