@@ -43,6 +43,7 @@ def settings(train: str, valid: str, folder: Path, n_epochs: int) -> dict:
     config["n_epochs"] = n_epochs
     config["ckpt_interval"] = max(1, n_epochs // 4)
     config["progress_bar"]["disable_epoch_pbar"] = True
+    del config["transfer_learning"]  # it holds placeholders
     data = config["data"]
     del data["data_path"]
     data |= {
