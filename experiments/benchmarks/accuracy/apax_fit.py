@@ -4,7 +4,7 @@
     python apax_fit.py cost START.xyz
 
 ``fit`` trains the default model (GMNN, cutoff 5 Å, batches of 4) with its default schedule for so
-many epochs as the minutes hold, compilation apart: a short fit measures the epoch first. Both print
+many epochs as the minutes hold, compilation apart: a short fit measures them first. Both print
 one line of JSON at the end.
 """
 
@@ -26,7 +26,7 @@ from apax.train.run import run
 from ase.io import read
 from vesin import NeighborList
 
-CALIBRATION_EPOCHS = 4
+CALIBRATION_STEPS = 1000
 MOST_VALIDATED_AT_ONCE = 20
 
 
@@ -68,8 +68,10 @@ def epoch_seconds(folder: Path) -> list[float]:
 def fit(train: str, valid: str, test: str, folder: str, minutes: str) -> dict:
     """Train, then errors on the test set."""
     trial, final = Path(folder) / "trial", Path(folder) / "final"
-    run(settings(train, valid, trial, 1 + CALIBRATION_EPOCHS))
-    one = float(np.median(epoch_seconds(trial)[1:]))
+    of_epoch = math.ceil(len(read(train, ":")) / 4)
+    epochs = max(4, CALIBRATION_STEPS // of_epoch)
+    run(settings(train, valid, trial, epochs))
+    one = float(np.median(epoch_seconds(trial)[epochs // 2 :]))
     n_epochs = max(2, round(60 * float(minutes) / one))
     run(settings(train, valid, final, n_epochs))
     seconds = epoch_seconds(final)

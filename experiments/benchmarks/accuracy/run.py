@@ -60,16 +60,17 @@ def commands(files: tuple[Path, Path, Path], minutes: str, apax: str, folder: Pa
 
 def start(command: list[str], cores: list[int], log: Path) -> subprocess.Popen:
     """Start a program on some cores, its output in a file."""
-    environment = {
-        k: v for k, v in os.environ.items() if k != "PYTHONPATH" or "apax" not in log.name
-    }
-    return subprocess.Popen(
-        command,
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-        env=environment,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
+    environment = dict(os.environ)
+    if log.stem == "apax":
+        environment.pop("PYTHONPATH", None)  # it has an environment of its own
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # what is started inherits it
+    try:
+        return subprocess.Popen(
+            command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment
+        )
+    finally:
+        os.sched_setaffinity(0, ours)
 
 
 def run_both(programs: dict[str, list[str]], folder: Path, in_turn: bool) -> None:
