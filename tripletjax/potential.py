@@ -267,9 +267,9 @@ def resolve(folder: str | Path) -> Path:
     if not str(folder).startswith(ZOO):
         return Path(folder)
     name, zoo = str(folder).removeprefix(ZOO), Path(__file__).parent / "zoo"
-    names = sorted(path.name for path in zoo.iterdir() if path.is_dir())
+    names = sorted(path.name for path in zoo.glob("*") if path.is_dir())
     if name not in names:
-        raise InputError(f"the zoo has no {name!r}; it has {', '.join(names)}")
+        raise InputError(f"the zoo has no {name!r}; it has {', '.join(names) or 'no models yet'}")
     return zoo / name
 
 
