@@ -1,11 +1,13 @@
 """Files: reading frames, and writing so that nothing is ever left half-written."""
 
+import csv
+import io
 import json
 import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -134,6 +136,16 @@ def _umask() -> int:
 def save_npz(path: str | Path, **arrays: Any) -> None:
     """Write arrays to a compressed .npz, atomically."""
     _write(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def save_csv(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows that have the same columns, atomically."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_open(path, "w") as file:
+        file.write(text.getvalue())
 
 
 def save_json(path: str | Path, record: dict[str, Any]) -> None:

@@ -76,17 +76,22 @@ class AtomicEnergy(nn.Module):
 
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
-        size = self.architecture
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
+        density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
+        _, _, pooled, second = self._layers(tags, edges, weights, density)
+        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
+        return self._readout(features, center_kind)
+
+    def _tagged(self, vectors, species, mask, center_kind):
+        """Density [c, lm]; directions [t, 3], edges [t, f] and weights [t] of the tags."""
+        size = self.architecture
         r, directions, edges = self._edges(vectors, species, mask)
-        density = self._density(directions, edges, center_kind)  # [c, lm]
+        density = self._density(directions, edges, center_kind)
         n_tags = min(size.tags, len(mask))
         beyond = r[n_tags] if n_tags < len(mask) else jnp.full((), size.cutoff, r.dtype)
         tags = directions[:n_tags]
         weights = adaptive_weights(r[:n_tags], tags, beyond, size.cutoff, size.n_pairs)
-        _, _, pooled, second = self._layers(tags, edges[:n_tags], weights, density)
-        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
-        return self._readout(features, center_kind)
+        return density, tags, edges[:n_tags], weights
 
     def _edges(self, vectors, species, mask):
         """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""

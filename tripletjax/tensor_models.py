@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.adaptive_tags import adaptive_weights
 from tripletjax.angular import harmonic_slice, spherical_harmonics
 from tripletjax.models import BIAS, GAIN, Architecture, AtomicEnergy, other_weights
 from tripletjax.tensors import ROOT_4PI, bipolar_harmonics, bipolar_types
@@ -48,15 +47,8 @@ class AtomicTensor(AtomicEnergy):
 
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
-        size = self.architecture
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
-        r, directions, edges = self._edges(vectors, species, mask)
-        density = self._density(directions, edges, center_kind)  # [c, lm]
-        n_tags = min(size.tags, len(mask))
-        beyond = r[n_tags] if n_tags < len(mask) else jnp.full((), size.cutoff, r.dtype)
-        tags, edges = directions[:n_tags], edges[:n_tags]
-        weights = adaptive_weights(r[:n_tags], tags, beyond, size.cutoff, size.n_pairs)
-
+        density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
         units, pseudoscalars, pooled, second = self._layers(tags, edges, weights, density)
         features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
         hidden = self._hidden(features, center_kind)

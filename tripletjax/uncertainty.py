@@ -165,7 +165,9 @@ def load_committee(folder: str | Path) -> Committee:
     """
     folder = Path(folder)
     if not (folder / DESCRIPTION).is_file():
-        raise InputError(f"{folder} holds no committee; train one with --uncertainty")
+        raise InputError(
+            f"{folder} holds no committee; give the one inside the folder that training wrote"
+        )
     try:
         record = json.loads((folder / DESCRIPTION).read_text())
         with safe_open(folder / MEMBERS, framework="numpy") as file:

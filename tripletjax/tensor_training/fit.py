@@ -1,7 +1,5 @@
 """From labelled molecules to a model of their dipoles or polarisabilities, and its folder."""
 
-import csv
-import io
 import logging
 import math
 import time
@@ -17,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from tripletjax.io import atomic_folder, atomic_open, provenance, require_unused, save_json
+from tripletjax.io import atomic_folder, provenance, require_unused, save_csv, save_json
 from tripletjax.neighbors import bucket as padded_size
 from tripletjax.neighbors import check_frames
 from tripletjax.tensor_properties import (
@@ -106,7 +104,7 @@ def fit_tensors(
         with atomic_folder(folder, force) as new:
             model.save(new / "model")
             save_json(new / "metrics.json", record)
-            _write_history(new / "history.csv", history)
+            save_csv(new / "history.csv", history)
             tensor_parity(new / "parity.png", target, compared)
     return model, record
 
@@ -285,12 +283,3 @@ def _starting_point(data: TensorData, target: str, config, charges: bool) -> Ten
 
 def _copied(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    with atomic_open(path, "w") as file:
-        file.write(text.getvalue())

@@ -1,7 +1,5 @@
 """From frames to a folder with a fitted potential and everything that is known of it."""
 
-import csv
-import io
 import json
 import logging
 import shutil
@@ -14,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
-from tripletjax.io import atomic_open, provenance, require_unused, require_writable, save_json
+from tripletjax.io import provenance, require_unused, require_writable, save_csv, save_json
 from tripletjax.neighbors import check_frames
 from tripletjax.potential import Potential, untrained
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
@@ -101,7 +99,7 @@ def train(
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
         if progress.history:  # until the first validation there is no best model
             replace(start, weights=progress.best).save(folder / "model", force=True)
-            _write_history(folder / "history.csv", progress.history)
+            save_csv(folder / "history.csv", progress.history)
 
     began = time.monotonic()
     progress = run_epochs(start, buckets, valid_buckets, config, progress, keep, show)
@@ -188,12 +186,3 @@ def _resumed(folder: Path, start: Progress, settings: dict[str, Any]) -> Progres
             "or start again with --force"
         )
     return Progress.resumed(checkpoint)
-
-
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    with atomic_open(path, "w") as file:
-        file.write(text.getvalue())
