@@ -145,7 +145,7 @@ def test_chiral_parts_change_sign_under_inversion(kind, matrix):
 
 
 @pytest.mark.parametrize("kind", CHIRAL_KINDS)
-def test_chiral_only_adds_columns(kind):
+def test_chiral_only_adds_columns(kind, float32):
     atoms = methanol()
     achiral, chiral = described(atoms, kind), described(atoms, kind, chiral=True)
     even = np.array(["parity=-1" not in name for name in chiral.names])
@@ -154,7 +154,7 @@ def test_chiral_only_adds_columns(kind):
 
 
 @kinds
-def test_rows_are_frame_major_and_columns_are_named(kind):
+def test_rows_are_frame_major_and_columns_are_named(kind, float32):
     frames = [slab(), SYSTEMS["dimer"], methanol(), SYSTEMS["isolated atom"]]
     found = described(frames, kind)
     assert found.values.shape == (len(found.structure), len(found.names))
@@ -186,7 +186,7 @@ def test_a_row_does_not_depend_on_other_frames(kind):
 
 
 @pytest.mark.parametrize("kind", ["power_spectrum", "triplets"])
-def test_many_rows_are_those_of_few(kind):
+def test_many_rows_are_those_of_few(kind, float32):
     """More environments than one compiled call takes, of several widths, interleaved."""
     frames = [SYSTEMS["collinear"], methanol(1), methanol(2)] * 4
     frames[4] = methanol(5)
@@ -198,7 +198,7 @@ def test_many_rows_are_those_of_few(kind):
 
 
 @kinds
-def test_centers_choose_rows_and_their_order(kind):
+def test_centers_choose_rows_and_their_order(kind, float32):
     frames = [methanol(1), methanol(2)]
     everything, chosen = described(frames, kind), described(frames, kind, centers=[4, 0])
     rows = [
@@ -213,7 +213,7 @@ def test_centers_choose_rows_and_their_order(kind):
     assert_close(chosen.values, everything.values[rows], rtol, axis=-1)
 
 
-def test_neighbors_of_triplets_are_the_tagged_atoms():
+def test_neighbors_of_triplets_are_the_tagged_atoms(float32):
     atoms = methanol()
     found = described(atoms, "triplets")
     for row, center, (first, second) in zip(found.values, found.atom, found.neighbors, strict=True):
@@ -225,7 +225,7 @@ def test_neighbors_of_triplets_are_the_tagged_atoms():
 
 
 @kinds
-def test_the_record_is_enough_to_compute_the_same_again(kind):
+def test_the_record_is_enough_to_compute_the_same_again(kind, float32):
     atoms = methanol()
     first = described(atoms, kind, n_max=1, l_max=1, cutoff_function="smooth")
     again = describe(atoms, **first.hypers)
@@ -247,7 +247,7 @@ def test_dtype_is_chosen_whatever_the_default(kind, name, dtype):
         assert_same_rows(turned, found)
 
 
-def test_one_frame_or_a_list_or_a_generator():
+def test_one_frame_or_a_list_or_a_generator(float32):
     atoms = methanol()
     one, several = described(atoms, "power_spectrum"), described([atoms], "power_spectrum")
     generated = described((frame for frame in [atoms]), "power_spectrum")
@@ -256,7 +256,7 @@ def test_one_frame_or_a_list_or_a_generator():
         np.testing.assert_array_equal(other.structure, one.structure)
 
 
-def test_species_may_be_symbols_and_need_no_order():
+def test_species_may_be_symbols_and_need_no_order(float32):
     atoms = methanol()
     one = described(atoms, "power_spectrum")
     other = described(atoms, "power_spectrum", species=["O", "H", "C"])
@@ -267,7 +267,7 @@ def test_species_may_be_symbols_and_need_no_order():
 
 
 @pytest.mark.parametrize("kind", INVARIANT_KINDS)
-def test_species_matter(kind):
+def test_species_matter(kind, float32):
     """Swapping the species of two neighbours changes every invariant description."""
     atoms = methanol()
     swapped = atoms.copy()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.reference.angular import clebsch_gordan_real
-from tests.systems import environment
+from tests.systems import environment, quick_jit
 from tripletjax.angular import harmonic_slice
 from tripletjax.correlations import bispectrum, bispectrum_index
 from tripletjax.coupled import (
@@ -55,14 +55,24 @@ def atoms(dtype):
     )
 
 
-@partial(jax.jit, static_argnames="parity")
+@partial(quick_jit, static_argnames="parity")
 def every_triplet(vectors, species, mask, parity=1):
     return environment_coupled(vectors, species, mask, BASIS, N_SPECIES, 1, parity)
 
 
-@partial(jax.jit, static_argnames=("nu", "parity", "function", "block"))
+@partial(quick_jit, static_argnames=("nu", "parity", "function", "block"))
 def summed(vectors, species, mask, nu=1, parity=1, function=None, block=4):
     return coupled_sum(vectors, species, mask, BASIS, N_SPECIES, nu, parity, function, block)
+
+
+@partial(quick_jit, static_argnames="n_species")
+def pairs_of(vectors, species, mask, n_species=N_SPECIES):
+    return pair_channels(vectors, species, mask, BASIS, n_species)
+
+
+@quick_jit
+def density_of(vectors, species, mask):
+    return density_coefficients(vectors, species, mask, BASIS, N_SPECIES)
 
 
 def by_name(column, g1, g2, c):
@@ -82,13 +92,12 @@ def flat(array):
 
 
 def test_pairs_sum_to_the_density(atoms, rtol):
-    pairs = pair_channels(*atoms, BASIS, N_SPECIES)
-    assert_close(pairs.sum(0), density_coefficients(*atoms, BASIS, N_SPECIES), rtol)
+    assert_close(pairs_of(*atoms).sum(0), density_of(*atoms), rtol)
 
 
 @parities
 def test_triplets_are_what_their_names_say(atoms, parity, rtol):
-    pairs = flat(pair_channels(*atoms, BASIS, N_SPECIES))
+    pairs = flat(pairs_of(*atoms))
     c = pairs.sum(0)
     values = every_triplet(*atoms, parity)
     index = coupled_index(len(c), BASIS.l_max, 1, parity)
@@ -101,7 +110,7 @@ def test_triplets_are_what_their_names_say(atoms, parity, rtol):
 
 def test_order_0_sums_to_correlations_of_order_2(atoms, rtol):
     blocks = summed(*atoms, nu=0)
-    c = flat(density_coefficients(*atoms, BASIS, N_SPECIES))
+    c = flat(density_of(*atoms))
     assert set(blocks) == {(1, 0), (1, 1), (1, 2), (-1, 1), (-1, 2)}
     for sigma in (1, -1):
         index = coupled_index(len(c), BASIS.l_max, 0, sigma)
@@ -115,7 +124,7 @@ def test_order_0_sums_to_correlations_of_order_2(atoms, rtol):
 def test_order_1_sums_to_correlations_of_order_3(atoms, parity, rtol):
     """Diagonal included; block by block."""
     values = summed(*atoms, parity=parity)
-    c = flat(density_coefficients(*atoms, BASIS, N_SPECIES))
+    c = flat(density_of(*atoms))
     index = coupled_index(len(c), BASIS.l_max, 1, parity)
     expected = np.array([by_name(name, c, c, c) for name in index])
     if parity == 1:
@@ -129,8 +138,7 @@ def test_order_1_sums_to_correlations_of_order_3(atoms, parity, rtol):
 
 @parities
 def test_order_1_sums_to_the_bispectrum(atoms, parity, rtol):
-    density = density_coefficients(*atoms, BASIS, N_SPECIES)
-    expected = bispectrum(density, parity)
+    expected = quick_jit(lambda c: bispectrum(c, parity))(density_of(*atoms))
     names = bispectrum_index(N_SPECIES * BASIS.n_max, BASIS.l_max, parity)
     columns = {
         ((name.l1, name.l2, name.lambda_), (name.q1, name.q2, name.q3)): i
@@ -147,9 +155,13 @@ def test_order_1_sums_to_the_bispectrum(atoms, parity, rtol):
 
 def test_sums_are_the_recursion(atoms, rtol):
     """The same numbers in the same order as by adding one density at a time."""
-    density = density_coefficients(*atoms, BASIS, N_SPECIES)
-    order_2 = expand(density_covariants(density), density, BASIS.l_max)
-    order_3 = expand(order_2, density, 0)
+
+    @quick_jit
+    def recursion(density):
+        order_2 = expand(density_covariants(density), density, BASIS.l_max)
+        return order_2, expand(order_2, density, 0)
+
+    order_2, order_3 = recursion(density_of(*atoms))
     for key, block in summed(*atoms, nu=0).items():
         assert_close(block, order_2[key], rtol, f"block {key}")
     for parity in (1, -1):
@@ -169,8 +181,9 @@ def test_streaming_changes_nothing(atoms, rtol):
     expected = jnp.cos(values[:5, :5]).sum((0, 1))
     for block in (1, 4, 100):
         assert_close(summed(*atoms, function=jnp.cos, block=block), expected, rtol)
-    eager = coupled_sum(*atoms, BASIS, N_SPECIES)
-    assert_close(summed(*atoms), eager, rtol, "compiled values")
+    few = Basis(cutoff=3.0, radial="laplacian", n_max=1, l_max=1)
+    function = partial(coupled_sum, basis=few, n_species=N_SPECIES)
+    assert_close(jax.jit(function)(*atoms), function(*atoms), rtol, "compiled values")
 
 
 @parities
@@ -204,15 +217,18 @@ def test_derivatives(atoms, dtype):
         names=["general", "collinear", "empty"],
         order=2,
     )
-    assert not function(points[2], species, masks[2]).any()
-    assert function(vectors[:0], species[:0], mask[:0]).shape == function(*atoms).shape
+    compiled = quick_jit(function)
+    assert not compiled(points[2], species, masks[2]).any()
+    expected = jax.eval_shape(function, *atoms).shape
+    assert compiled(vectors[:0], species[:0], mask[:0]).shape == expected
 
 
 @pytest.mark.parametrize("nu", [0, 1])
 def test_dtype_in_is_dtype_out(nu, dtype):
     for name in {"float32", dtype.name}:
         vectors, species, mask = environment(name)
-        shapes = jax.eval_shape(partial(summed, nu=nu), vectors, species, mask)
+        function = partial(coupled_sum, basis=BASIS, n_species=N_SPECIES, nu=nu)
+        shapes = jax.eval_shape(function, vectors, species, mask)
         assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(name)}
 
 
@@ -238,7 +254,7 @@ def triplet_at(theta, dtype, seed):
     return vectors.astype(dtype), np.array([1, 0, 1, 0, 1]), mask
 
 
-@partial(jax.jit, static_argnames=("parity", "form"))
+@partial(quick_jit, static_argnames=("parity", "form"))
 def both_ways(vectors, species, mask, parity, form):
     """Coupled features of the first two neighbours: from g and c, and from the minimal ones."""
     pairs = pair_channels(vectors, species, mask, MAP_BASIS, 2)
@@ -272,7 +288,7 @@ def test_forms_determine_each_other(l_max, float64):
     """The stretched form gives the edge form, at collinear tags too."""
     c = np.random.default_rng(0).normal(size=(1, 2, (l_max + 1) ** 2))
 
-    @jax.jit
+    @quick_jit
     def both(u, v):
         stretched = triplet_invariants(c, u, v, "stretched")
         return edge_from_stretched(*stretched, u @ v), triplet_invariants(c, u, v)
@@ -288,15 +304,14 @@ def test_forms_determine_each_other(l_max, float64):
 def test_coupled_features_are_no_more_than_the_minimal_ones(float64):
     """Rank over densities of the thousands of columns of one triplet: (l_max + 1)² a channel."""
     vectors, species, mask = triplet_at(1.9, np.float64, 0)
-    pairs = pair_channels(vectors, species, mask, BASIS, 2)
+    pairs = pairs_of(vectors, species, mask, n_species=2)
     ranks = {}
     for parity in (1, -1):
 
         def linear(c, parity=parity):
             return coupled_invariants(pairs[0], pairs[1], c, parity)
 
-        jacobian = jax.jit(jax.jacobian(linear))(jnp.zeros_like(pairs[0])).reshape(
-            -1, pairs[0].size
-        )
+        jacobian = quick_jit(jax.jacobian(linear))(jnp.zeros_like(pairs[0]))
+        jacobian = jacobian.reshape(-1, pairs[0].size)
         ranks[parity] = np.linalg.matrix_rank(jacobian, rtol=1e-10)
     assert ranks == {1: 4 * 6, -1: 4 * 3}

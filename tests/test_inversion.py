@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from tests.systems import quick_jit
 from tripletjax import InputError, descriptor
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.inversion import (
@@ -24,7 +25,7 @@ FINGERPRINT = BASIS | {"n_features": 128, "length_scale": 4.0}
 def values_of(chosen, vectors, species, dtype=np.float64):
     with jax.enable_x64(dtype == np.float64):
         arrays = vectors.astype(dtype), species.astype(np.int32), np.ones(len(species), bool)
-        return np.asarray(jax.jit(chosen.environment)(*arrays))
+        return np.asarray(quick_jit(chosen.environment)(*arrays))
 
 
 @pytest.mark.parametrize("n_neighbors, seed", [(1, 0), (2, 0), (3, 1), (4, 2), (4, 3)])

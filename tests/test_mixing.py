@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol
+from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol, quick_jit
 from tripletjax import describe, descriptor
 from tripletjax.correlations import bispectrum, power_spectrum
 from tripletjax.densities import Mixing, density_coefficients
@@ -27,6 +27,16 @@ def mixed(density, mixing=MIXING):
     return np.einsum("ba,mpn,...anm->...bpm", mixing.species, mixing.radial[degree], density)
 
 
+def density_of(mixing=None):
+    """The density of the one environment, mixed or not."""
+    expansion = quick_jit(lambda *atoms: density_coefficients(*atoms, BASIS, 3, mixing))
+    return np.asarray(expansion(*environment()))
+
+
+def compiled(kind, mixing=None):
+    return quick_jit(descriptor(kind, SPECIES, mixing=mixing, **HYPERS).environment)
+
+
 def densities():
     frames = [methanol(seed) for seed in range(4)]
     described = describe(frames, "density", species=SPECIES, dtype="float64", **HYPERS)
@@ -34,20 +44,17 @@ def densities():
 
 
 def test_density():
-    atoms = environment()
-    plain = np.asarray(density_coefficients(*atoms, BASIS, 3))
-    actual = density_coefficients(*atoms, BASIS, 3, MIXING)
-    assert_close(actual, mixed(plain), tolerance(INVARIANCE, plain))
+    plain = density_of()
+    assert_close(density_of(MIXING), mixed(plain), tolerance(INVARIANCE, plain))
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_functions_of_the_mixed_density(kind):
     atoms = environment()
-    density = mixed(np.asarray(density_coefficients(*atoms, BASIS, 3)))
     described = descriptor(kind, SPECIES, mixing=MIXING, **HYPERS)
-    density = jnp.asarray(density, jnp.asarray(atoms[0]).dtype)
-    values = described.environment(*atoms)
-    assert_close(values, FUNCTIONS[kind](density), tolerance(INVARIANCE, values))
+    density = jnp.asarray(mixed(density_of()), jnp.asarray(atoms[0]).dtype)
+    values = compiled(kind, MIXING)(*atoms)
+    assert_close(values, quick_jit(FUNCTIONS[kind])(density), tolerance(INVARIANCE, values))
     assert "mix1 n=2" in described.names[-1]
 
 
@@ -55,18 +62,17 @@ def test_functions_of_the_mixed_density(kind):
 def test_no_mixing_is_the_identity(kind):
     identity = Mixing(np.eye(3), np.broadcast_to(np.eye(N_MAX), (L_MAX + 1, N_MAX, N_MAX)))
     atoms = environment()
-    plain = descriptor(kind, SPECIES, **HYPERS).environment(*atoms)
-    actual = descriptor(kind, SPECIES, mixing=identity, **HYPERS).environment(*atoms)
+    plain, actual = (compiled(kind, mixing)(*atoms) for mixing in (None, identity))
     assert_close(actual, plain, tolerance(INVARIANCE, plain))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "density"])
 def test_mixed_descriptors_are_invariant(kind):
     vectors, species, mask = environment()
-    described = descriptor(kind, SPECIES, mixing=MIXING, **HYPERS)
-    expected = described.environment(vectors, species, mask)
+    function = compiled(kind, MIXING)
+    expected = function(vectors, species, mask)
     turned = (vectors @ -random_rotation(3).T).astype(vectors.dtype)
-    actual = described.environment(turned, species, mask)
+    actual = function(turned, species, mask)
     assert_close(actual, expected, tolerance(INVARIANCE, expected))
 
 
@@ -115,10 +121,11 @@ def test_radial_functions_are_learned_by_gradient():
 
         return jax.vmap(of_one)(vectors, species, mask)
 
-    target = features(jnp.asarray(hidden))
-    loss = jax.jit(jax.value_and_grad(lambda w: jnp.mean((features(w) - target) ** 2)))
+    target = quick_jit(features)(jnp.asarray(hidden))
+    value_of = lambda w: jnp.mean((features(w) - target) ** 2)  # noqa: E731
+    loss = quick_jit(jax.value_and_grad(value_of))
     start = radial = jnp.zeros_like(hidden)
-    curvature = jax.hessian(lambda w: loss(w.reshape(hidden.shape))[0])(radial.ravel())
+    curvature = quick_jit(jax.hessian(lambda w: value_of(w.reshape(hidden.shape))))(radial.ravel())
     step = 1 / float(np.linalg.eigvalsh(curvature)[-1])
     for _ in range(300):
         radial = radial - step * loss(radial)[1]

@@ -1,6 +1,6 @@
 """The neural energy of one atom: symmetry, padding, smoothness, and the tag radius."""
 
-from functools import cache, partial
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from tests.systems import environment
+from tests.systems import environment, quick_jit
 from tripletjax import InputError
 from tripletjax.adaptive_tags import adaptive_weights
 from tripletjax.models import Architecture, AtomicEnergy, weight_shapes
 from tripletjax.testing import (
-    FAST_COMPILATION,
     assert_close,
     assert_finite_derivatives,
     assert_gradients,
@@ -26,10 +25,13 @@ SMALL = Architecture(cutoff=3.0, n_radial=3, channels=4, tags=5, units=6, odd_un
 N_SPECIES = 3
 
 
-@partial(jax.jit, static_argnums=4)
-def energy(vectors, species, mask, center=1, architecture=SMALL):
+def plain_energy(vectors, species, mask, center=1, architecture=SMALL):
+    """The energy of one atom, to be part of another program."""
     model = AtomicEnergy(architecture, N_SPECIES)
     return model.apply({"params": weights(architecture)}, vectors, species, mask, center)
+
+
+energy = quick_jit(plain_energy, static_argnums=4)
 
 
 @cache
@@ -104,7 +106,7 @@ def test_dtype_follows_the_vectors(dtype_name, float64):
 
 def test_gradients(float64):
     vectors, species, mask = environment(float)
-    assert_gradients(lambda v: energy(v, species, mask), vectors)
+    assert_gradients(lambda v: plain_energy(v, species, mask), vectors)
 
 
 CORNERS = {
@@ -125,7 +127,7 @@ def test_derivatives_are_finite_in_corner_cases(dtype):
     names = [*CORNERS, "no neighbours", "one neighbour"]
     species = jnp.asarray([0, 1, 2, 0, 1, 2])
     assert_finite_derivatives(
-        lambda v, mask: energy(v, species, mask), points, masks, names=names, order=3
+        lambda v, mask: plain_energy(v, species, mask), points, masks, names=names, order=3
     )
 
 
@@ -134,13 +136,13 @@ def test_a_neighbour_leaves_through_the_cutoff_smoothly(float64):
 
     def at(distance):
         last = distance * jnp.array([[0.48, -0.6, 0.64]])
-        return energy(
+        return plain_energy(
             jnp.concatenate([jnp.asarray(vectors), last]),
             jnp.append(species, 1),
             jnp.append(mask, True),
         )
 
-    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @quick_jit
     def derivatives(distance):
         return jnp.stack(successive_derivatives(at, distance, order=2))
 
@@ -154,9 +156,9 @@ def test_neighbours_that_change_order_leave_energy_and_forces_smooth(float64):
     """
     base, species, mask = environment(float, n_neighbors=6)
 
-    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    @quick_jit
     def slope(vectors, species):
-        return jax.grad(energy)(vectors, species, mask)
+        return jax.grad(plain_energy)(vectors, species, mask)
 
     def force(t):
         radii = np.array([1.0, 1.2, 1.8 + t, 1.8 - t, 2.3, 2.6])
@@ -202,9 +204,8 @@ def test_tag_weights_solve_their_equation(n_pairs, beyond, dtype):
     u = random.normal(size=(6, 3))
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
     r = np.sort(random.uniform(0.9, 3.0, 6))
-    found = adaptive_weights(
-        jnp.asarray(r, dtype), jnp.asarray(u, dtype), jnp.asarray(beyond, dtype), 5.0, n_pairs
-    )
+    solve = quick_jit(adaptive_weights, static_argnums=(3, 4))
+    found = solve(r.astype(dtype), u.astype(dtype), jnp.asarray(beyond, dtype), 5.0, n_pairs)
     expected = reference_weights(r, u, beyond, 5.0, n_pairs)
     np.testing.assert_allclose(found, expected, atol=1e-4 if dtype == jnp.float32 else 1e-11)
 
@@ -219,8 +220,8 @@ def test_derivatives_of_tag_weights(float64):
         return adaptive_weights(r, vectors / r[:, None], jnp.asarray(3.0), 4.0, 2.0)
 
     assert_gradients(weighted, vectors)
-    first = jax.jit(jax.jacrev(weighted), compiler_options=FAST_COMPILATION)
-    curvature = jax.jit(jax.jacfwd(jax.jacrev(weighted)), compiler_options=FAST_COMPILATION)
+    first = quick_jit(jax.jacrev(weighted))
+    curvature = quick_jit(jax.jacfwd(jax.jacrev(weighted)))
     step = np.zeros((5, 3))
     step[2, 1] = 1e-5
     difference = (first(vectors + step) - first(vectors - step)) / 2e-5

@@ -3,14 +3,13 @@
 import json
 from functools import cache
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from tests.systems import SYSTEMS, methanol
+from tests.systems import SYSTEMS, methanol, quick_jit
 from tripletjax import InputError, prepare
 from tripletjax.models import Architecture
 from tripletjax.potential import DESCRIPTION, WEIGHTS, Potential, load, untrained
@@ -31,17 +30,17 @@ def compound() -> Atoms:
     return Atoms("CO", scaled_positions=[[0, 0, 0], [0.5, 0.45, 0.52]], cell=cell, pbc=True)
 
 
-@jax.jit
+@quick_jit
 def predicted(batch):
     return potential().energy_forces_stress(batch)
 
 
-@jax.jit
+@quick_jit
 def interaction(batch):
     return potential().interaction(batch)
 
 
-@jax.jit
+@quick_jit
 def total_energy(batch):
     return potential().energy(batch)
 
@@ -130,7 +129,7 @@ def test_unknown_species_are_named():
 
 
 def test_one_compilation_for_equal_shapes(dtype):
-    compiled = jax.jit(potential().energy_forces_stress)
+    compiled = quick_jit(potential().energy_forces_stress)
     for seed in range(3):
         compiled(potential().prepare(methanol(seed)))
     assert compiled._cache_size() == 1

@@ -1,5 +1,7 @@
 """Every descriptor against slow, independent NumPy formulas."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from tests.reference import correlations as reference_correlations
 from tests.reference import density as reference_density
 from tests.reference import triplets as reference_triplets
 from tests.reference.neighbors import neighbor_list
-from tests.systems import environment, slab
+from tests.systems import environment, quick_jit, slab
 from tripletjax import Basis, descriptor
 from tripletjax.correlations import (
     bispectrum,
@@ -35,6 +37,11 @@ BASES = {
         lambda r, n, l: reference_density.gaussian(r, 1.0 if n > 1 else 1.75, 2.5, n, 0.6),
     ),
 }
+
+
+def compiled(function, **hypers):
+    """A function of arrays alone."""
+    return quick_jit(partial(function, **hypers))
 
 
 def basis_of(radial, **changes):
@@ -64,7 +71,7 @@ def test_cutoff_functions(kind, dtype):
     r = np.linspace(0, 4, 81)
     basis = Basis(cutoff=3.0, cutoff_width=0.7, cutoff_function=kind)
     expected = reference_density.cutoff_function(r, 3.0, 0.7, kind)
-    close(cutoff_function(jnp.asarray(r, dtype), basis), expected, dtype)
+    close(compiled(cutoff_function, basis=basis)(r.astype(dtype)), expected, dtype)
 
 
 @pytest.mark.parametrize("n_max, l_max", [(1, 0), (2, 3), (6, 8)])
@@ -73,7 +80,7 @@ def test_radial_functions(radial, n_max, l_max, dtype):
     """To 1e-10 of the largest value in float64, the stated error of the series."""
     r = np.linspace(1e-3, CUTOFF, 25)
     basis = basis_of(radial, n_max=n_max, l_max=l_max)
-    values = radial_functions(jnp.asarray(r, dtype), basis)
+    values = compiled(radial_functions, basis=basis)(r.astype(dtype))
     assert values.dtype == dtype and values.shape == (25, l_max + 1, n_max)
     expected = np.stack([BASES[radial][1](x, n_max, l_max) for x in r])  # [r, n, l or 1]
     expected = np.broadcast_to(np.swapaxes(expected, 1, 2), values.shape)
@@ -84,12 +91,13 @@ def test_radial_functions(radial, n_max, l_max, dtype):
 @pytest.mark.parametrize("radial", BASES)
 def test_density(radial, dtype):
     vectors, species, mask = environment(dtype)
-    values = density_coefficients(vectors, species, mask, basis_of(radial), N_SPECIES)
+    expansion = compiled(density_coefficients, basis=basis_of(radial), n_species=N_SPECIES)
+    values = expansion(vectors, species, mask)
     expected = reference_density.density_coefficients(
         vectors.astype(float), species, N_SPECIES, *reference_arguments(radial)
     )
     close(values, expected, dtype, factor=1e5 if dtype == jnp.float64 else 100)
-    terms = pair_expansion(vectors, mask, basis_of(radial))
+    terms = np.asarray(compiled(pair_expansion, basis=basis_of(radial))(vectors, mask))
     for channel in range(N_SPECIES):
         total = terms[species == channel].sum(0)
         np.testing.assert_allclose(total, values[channel], atol=1e2 * np.finfo(dtype).eps)
@@ -100,7 +108,7 @@ def test_power_spectrum(dtype):
     expected = reference_correlations.power_spectrum(density.astype(float))
     index = power_spectrum_index(2 * N_MAX, L_MAX)
     assert len(index) == len(expected)
-    values = power_spectrum(jnp.asarray(density))
+    values = compiled(power_spectrum)(density)
     close(values, np.array([expected[p, q, l] for l, p, q in index]), dtype)
     flat = density.reshape(2 * N_MAX, -1).astype(float)
     squares = [
@@ -122,7 +130,7 @@ def test_bispectrum(parity, dtype):
         orderings = {1: 1, 2: 3, 3: 6}[len(set(factors))]
         key = tuple((q, l) for l, q in factors)
         expected.append(unscaled[key] * np.sqrt(orderings / (2 * degrees[2] + 1)))
-    close(bispectrum(jnp.asarray(density), parity), np.array(expected), dtype)
+    close(compiled(bispectrum, parity=parity)(density), np.array(expected), dtype)
     kept = {tuple(sorted(zip(*factors, strict=True))) for factors in index}
     for key, value in unscaled.items():
         factors = tuple(sorted((l, q) for q, l in key))
@@ -137,13 +145,16 @@ def test_triplet_invariants(parity, name, dtype):
     u, v = directions[:2]
     arguments = reference_arguments("chebyshev")
     exact = reference_density.density_coefficients(wide, species, N_SPECIES, *arguments)
-    density = density_coefficients(vectors, species, mask, basis_of("chebyshev"), N_SPECIES)
+    basis = basis_of("chebyshev")
+    density_of = compiled(density_coefficients, basis=basis, n_species=N_SPECIES)
+    density = density_of(vectors, species, mask)
     expected = {
         "edge": reference_triplets.edge(wide, species, N_SPECIES, *arguments, u, v),
         "stretched": reference_triplets.stretched(exact, u, v),
     }
     for form, table in expected.items():
-        found = triplet_invariants(density, u.astype(dtype), v.astype(dtype), form)
+        invariants = compiled(triplet_invariants, form=form)
+        found = invariants(density, u.astype(dtype), v.astype(dtype))
         index = triplet_index(L_MAX, parity)
         wanted = [
             [[table[a, n, l, k, name] for l, k in index] for n in range(N_MAX)]
@@ -158,17 +169,20 @@ def test_triplet_invariants(parity, name, dtype):
 def test_triplet_sum(form, parity, dtype):
     vectors, species, mask = environment(dtype)
     basis = basis_of("chebyshev")
-    density = density_coefficients(vectors, species, mask, basis, N_SPECIES)
+    hypers = {"basis": basis, "n_species": N_SPECIES}
+    density = compiled(density_coefficients, **hypers)(vectors, species, mask)
+    of_one = compiled(triplet_invariants, form=form)
     weights = reference_density.cutoff_function(
         np.linalg.norm(vectors, axis=1), CUTOFF, 0.5, "shifted_cosine"
     )
 
     def invariants(r1, r2):
-        u, v = (jnp.asarray(r / np.linalg.norm(r), dtype) for r in (r1, r2))
-        return np.asarray(triplet_invariants(density, u, v, form)[0 if parity == 1 else 1], float)
+        u, v = ((r / np.linalg.norm(r)).astype(dtype) for r in (r1, r2))
+        return np.asarray(of_one(density, u, v)[0 if parity == 1 else 1], float)
 
     expected = reference_triplets.pair_sum(invariants, vectors.astype(float), weights)
-    values = triplet_sum(vectors, species, mask, basis, N_SPECIES, form, parity=parity)
+    total = compiled(triplet_sum, **hypers, form=form, parity=parity)
+    values = total(vectors, species, mask)
     close(values, expected, dtype, factor=1e3)
 
 
@@ -179,7 +193,8 @@ def test_fingerprint(chiral, dtype):
     basis = basis_of("chebyshev")
     weights = fingerprint_weights(basis, N_SPECIES, n_features=16, seed=3)
     center = 1
-    values = fingerprint(vectors, species, mask, basis, weights, center, chiral=chiral)
+    hypers = {"basis": basis, "weights": weights, "center": center, "chiral": chiral}
+    values = compiled(fingerprint, **hypers)(vectors, species, mask)
 
     wide = vectors.astype(float)
     r = np.linalg.norm(wide, axis=1)
@@ -228,12 +243,14 @@ def test_features_approximate_the_kernel():
     several = [environment(float, seed, n_neighbors=3) for seed in (1, 2)]
     features, triplets = [], []
     weights = fingerprint_weights(basis, N_SPECIES, n_features, scale)
+    chosen = descriptor(
+        "triplets", (1, 2, 3), cutoff=CUTOFF, n_max=1, l_max=2, radial="chebyshev", chiral=True
+    )
+    of_features = compiled(fingerprint, basis=basis, weights=weights)
+    of_triplets = compiled(chosen.environment)
     for vectors, species, mask in several:
-        features.append(np.asarray(fingerprint(vectors, species, mask, basis, weights), float))
-        chosen = descriptor(
-            "triplets", (1, 2, 3), cutoff=CUTOFF, n_max=1, l_max=2, radial="chebyshev", chiral=True
-        )
-        rows = np.asarray(chosen.environment(vectors, species, mask), float)
+        features.append(np.asarray(of_features(vectors, species, mask), float))
+        rows = np.asarray(of_triplets(vectors, species, mask), float)
         f_c = cutoff_function(np.linalg.norm(vectors, axis=1), basis)
         w = 1 - (1 - f_c) ** FLATNESS
         pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
