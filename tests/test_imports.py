@@ -26,6 +26,7 @@ ORDER = [
     {"tensor_training"},
     {"completeness"},
     {"demo"},
+    {"fit_options"},
     {"train_commands", "tensor_commands"},
     {"cli", "testing"},
 ]

@@ -4,15 +4,19 @@ import argparse
 import json
 import shlex
 
+import numpy as np
 import pytest
 from ase.io import write
 
 from tripletjax import InputError
+from tripletjax.cli import main
 from tripletjax.data.sets import load_frames
 from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
 from tripletjax.tensor_properties import load_tensor
+from tripletjax.training.loop import Progress
 
 SMALL = "n_radial: 2\nl_max: 1\nchannels: 2\ntags: 3\nunits: 4\nodd_units: 1\nwidth: 4\n"
+SMALL += "batch_size: 3\n"
 
 
 def command(line: str) -> None:
@@ -63,3 +67,43 @@ def test_a_file_without_labels_is_named(files):
         command(
             f"train-tensor --target polarizability --train {files}/ethanol.xyz --out {files}/other"
         )
+
+
+class Killed(Exception):
+    pass
+
+
+def test_resume_gives_the_same_bits_and_refuses_other_settings(files, monkeypatch, capsys):
+    always = "checkpoint_minutes: 0\nsteps_between_validations: 1\n"
+    (files / "small.yaml").write_text(SMALL + always)
+    fit = ["train-tensor", "--target", "polarizability", "--train", str(files / "data.xyz")]
+    fit += ["--config", str(files / "small.yaml"), "--cutoff", "3", "--max-epochs", "3", "--out"]
+    whole, parts = str(files / "whole"), str(files / "parts")
+    assert main([*fit, whole]) == 0
+    kept = 0
+
+    def killed_within_an_epoch(self, settings):
+        nonlocal kept
+        kept += 1
+        if kept > 6:  # three steps and the end of the first epoch, two steps of the next
+            raise Killed
+        return original(self, settings)
+
+    original = Progress.checkpoint
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "checkpoint", killed_within_an_epoch)
+        with pytest.raises(Killed):
+            main([*fit, parts])
+    assert load_tensor(parts).species == (1, 8)  # the best so far is there
+    written = (files / "parts" / "history.csv").read_text().splitlines()
+    assert len(written) == 2 and not (files / "parts" / "metrics.json").exists()
+    capsys.readouterr()
+    assert main([*fit, parts, "--resume", "--seed", "5"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "other settings (seed" in lines[0]
+    assert main([*fit, parts, "--resume"]) == 0
+    one, other = load_tensor(whole), load_tensor(parts)
+    for name, array in one.weights.items():
+        assert np.array_equal(array, other.weights[name]), name
+    records = [json.loads((files / n / "metrics.json").read_text()) for n in ("whole", "parts")]
+    assert records[0]["train"] == records[1]["train"] and records[1]["epochs"] == 3

@@ -27,6 +27,7 @@ from tripletjax.tensor_training import (
 )
 from tripletjax.testing import FAST_COMPILATION, assert_close, random_rotation
 from tripletjax.training import TrainConfig
+from tripletjax.training.folder import CHECKPOINT
 
 SMALL = Architecture(
     cutoff=3.0, n_radial=3, l_max=2, channels=4, tags=4, units=6, odd_units=3, width=8
@@ -198,12 +199,8 @@ def test_a_fit_learns_and_what_it_writes_predicts_the_same(tmp_path):
     assert errors["r2"] > 0.8
     assert record["train"] == pytest.approx(errors)
     assert json.loads((folder / "metrics.json").read_text())["unit"] == "e·Å"
-    assert {path.name for path in folder.iterdir()} == {
-        "history.csv",
-        "metrics.json",
-        "model",
-        "parity.png",
-    }
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"model", "metrics.json", "history.csv", "parity.png", CHECKPOINT}
     again = load_tensor(folder)
     assert np.array_equal(again.predict(data.frames[:3]), fitted.predict(data.frames[:3]))
     with pytest.raises(InputError, match="holds files"):

@@ -1,4 +1,4 @@
-"""Files: reading frames, and writing so that nothing is ever left half-written."""
+"""Files: frames, arrays with a record beside them; nothing is ever left half-written."""
 
 import csv
 import io
@@ -7,8 +7,9 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from tripletjax.types import InputError
 
@@ -151,6 +154,98 @@ def save_csv(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
 def save_json(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record as indented JSON, atomically."""
     _write(path, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderFormat:
+    """How a thing lies in a folder: a JSON record with a format version, and arrays beside it.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> form = FolderFormat(
+        ...     thing="model", source="the folder of its fit",
+        ...     description="model.json", arrays="weights.safetensors", version=1,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as name:
+        ...     form.write(pathlib.Path(name), {"scale": 2.0}, {"weights": np.ones(3)})
+        ...     record, arrays = form.read(pathlib.Path(name))
+        >>> record["scale"], arrays["weights"].shape
+        (2.0, (3,))
+    """
+
+    thing: str  # what errors call it
+    source: str  # the folder to give, as errors put it
+    description: str  # name of the JSON file
+    arrays: str  # name of the safetensors file
+    version: int
+    type: str | None = None  # entry of the record, where the names of the files do not tell
+
+    def write(self, folder: Path, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Write both files to a folder that is there, such as that of ``atomic_folder``."""
+        head = {"format": self.version} | ({} if self.type is None else {"type": self.type})
+        # In C order, which safetensors takes for granted.
+        content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        (folder / self.arrays).write_bytes(content)
+        text = json.dumps(head | record, indent=1, ensure_ascii=False)
+        (folder / self.description).write_text(text + "\n", encoding="utf-8")
+
+    def inside(self, folder: Path) -> Path:
+        """The folder, or ``model`` inside it if the thing lies there."""
+        inner = folder / "model"
+        is_inside = (inner / self.description).is_file()
+        return inner if is_inside and not (folder / self.description).is_file() else folder
+
+    def read(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The record, without what ``write`` added to it, and the arrays by name.
+
+        Raises:
+            InputError: a file is missing, damaged, or of another version or type.
+        """
+        path = folder / self.description
+        if not path.is_file():
+            raise InputError(f"{folder} holds no {self.thing}; give {self.source}")
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            version, kind = record.pop("format"), record.pop("type", None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{path} is damaged ({_reason(error)}); copy the folder again"
+            ) from error
+        if kind != self.type:
+            raise InputError(
+                f"{path} is that of {kind or 'another kind of model'}, not of a {self.thing}; "
+                f"give {self.source}"
+            )
+        if version != self.version:
+            raise InputError(
+                f"{path} has format {version}, this version of tripletjax reads {self.version}; "
+                "use the version that wrote it, or make it again"
+            )
+        try:
+            with safe_open(folder / self.arrays, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"{folder / self.arrays} is missing or damaged ({_reason(error)}); make it again, "
+                "or copy the whole folder again"
+            ) from error
+        return record, arrays
+
+    @contextmanager
+    def rebuilding(self, folder: Path) -> Iterator[None]:
+        """Turns what goes wrong when the thing is made of its record and arrays into InputError."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{folder / self.description} is damaged, or does not fit {self.arrays} beside it "
+                f"({_reason(error)}); copy the whole folder again"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"no entry {text}" if isinstance(error, KeyError) else text
 
 
 def provenance() -> dict[str, Any]:

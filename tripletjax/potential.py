@@ -1,6 +1,5 @@
 """Fitted potentials: energy, forces and stress as pure functions, and their files."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,20 +9,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from tripletjax.io import atomic_folder
+from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements, prepare
 from tripletjax.numerics import map_blocks
 from tripletjax.types import Array, Batch, InputError
 
-FORMAT_VERSION = 1
 ZOO = "zoo:"
 ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+FORMAT = FolderFormat(
+    thing="model",
+    source="the folder that training wrote",
+    description=DESCRIPTION,
+    arrays=WEIGHTS,
+    version=1,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,17 +174,14 @@ class Potential:
         Raises:
             InputError: the folder holds files and ``force`` is not given, or cannot be written.
         """
-        arrays = {name: np.asarray(a) for name, a in self.weights.items()}
         record = {
-            "format": FORMAT_VERSION,
             "architecture": asdict(self.architecture),
             "species": list(self.species),
             "references_eV": list(self.references),
             "scale_eV": self.scale,
         }
         with atomic_folder(folder, force) as new:
-            (new / WEIGHTS).write_bytes(save(arrays))
-            (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+            FORMAT.write(new, record, self.weights)
 
 
 def untrained(
@@ -230,19 +230,9 @@ def load(folder: str | Path) -> Potential:
         ...     load(folder).species
         (1, 8)
     """
-    folder = resolve(folder)
-    if not (folder / DESCRIPTION).is_file() and (folder / "model" / DESCRIPTION).is_file():
-        folder = folder / "model"
-    record = _read_record(folder / DESCRIPTION)
-    try:
-        with safe_open(folder / WEIGHTS, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{folder / WEIGHTS} is missing or damaged ({error}); train the model again, or copy "
-            "the folder again"
-        ) from error
-    try:
+    folder = FORMAT.inside(resolve(folder))
+    record, arrays = FORMAT.read(folder)
+    with FORMAT.rebuilding(folder):
         potential = Potential(
             architecture=Architecture(**record["architecture"]),
             species=tuple(record["species"]),
@@ -251,14 +241,8 @@ def load(folder: str | Path) -> Potential:
             weights={name: jnp.asarray(array) for name, array in arrays.items()},
         )
         shapes = weight_shapes(potential.architecture, len(potential.species))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / DESCRIPTION} is damaged ({error}); copy the folder again"
-        ) from error
-    if shapes != {name: array.shape for name, array in arrays.items()}:
-        raise InputError(
-            f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it; copy the whole folder again"
-        )
+        if shapes != {name: array.shape for name, array in arrays.items()}:
+            raise ValueError("the weights have other shapes")
     return potential
 
 
@@ -271,19 +255,3 @@ def resolve(folder: str | Path) -> Path:
     if name not in names:
         raise InputError(f"the zoo has no {name!r}; it has {', '.join(names) or 'no models yet'}")
     return zoo / name
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path.parent} holds no model; give the folder that training wrote")
-    try:
-        record = json.loads(path.read_text())
-        version = record["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); copy the folder again") from error
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
-            "use the version that wrote it, or train again"
-        )
-    return record

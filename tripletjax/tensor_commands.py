@@ -2,7 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from tripletjax.fit_options import add_fit_options, fit_arguments, print_errors, print_line
 
 TARGETS = ("dipole", "polarizability")
 
@@ -17,49 +20,18 @@ def add_train_tensor(commands, add_command: Callable) -> None:
         "tripletjax train-tensor --target dipole --train train.xyz --test test.xyz --out fit",
     )
     parser.add_argument("--target", choices=TARGETS, required=True, help="e·Å, or Å³")
-    parser.add_argument("--train", type=Path, required=True, metavar="XYZ", help="to fit")
-    parser.add_argument("--valid", type=Path, metavar="XYZ", help="default: a tenth of --train")
-    parser.add_argument("--test", type=Path, metavar="XYZ", help="for the errors reported")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--key", help="of the labels in info, if not the target's name")
     parser.add_argument("--no-charges", action="store_true", help="dipoles of atoms alone")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings, as 'name: value'")
-    parser.add_argument("--cutoff", type=float, help="Å")
-    parser.add_argument("--max-minutes", type=float, help="stop after so long")
-    parser.add_argument("--max-epochs", type=int, help="stop after so many epochs")
-    parser.add_argument("--seed", type=int, help="of weights, order and validation split")
-    parser.add_argument("--force", action="store_true", help="replace DIR if it holds files")
+    add_fit_options(parser)
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from tripletjax.io import require_unused
     from tripletjax.tensor_training import fit_tensors
-    from tripletjax.training import TrainConfig, read_config
 
-    require_unused(arguments.out, arguments.force)
-    settings = read_config(arguments.config) if arguments.config else {}
-    for name in ("cutoff", "max_minutes", "max_epochs", "seed"):
-        if getattr(arguments, name) is not None:
-            settings[name] = getattr(arguments, name)
-    config = TrainConfig().with_settings(settings, str(arguments.config or "settings"))
-    data, valid, test = (
-        None if path is None else _labelled(path, arguments.target, arguments.key)
-        for path in (arguments.train, arguments.valid, arguments.test)
-    )
-    assert data is not None, "the option is required"
-    _, record = fit_tensors(
-        data,
-        arguments.target,
-        arguments.out,
-        config,
-        charges=not arguments.no_charges,
-        valid=valid,
-        test=test,
-        force=arguments.force,
-    )
-    for name in ("train", "valid", "test"):
-        if name in record:
-            _print_errors(name, record[name], record["unit"])
+    target, charges = arguments.target, not arguments.no_charges
+    read = partial(_labelled, target=target, key=arguments.key)
+    _, record = fit_tensors(target=target, charges=charges, **fit_arguments(arguments, read))
+    print_errors(record, record["unit"])
 
 
 def add_evaluate_tensor(commands, add_command: Callable) -> None:
@@ -88,7 +60,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = evaluate_tensors(model, _labelled(arguments.data, model.target, arguments.key))
     if arguments.out:
         save_json(arguments.out, found)
-    _print_errors(arguments.data.name, found, UNITS[model.target])
+    print_line(arguments.data.name, found, UNITS[model.target])
 
 
 def _labelled(path: Path, target: str, key: str | None):
@@ -96,8 +68,3 @@ def _labelled(path: Path, target: str, key: str | None):
     from tripletjax.tensor_training import read_tensors
 
     return read_tensors(read_frames(path), target, key, str(path))
-
-
-def _print_errors(name: str, errors: dict[str, float], unit: str) -> None:
-    texts = (f"{k} {v:.4g}" + ("" if k.endswith("r2") else f" {unit}") for k, v in errors.items())
-    print(f"{name}: " + ", ".join(texts))

@@ -1,6 +1,5 @@
 """Fitted dipoles and polarisabilities of molecules: pure functions of a batch, and their files."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,10 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from tripletjax.io import atomic_folder
+from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import per_structure
 from tripletjax.models import Architecture
 from tripletjax.neighbors import displacements
@@ -28,8 +25,13 @@ from tripletjax.tensor_models import (
 )
 from tripletjax.types import Array, Batch, InputError
 
-FORMAT_VERSION = 1
-WEIGHTS, DESCRIPTION = "weights.safetensors", "tensor.json"
+FORMAT = FolderFormat(
+    thing="model of tensors",
+    source="the folder of its training",
+    description="tensor.json",
+    arrays="weights.safetensors",
+    version=1,
+)
 UNITS = {"dipole": "e·Å", "polarizability": "Å³"}
 FRAMES_A_CHUNK = 32
 
@@ -139,9 +141,7 @@ class TensorModel:
         Raises:
             InputError: the folder holds files and ``force`` is not given, or cannot be written.
         """
-        arrays = {name: np.asarray(a) for name, a in self.weights.items()}
         record = {
-            "format": FORMAT_VERSION,
             "target": self.target,
             "unit": UNITS[self.target],
             "architecture": asdict(self.architecture),
@@ -151,9 +151,7 @@ class TensorModel:
             "charges": self.charges,
         }
         with atomic_folder(folder, force) as new:
-            (new / WEIGHTS).write_bytes(save(arrays))
-            text = json.dumps(record, indent=1, ensure_ascii=False)
-            (new / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+            FORMAT.write(new, record, self.weights)
 
 
 def untrained_tensor(
@@ -208,21 +206,9 @@ def load_tensor(folder: str | Path) -> TensorModel:
         ...     load_tensor(folder).species
         (1, 8)
     """
-    folder = Path(folder)
-    if not (folder / DESCRIPTION).is_file() and (folder / "model" / DESCRIPTION).is_file():
-        folder = folder / "model"
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise InputError(f"{folder} holds no model of tensors; give the folder of its training")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT_VERSION:
-            raise InputError(
-                f"{path} has format {record['format']}, this version of tripletjax reads "
-                f"{FORMAT_VERSION}; use the version that wrote it, or train again"
-            )
-        with safe_open(folder / WEIGHTS, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+    folder = FORMAT.inside(Path(folder))
+    record, arrays = FORMAT.read(folder)
+    with FORMAT.rebuilding(folder):
         model = TensorModel(
             target=record["target"],
             architecture=Architecture(**record["architecture"]),
@@ -233,14 +219,8 @@ def load_tensor(folder: str | Path) -> TensorModel:
             weights={name: jnp.asarray(array) for name, array in arrays.items()},
         )
         shapes = tensor_weight_shapes(model.architecture, len(model.species), model.degrees)
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
-        raise InputError(f"the model in {folder} is damaged ({error}); copy it again") from error
-    if shapes != {name: array.shape for name, array in arrays.items()}:
-        raise InputError(
-            f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it; copy the whole folder again"
-        )
+        if shapes != {name: array.shape for name, array in arrays.items()}:
+            raise ValueError("the weights have other shapes")
     return model
 
 

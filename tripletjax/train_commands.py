@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tripletjax.fit_options import add_fit_options, fit_arguments, print_errors, print_line
+
 
 def add_train(commands, add_command: Callable) -> None:
     """``tripletjax train``."""
@@ -15,54 +17,22 @@ def add_train(commands, add_command: Callable) -> None:
         "fit a potential to energies, forces and stress",
         "tripletjax train --train train.xyz --test test.xyz --out fit --max-minutes 20",
     )
-    parser.add_argument("--train", type=Path, required=True, metavar="XYZ", help="to fit")
-    parser.add_argument("--valid", type=Path, metavar="XYZ", help="default: a tenth of --train")
-    parser.add_argument("--test", type=Path, metavar="XYZ", help="for the errors reported")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings, as 'name: value'")
-    parser.add_argument("--cutoff", type=float, help="Å")
-    parser.add_argument("--max-minutes", type=float, help="stop after so long")
-    parser.add_argument("--max-epochs", type=int, help="stop after so many epochs")
-    parser.add_argument("--seed", type=int, help="of weights, order and validation split")
+    add_fit_options(parser)
     parser.add_argument(
         "--committee", type=int, metavar="M", help="fit M potentials, for uncertainties"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
-    parser.add_argument("--force", action="store_true", help="replace DIR if it holds files")
     _add_keys(parser)
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from tripletjax.io import require_unused, require_writable
-    from tripletjax.training import TrainConfig, read_config, train, train_committee
+    from tripletjax.training import train, train_committee
 
-    if arguments.resume:
-        require_writable(arguments.out, folder=True)
-    else:
-        require_unused(arguments.out, arguments.force)
-    settings = read_config(arguments.config) if arguments.config else {}
-    for name in ("cutoff", "max_minutes", "max_epochs", "seed"):
-        if getattr(arguments, name) is not None:
-            settings[name] = getattr(arguments, name)
-    config = TrainConfig().with_settings(settings, str(arguments.config or "settings"))
-    others = {
-        name: _labelled(path, arguments)
-        for name, path in (("valid", arguments.valid), ("test", arguments.test))
-        if path is not None
-    }
     fit = train
     if arguments.committee is not None:
         fit = partial(train_committee, size=arguments.committee)
-    _, record = fit(
-        _labelled(arguments.train, arguments),
-        arguments.out,
-        config=config,
-        resume=arguments.resume,
-        force=arguments.force,
-        valid=others.get("valid"),
-        test=others.get("test"),
-    )
-    _print_errors({name: record[name] for name in ("train", "valid", "test") if name in record})
+    read = partial(_labelled, arguments=arguments)
+    _, record = fit(**fit_arguments(arguments, read))
+    print_errors(record)
 
 
 def add_evaluate(commands, add_command: Callable) -> None:
@@ -88,7 +58,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = evaluate(load(arguments.model), data.frames, data.labels)
     if arguments.out:
         save_json(arguments.out, found)
-    _print_errors({arguments.data.name: found})
+    print_line(arguments.data.name, found)
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +73,3 @@ def _labelled(path: Path, arguments: argparse.Namespace):
     frames = read_frames(path)
     keys = (arguments.energy_key, arguments.forces_key, arguments.stress_key)
     return Dataset(frames, read_labels(frames, *keys, source=str(path)))
-
-
-def _print_errors(parts: dict[str, dict[str, float]]) -> None:
-    for name, errors in parts.items():
-        print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in errors.items()))

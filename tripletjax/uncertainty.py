@@ -5,7 +5,6 @@ last layer alone from its posterior. All members are evaluated together by vmap;
 computed once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +13,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from tripletjax.io import atomic_folder
+from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import Predictions, per_structure
 from tripletjax.potential import Potential, load
 from tripletjax.types import Array, Batch, InputError
 
-FORMAT_VERSION = 1
-MEMBERS, DESCRIPTION = "members.safetensors", "committee.json"
+MEMBERS = "members.safetensors"
+FORMAT = FolderFormat(
+    thing="committee",
+    source="the one inside the folder that training wrote",
+    description="committee.json",
+    arrays=MEMBERS,
+    version=1,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +127,13 @@ class Committee:
             InputError: the folder holds files and ``force`` is not given, or cannot be written.
         """
         record = {
-            "format": FORMAT_VERSION,
             "centered": self.centered,
             "energy_factor": self.energy_factor,
             "forces_factor": self.forces_factor,
         }
         with atomic_folder(folder, force) as new:
             self.potential.save(new / "model")
-            arrays = {name: np.asarray(array) for name, array in self.members.items()}
-            (new / MEMBERS).write_bytes(save(arrays))
-            (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+            FORMAT.write(new, record, self.members)
 
 
 def of_members(potentials: Sequence[Potential]) -> Committee:
@@ -164,25 +164,12 @@ def load_committee(folder: str | Path) -> Committee:
         InputError: there is none, or it is damaged or of another version.
     """
     folder = Path(folder)
-    if not (folder / DESCRIPTION).is_file():
-        raise InputError(
-            f"{folder} holds no committee; give the one inside the folder that training wrote"
-        )
-    try:
-        record = json.loads((folder / DESCRIPTION).read_text())
-        with safe_open(folder / MEMBERS, framework="numpy") as file:
-            members = {name: jnp.asarray(file.get_tensor(name)) for name in file.keys()}
-        version = record.pop("format")
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} is damaged ({error}); copy the folder again") from error
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{folder} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
-            "use the version that wrote it, or train again"
-        )
+    record, arrays = FORMAT.read(folder)
     potential = load(folder / "model")
     shapes = {name: np.shape(array) for name, array in potential.weights.items()}
-    for name, array in members.items():
-        if array.shape[1:] != shapes.get(name):
-            raise InputError(f"{folder / MEMBERS} does not fit the model beside it; copy it again")
-    return Committee(potential=potential, members=members, **record)
+    with FORMAT.rebuilding(folder):
+        for name, array in arrays.items():
+            if array.shape[1:] != shapes.get(name):
+                raise ValueError(f"{name} has another shape than in the model beside it")
+        members = {name: jnp.asarray(array) for name, array in arrays.items()}
+        return Committee(potential=potential, members=members, **record)

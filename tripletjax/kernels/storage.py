@@ -1,17 +1,14 @@
 """Kernel potentials in folders: safetensors for arrays, JSON for the rest."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from tripletjax.densities import Mixing
 from tripletjax.descriptors import Descriptor, descriptor
-from tripletjax.io import atomic_folder
+from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import Describer, EnvironmentKernel
 from tripletjax.kernels.nystrom import InducingTriplets, NystromDescriptor
@@ -19,9 +16,15 @@ from tripletjax.kernels.potential import Covariance, KernelPotential
 from tripletjax.nice import load_contraction, save_contraction
 from tripletjax.types import Hypers, InputError
 
-FORMAT_VERSION = 1
-FORMAT = "tripletjax kernel potential"
-ARRAYS, DESCRIPTION, CONTRACTION = "arrays.safetensors", "model.json", "contraction.safetensors"
+FORMAT = FolderFormat(
+    thing="kernel potential",
+    source="a folder that save_kernel_potential wrote",
+    description="model.json",
+    arrays="arrays.safetensors",
+    version=1,
+    type="tripletjax kernel potential",
+)
+CONTRACTION = "contraction.safetensors"
 
 
 def save_kernel_potential(
@@ -45,8 +48,6 @@ def save_kernel_potential(
             "NystromDescriptor"
         )
     record = {
-        "type": FORMAT,
-        "format": FORMAT_VERSION,
         "describer": _describer_record(describer),
         "kernel": {
             "kind": potential.kernel.kind,
@@ -56,10 +57,8 @@ def save_kernel_potential(
         "references_eV": list(potential.references),
         "record": dict(potential.record),
     }
-    content = save({name: np.asarray(a, order="C") for name, a in _named(potential).items()})
     with atomic_folder(folder, force) as new:
-        (new / ARRAYS).write_bytes(content)
-        (new / DESCRIPTION).write_text(json.dumps(record, indent=1) + "\n")
+        FORMAT.write(new, record, _named(potential))
         if isinstance(describer, Descriptor) and describer.parameters.contraction is not None:
             save_contraction(new / CONTRACTION, describer.parameters.contraction)
 
@@ -71,24 +70,9 @@ def load_kernel_potential(folder: str | Path) -> KernelPotential:
         InputError: there is none, or it is damaged or of another version.
     """
     folder = Path(folder)
-    record = _read_record(folder / DESCRIPTION)
-    try:
-        with safe_open(folder / ARRAYS, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{folder / ARRAYS} is missing or damaged ({reason}); save the potential again, or "
-            "copy the folder again"
-        ) from error
-    try:
-        potential = _rebuilt(folder, record, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / DESCRIPTION} is damaged, or does not fit {ARRAYS} beside it ({error}); "
-            "copy the whole folder again"
-        ) from error
-    return potential
+    record, arrays = FORMAT.read(folder)
+    with FORMAT.rebuilding(folder):
+        return _rebuilt(folder, record, arrays)
 
 
 def _describer_record(describer: Descriptor | NystromDescriptor) -> dict[str, Any]:
@@ -171,22 +155,3 @@ def _describer(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarra
     path = folder / CONTRACTION
     contraction = load_contraction(path) if path.is_file() else None
     return descriptor(record["kind"], elements, contraction=contraction, mixing=mixing, **hypers)
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(
-            f"{path.parent} holds no kernel potential; give a folder that "
-            "save_kernel_potential wrote"
-        )
-    try:
-        record = json.loads(path.read_text())
-        kind, version = record.get("type"), record["format"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error}); copy the folder again") from error
-    if kind != FORMAT or version != FORMAT_VERSION:
-        raise InputError(
-            f"{path} is of {kind or 'another kind of potential'}, format {version}; give a "
-            f"{FORMAT}, format {FORMAT_VERSION}, or use the version that wrote it"
-        )
-    return record

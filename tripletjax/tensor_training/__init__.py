@@ -1,8 +1,9 @@
 """Fitting dipoles and polarisabilities of molecules."""
 
-from tripletjax.tensor_training.fit import evaluate_tensors, fit_tensors, predict_tensors
+from tripletjax.tensor_training.fit import fit_tensors
 from tripletjax.tensor_training.labels import TensorData, read_tensors
 from tripletjax.tensor_training.metrics import tensor_metrics, tensor_parity
+from tripletjax.tensor_training.predictions import evaluate_tensors, predict_tensors
 
 __all__ = [
     "TensorData",

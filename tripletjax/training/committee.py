@@ -9,7 +9,8 @@ from tripletjax.io import save_json
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
-from tripletjax.training.run import Dataset, split_dataset, train
+from tripletjax.training.parts import split_dataset
+from tripletjax.training.run import Dataset, train
 from tripletjax.types import InputError
 from tripletjax.uncertainty import Committee, of_members
 

@@ -4,22 +4,47 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from tripletjax.potential import Potential
 from tripletjax.training.checkpoints import Checkpoint
 from tripletjax.training.config import TrainConfig
-from tripletjax.training.data import Bucket, epoch_order, take
-from tripletjax.training.metrics import compare
-from tripletjax.training.step import State, Weighting, initial_state, schedule, train_step
+from tripletjax.training.data import Bucket, epoch_order
+from tripletjax.training.step import State, initial_state
+from tripletjax.types import Array
 
 log = logging.getLogger(__name__)
+
+
+class Task(Protocol):
+    """What is fitted to what, as far as the loop needs to know."""
+
+    @property
+    def buckets(self) -> Sequence[Bucket]:
+        """Training data, on the host."""
+        ...
+
+    def step(
+        self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
+    ) -> tuple[State, Array]:
+        """One step, which uses up the state: the new one, and the loss before it.
+
+        It is on the rows ``index`` of the bucket of this number, those that are ``present``; the
+        part ``done`` of the run, 0 to 1, sets the learning rate.
+        """
+        ...
+
+    def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
+        """Score of some weights on the validation data, the lower the better, and their errors."""
+        ...
+
+    def summary(self, row: dict[str, float]) -> str:
+        """The last row of the history in a few words."""
+        ...
 
 
 class Progress(NamedTuple):
@@ -38,18 +63,8 @@ class Progress(NamedTuple):
 
     def checkpoint(self, settings: dict[str, Any]) -> Checkpoint:
         """As it goes into a file, with the settings of the run."""
-        record = {
-            "settings": settings,
-            "best_score": self.best_score,
-            "epoch": self.epoch,
-            "steps_of_epoch": self.steps_of_epoch,
-            "loss_of_epoch": self.loss_of_epoch,
-            "train_loss": self.train_loss,
-            "seconds": self.seconds,
-            "stale": self.stale,
-            "history": self.history,
-        }
-        return Checkpoint(self.state, self.best, record)
+        record = {"settings": settings} | self._asdict()
+        return Checkpoint(record.pop("state"), record.pop("best"), record)
 
     @staticmethod
     def resumed(checkpoint: Checkpoint) -> "Progress":
@@ -58,17 +73,15 @@ class Progress(NamedTuple):
         return Progress(state=checkpoint.state, best=checkpoint.best, **rest)
 
 
-def at_start(potential: Potential) -> Progress:
+def at_start(weights: Any) -> Progress:
     """Before the first epoch."""
-    state = initial_state(potential.weights)
+    state = initial_state(weights)
     best = jax.tree.map(jnp.copy, state.weights)
     return Progress(state, best, math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
 
 
 def run_epochs(
-    potential: Potential,
-    buckets: Sequence[Bucket],
-    valid: Sequence[Bucket],
+    task: Task,
     config: TrainConfig,
     progress: Progress,
     keep: Callable[[Progress], None],
@@ -77,10 +90,8 @@ def run_epochs(
     """Optimise until the epochs or minutes are over, or validation no longer improves.
 
     Args:
-        potential: whose weights to fit.
-        buckets: training data.
-        valid: validation data.
-        config: settings.
+        task: what is fitted.
+        config: settings, settled for the training data.
         progress: from ``at_start`` or ``Progress.resumed``.
         keep: called with the progress when a checkpoint is due, and at the end.
         show: a progress bar.
@@ -88,7 +99,7 @@ def run_epochs(
     Returns:
         The progress at the end; ``best`` holds the weights to use.
     """
-    loop = _Loop(potential, buckets, valid, config)
+    loop = _Loop(task, config)
     loop.compile(progress.state)
     clock = time.monotonic() - progress.seconds
     saver = _Saver(keep, 60 * config.checkpoint_minutes)
@@ -102,7 +113,7 @@ def run_epochs(
             before = progress.history[-1]["epoch"] if progress.history else 0
             if last or progress.epoch - before >= loop.epochs_between_validations:
                 progress = loop.validated(progress, clock)
-                bar.set_postfix_str(_summary(progress.history[-1]))
+                bar.set_postfix_str(task.summary(progress.history[-1]))
                 last |= config.patience is not None and progress.stale >= config.patience
                 saver(progress, always=last)
             if last:
@@ -129,51 +140,32 @@ class _Saver:
 class _Loop:
     """What stays the same during a run."""
 
-    def __init__(self, potential, buckets, valid, config: TrainConfig):
-        self.potential = potential
-        self.static, (_, self.scale) = potential.split()
-        n_structures = sum(len(b.energy) for b in buckets)
-        config = config.settled(n_structures, sum(int(b.atom_mask.sum()) for b in buckets))
-        self.host, self.valid, self.config = buckets, valid, config
-        self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in buckets]
-        self.elements = jnp.asarray(potential.species, jnp.int32)
-        assert config.batch_size and config.max_epochs, "settled above"
-        self.batch_size = min(config.batch_size, max(len(b.energy) for b in buckets))
+    def __init__(self, task: Task, config: TrainConfig):
+        assert config.batch_size and config.max_epochs, "settled by the caller"
+        self.task, self.config = task, config
+        lengths = [len(bucket.frames) for bucket in task.buckets]
+        self.batch_size = min(config.batch_size, max(lengths))
         self.epochs = config.max_epochs
         self.limit = math.inf if config.max_minutes is None else 60 * config.max_minutes
-        self.steps = sum(math.ceil(len(b.energy) / self.batch_size) for b in buckets)
+        self.steps = sum(math.ceil(length / self.batch_size) for length in lengths)
         self.epochs_between_validations = math.ceil(config.steps_between_validations / self.steps)
 
     def compile(self, state: State) -> None:
         """One step of each size on copies, and one validation: neither counts as time."""
-        for number in range(len(self.data)):
+        for number in range(len(self.task.buckets)):
             index = np.zeros(self.batch_size, np.int32)
             copies = jax.tree.map(jnp.copy, state)
-            jax.block_until_ready(self.step(copies, number, index, index == 0, 0.0))
-        compare(replace(self.potential, weights=state.averaged), self.valid)
+            jax.block_until_ready(self.task.step(copies, number, index, index == 0, 0.0))
+        self.task.validate(state.averaged)
 
     def done(self, epochs: float, elapsed: float) -> float:
         """How much of the run is over, 0 to 1, by epochs or by seconds."""
         return min(max(epochs / self.epochs, elapsed / self.limit), 1.0)
 
-    def step(self, state, number: int, index, present, done: float):
-        rate, energy_weight = schedule(self.config, done)
-        return train_step(
-            self.static,
-            Weighting.of(self.config),
-            state,
-            self.scale,
-            take(self.data[number], index),
-            self.elements,
-            present,
-            np.float32(rate),
-            np.float32(energy_weight),
-        )
-
     def epoch(self, progress: Progress, clock: float, saver: _Saver) -> tuple[Progress, bool]:
         """The rest of one epoch, or as much as there is time for: at least one step of the run."""
         state, values = progress.state, []
-        order = epoch_order(self.host, self.batch_size, self.config.seed, progress.epoch)
+        order = epoch_order(self.task.buckets, self.batch_size, self.config.seed, progress.epoch)
         first = progress.steps_of_epoch
 
         def reached() -> Progress:
@@ -194,7 +186,7 @@ class _Loop:
             if elapsed >= self.limit and (progress.epoch or steps):
                 return reached(), False
             done = self.done(progress.epoch + steps / self.steps, elapsed)
-            state, value = self.step(state, number, index, present, done)
+            state, value = self.task.step(state, number, index, present, done)
             values.append(value)
             # Steps are dispatched ahead of time: without a limit the clock would mean nothing.
             jax.block_until_ready(values[-2:][0])
@@ -206,10 +198,7 @@ class _Loop:
 
     def validated(self, progress: Progress, clock: float) -> Progress:
         """Errors of the averaged weights, a row of history, and the best so far."""
-        found = compare(replace(self.potential, weights=progress.state.averaged), self.valid)
-        metrics = found.metrics()
-        score = metrics["energy_mae_mev_per_atom"] / 1000 * self.config.final_energy_weight
-        score += metrics.get("force_mae_ev_per_A", 0.0) * self.config.forces_weight
+        score, metrics = self.task.validate(progress.state.averaged)
         seconds = time.monotonic() - clock
         row = {
             "epoch": progress.epoch,
@@ -227,10 +216,3 @@ class _Loop:
                 best=best, best_score=score, seconds=seconds, stale=0, history=history
             )
         return progress._replace(seconds=seconds, stale=progress.stale + 1, history=history)
-
-
-def _summary(row: dict[str, float]) -> str:
-    text = f"loss {row['train_loss']:.4f}, {row['valid_energy_mae_mev_per_atom']:.2f} meV/atom"
-    if "valid_force_mae_ev_per_A" in row:
-        text += f", {row['valid_force_mae_ev_per_A'] * 1000:.1f} meV/Å"
-    return text

@@ -1,0 +1,53 @@
+"""Tensors of many structures, one compiled program for each padded size, and their errors."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from tripletjax.neighbors import bucket as padded_size
+from tripletjax.tensor_properties import TensorModel, require_molecules
+from tripletjax.tensor_training.labels import TensorData
+from tripletjax.tensor_training.metrics import tensor_metrics
+from tripletjax.training.data import Bucket, as_batch, chunks, make_buckets
+from tripletjax.training.labels import Labels
+from tripletjax.training.metrics import ATOMS_A_CHUNK
+
+
+def evaluate_tensors(model: TensorModel, data: TensorData) -> dict[str, float]:
+    """Errors of a model on labelled structures, as ``tensor_metrics`` names them."""
+    return tensor_metrics(model.target, data.tensors, predict_tensors(model, data.frames))
+
+
+def predict_tensors(model: TensorModel, frames: Sequence[Atoms]) -> np.ndarray:
+    """``model.predict`` for many structures: one compiled program for each padded size."""
+    require_molecules(frames, model.target)
+    model.without_energy.require_known(frames)
+    return predict_buckets(model, tensor_buckets(model, frames))
+
+
+def tensor_buckets(model: TensorModel, frames: Sequence[Atoms]) -> list[Bucket]:
+    """Structures as rectangles of equal size, without labels."""
+    nothing = [Labels(0.0, None, None)] * len(frames)
+    return make_buckets(frames, nothing, model.without_energy)
+
+
+def predict_buckets(model: TensorModel, buckets: Sequence[Bucket]) -> np.ndarray:
+    """Tensors of all structures of some buckets, in the order of the data."""
+    elements = np.array(model.species, np.int32)
+    static, arrays = model.split()
+    found = {}
+    for bucket in buckets:
+        size = min(padded_size(len(bucket.frames)), ATOMS_A_CHUNK // bucket.species.shape[1])
+        for index, present in chunks(len(bucket.frames), max(1, size)):
+            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
+            tensors = np.asarray(_batch_tensors(static, arrays, rows, elements, present), float)
+            found |= dict(zip(rows.frames[present].tolist(), tensors[present], strict=True))
+    return np.stack([found[frame] for frame in sorted(found)])
+
+
+@partial(jax.jit, static_argnums=0)
+def _batch_tensors(static: TensorModel, arrays, rows: Bucket, elements, present):
+    return static.joined(arrays).tensors(as_batch(rows, elements, present))

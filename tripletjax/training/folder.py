@@ -1,0 +1,68 @@
+"""The folder of a fit: where a run goes on from, and what it keeps there meanwhile."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tripletjax.io import save_csv
+from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
+from tripletjax.training.config import TrainConfig
+from tripletjax.training.loop import Progress, at_start
+from tripletjax.types import InputError
+
+CHECKPOINT = "checkpoint.safetensors"
+FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
+
+
+def run_settings(config: TrainConfig, **others: Any) -> dict[str, Any]:
+    """What must be equal for a run to be the same, as JSON gives it back."""
+    return json.loads(json.dumps(asdict(config) | others))
+
+
+def begun(folder: Path | None, weights: Any, settings: dict[str, Any], resume: bool) -> Progress:
+    """Progress at the start from these weights, or with ``resume`` that of a folder in use.
+
+    Raises:
+        InputError: the folder's checkpoint is missing, damaged, or of other settings.
+    """
+    start = at_start(weights)
+    if folder is None or not (resume and folder.is_dir() and any(folder.iterdir())):
+        return start
+    checkpoint = load_checkpoint(folder / CHECKPOINT, (start.state, start.best))
+    before = checkpoint.record["settings"]
+    changed = [k for k in settings if k not in FREE and settings[k] != before.get(k)]
+    if changed:
+        raise InputError(
+            f"{folder} was begun with other settings ({', '.join(changed)}); give the same ones, "
+            "or start again with --force"
+        )
+    return Progress.resumed(checkpoint)
+
+
+def keeper(
+    folder: Path | None, model: Any, settings: dict[str, Any], progress: Progress
+) -> Callable[[Progress], None]:
+    """What writes a checkpoint, the best ``model/`` and ``history.csv`` to the folder.
+
+    Args:
+        folder: emptied first, unless the run goes on in it; None: nothing is kept.
+        model: a dataclass with ``weights`` and ``save``.
+        settings: from ``run_settings``.
+        progress: from ``begun``.
+    """
+    if folder is None:
+        return lambda progress: None
+    if not int(progress.state.steps) and folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(progress: Progress) -> None:
+        save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
+        if progress.history:  # until the first validation there is no best model
+            replace(model, weights=progress.best).save(folder / "model", force=True)
+            save_csv(folder / "history.csv", progress.history)
+
+    return keep
