@@ -26,6 +26,7 @@ from tripletjax.types import Array, InputError, require_positive
 
 FALL = 0.6  # of the cutoff, over which the cutoff function falls
 GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
+LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
 DENSITY_SCALE = 4.0  # brings the density coefficients to order one
 
 

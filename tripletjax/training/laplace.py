@@ -5,8 +5,8 @@ component: φ_F = -dφ_E/dr), the posterior about the fitted weights is Gaussian
 
     A = 1 + Σ φ_E φ_Eᵀ / σ_E² + Σ φ_F φ_Fᵀ / σ_F²,
 
-the prior being a unit Gaussian, as the weights are drawn at the start, and σ the errors on
-validation data. The sum over force components is estimated from random signs v,
+the prior being a unit Gaussian, the size of random weights, and σ the errors on validation data.
+The sum over force components is estimated from random signs v,
 φ_F φ_Fᵀ ≈ E[(Σ_c v_c φ_Fc)(Σ_c v_c φ_Fc)ᵀ], by one forward-mode derivative a sign vector.
 
 Source: MacKay, Neural Computation 4, 448 (1992); Daxberger et al., NeurIPS 2021 (last layer).
@@ -23,12 +23,12 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import spearmanr
 
+from tripletjax.models import LAST_LAYER
 from tripletjax.potential import Potential
 from tripletjax.training.data import Bucket, as_batch, chunks
 from tripletjax.training.metrics import compare
 from tripletjax.uncertainty import Committee
 
-LAST_LAYER = ("linear", "readout_3")
 STRUCTURES_A_CHUNK = 4
 SMALLEST_ERROR = 1e-6  # eV and eV/Å: a perfect fit is not trusted to more
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
 from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.models import LAST_LAYER
 from tripletjax.potential import Potential, untrained
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.consistency import warn_of_units
@@ -117,7 +119,10 @@ def train(
 
 
 def _starting_point(data: Dataset, config: TrainConfig) -> Potential:
-    """Random weights, reference energies by least squares and the scale of the forces."""
+    """Reference energies by least squares, the scale of the forces, and random weights.
+
+    The last layer is zero: random energies at the start would stay where few data correct them.
+    """
     species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
     energies = np.array([label.energy for label in data.labels])
     references = fit_references(data.frames, energies, species)
@@ -127,4 +132,6 @@ def _starting_point(data: Dataset, config: TrainConfig) -> Potential:
     else:
         counts = np.stack([(f.numbers[:, None] == species).sum(0) for f in data.frames])
         scale = float(np.std((energies - counts @ references) / counts.sum(1)))
-    return untrained(species, config.architecture, references, scale or 1.0, config.seed)
+    start = untrained(species, config.architecture, references, scale or 1.0, config.seed)
+    nothing = {name: jnp.zeros_like(start.weights[name]) for name in LAST_LAYER}
+    return replace(start, weights=start.weights | nothing)
