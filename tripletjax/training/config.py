@@ -26,7 +26,7 @@ class TrainConfig:
     max_minutes: float | None = None  # whichever ends first; the schedule follows both
     learning_rate: float = 0.1  # at its peak
     final_learning_rate: float = 0.002  # of the peak, at the end of the cosine
-    warm_up: float = 0.01  # of the run
+    warm_up: float = 0.1  # of the run; shorter ones at times diverge and do not recover
     energy_weight: float = 1.0  # at the start; of the error per atom
     final_energy_weight: float = 20.0  # at the end, changed geometrically in between
     forces_weight: float = 1.0
