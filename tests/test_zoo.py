@@ -1,0 +1,49 @@
+"""The models that come with the package."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tripletjax
+from tripletjax import InputError
+from tripletjax.calculator import TripletCalculator
+from tripletjax.data.sets import load_frames
+from tripletjax.potential import load
+from tripletjax.training import evaluate, read_labels
+
+ZOO = Path(tripletjax.__file__).parent / "zoo"
+SETS = {"ethanol_gfn2": "ethanol"}
+MODELS = sorted(path.name for path in ZOO.iterdir() if path.is_dir())
+
+
+def test_every_model_is_tested_and_described():
+    assert set(SETS) == set(MODELS)
+    text = (ZOO / "README.md").read_text()
+    assert all(name in text for name in MODELS)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_errors_are_those_on_record(name, float32):
+    """On the structures that were held out of the fit."""
+    frames = load_frames(SETS[name])[::10]
+    found = evaluate(load(f"zoo:{name}"), frames, read_labels(frames))
+    record = json.loads((ZOO / name / "metrics.json").read_text())["test"]
+    for key, value in record.items():
+        assert found[key] == pytest.approx(value, rel=1e-3), key
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_use_with_uncertainty(name, float32):
+    frame = load_frames(SETS[name])[0]
+    labels = frame.get_forces()
+    frame.calc = TripletCalculator(f"zoo:{name}", uncertainty=True)
+    errors = frame.get_forces() - labels
+    deviations = frame.calc.results["forces_std"]
+    assert 0.2 < np.sqrt(np.mean(errors**2) / np.mean(deviations**2)) < 5
+
+
+def test_a_name_that_does_not_exist():
+    with pytest.raises(InputError, match="ethanol_gfn2"):
+        load("zoo:benzene")
