@@ -29,8 +29,9 @@ from tripletjax.training import (
 )
 from tripletjax.training.consistency import energy_slope, warn_of_units
 from tripletjax.training.data import as_batch, chunks, epoch_order, make_buckets
+from tripletjax.training.folder import CHECKPOINT
 from tripletjax.training.loop import Progress
-from tripletjax.training.run import CHECKPOINT, Dataset, _starting_point
+from tripletjax.training.run import Dataset, _starting_point
 from tripletjax.training.step import Weighting, loss
 
 SMALL = Architecture(

@@ -7,13 +7,11 @@ import jax
 import numpy as np
 from ase import Atoms
 
-from tripletjax.neighbors import bucket as padded_size
 from tripletjax.tensor_properties import TensorModel, require_molecules
 from tripletjax.tensor_training.labels import TensorData
 from tripletjax.tensor_training.metrics import tensor_metrics
-from tripletjax.training.data import Bucket, as_batch, chunks, make_buckets
+from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.labels import Labels
-from tripletjax.training.metrics import ATOMS_A_CHUNK
 
 
 def evaluate_tensors(model: TensorModel, data: TensorData) -> dict[str, float]:
@@ -39,12 +37,9 @@ def predict_buckets(model: TensorModel, buckets: Sequence[Bucket]) -> np.ndarray
     elements = np.array(model.species, np.int32)
     static, arrays = model.split()
     found = {}
-    for bucket in buckets:
-        size = min(padded_size(len(bucket.frames)), ATOMS_A_CHUNK // bucket.species.shape[1])
-        for index, present in chunks(len(bucket.frames), max(1, size)):
-            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
-            tensors = np.asarray(_batch_tensors(static, arrays, rows, elements, present), float)
-            found |= dict(zip(rows.frames[present].tolist(), tensors[present], strict=True))
+    for rows, present in pieces(buckets):
+        tensors = np.asarray(_batch_tensors(static, arrays, rows, elements, present), float)
+        found |= dict(zip(rows.frames[present].tolist(), tensors[present], strict=True))
     return np.stack([found[frame] for frame in sorted(found)])
 
 

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
+from tripletjax.neighbors import bucket as padded_size
 from tripletjax.neighbors import prepare
 from tripletjax.potential import Potential
 from tripletjax.training.labels import Labels
 from tripletjax.types import Array, Batch
+
+ATOMS_A_PIECE = 256
 
 
 class Bucket(NamedTuple):
@@ -120,6 +123,22 @@ def chunks(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, count, size):
         index = np.arange(start, start + size)
         yield np.minimum(index, count - 1).astype(np.int32), index < count
+
+
+def pieces(
+    buckets: Sequence[Bucket], size: int | None = None
+) -> Iterator[tuple[Bucket, np.ndarray]]:
+    """All structures of some buckets, bucket by bucket: rows, and which of them are present [F].
+
+    Args:
+        buckets: on the host.
+        size: structures a piece; None: as hold about 256 atoms.
+    """
+    for bucket in buckets:
+        count, n_atoms = bucket.species.shape
+        most = size or max(1, min(padded_size(count), ATOMS_A_PIECE // n_atoms))
+        for index, present in chunks(count, most):
+            yield jax.tree.map(lambda array, index=index: array[index], bucket), present
 
 
 def epoch_order(buckets: Sequence[Bucket], size: int, seed: int, epoch: int):

@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 
 from tripletjax.models import LAST_LAYER
 from tripletjax.potential import Potential
-from tripletjax.training.data import Bucket, as_batch, chunks
+from tripletjax.training.data import Bucket, as_batch, pieces
 from tripletjax.training.metrics import compare
 from tripletjax.uncertainty import Committee
 
@@ -83,20 +83,18 @@ def _precision(potential, buckets, energy_error, forces_error, n_probes, random)
     precision = np.eye(size)
     static, arrays = potential.split()
     elements = np.array(potential.species, np.int32)
-    for bucket in buckets:
-        for index, present in chunks(len(bucket.energy), STRUCTURES_A_CHUNK):
-            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
-            signs = random.choice([-1.0, 1.0], size=(n_probes, *rows.positions.shape))
-            signs *= (rows.atom_mask & rows.has_forces[:, None])[..., None]
-            of_energy, of_forces = last_layer_features(
-                static, arrays, rows, elements, signs.astype(rows.positions.dtype)
-            )
-            of_energy = np.asarray(of_energy, float)[present]
-            of_forces = np.asarray(of_forces, float)[:, present].reshape(-1, size)
-            precision += of_energy.T @ of_energy / max(energy_error, SMALLEST_ERROR) ** 2
-            if forces_error is not None:
-                scale = n_probes * max(forces_error, SMALLEST_ERROR) ** 2
-                precision += of_forces.T @ of_forces / scale
+    for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):
+        signs = random.choice([-1.0, 1.0], size=(n_probes, *rows.positions.shape))
+        signs *= (rows.atom_mask & rows.has_forces[:, None])[..., None]
+        of_energy, of_forces = last_layer_features(
+            static, arrays, rows, elements, signs.astype(rows.positions.dtype)
+        )
+        of_energy = np.asarray(of_energy, float)[present]
+        of_forces = np.asarray(of_forces, float)[:, present].reshape(-1, size)
+        precision += of_energy.T @ of_energy / max(energy_error, SMALLEST_ERROR) ** 2
+        if forces_error is not None:
+            scale = n_probes * max(forces_error, SMALLEST_ERROR) ** 2
+            precision += of_forces.T @ of_forces / scale
     return precision
 
 
@@ -163,16 +161,14 @@ def errors_and_deviations(committee: Committee, buckets: Sequence[Bucket]):
     static, arrays = committee.split()
     elements = np.array(committee.potential.species, np.int32)
     energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
-    for bucket in buckets:
-        for index, present in chunks(len(bucket.energy), STRUCTURES_A_CHUNK):
-            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
-            mean, deviation = _predict(static, arrays, rows, elements, present)
-            energies.append(np.stack([mean.energy - rows.energy, deviation.energy])[:, present])
-            known = rows.atom_mask & (rows.has_forces & present)[:, None]
-            shape = (*known.shape, 3)
-            error = np.asarray(mean.forces).reshape(shape) - rows.forces
-            spread = np.asarray(deviation.forces).reshape(shape)
-            forces.append(np.stack([error[known].ravel(), spread[known].ravel()]))
+    for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):
+        mean, deviation = _predict(static, arrays, rows, elements, present)
+        energies.append(np.stack([mean.energy - rows.energy, deviation.energy])[:, present])
+        known = rows.atom_mask & (rows.has_forces & present)[:, None]
+        shape = (*known.shape, 3)
+        error = np.asarray(mean.forces).reshape(shape) - rows.forces
+        spread = np.asarray(deviation.forces).reshape(shape)
+        forces.append(np.stack([error[known].ravel(), spread[known].ravel()]))
     return np.concatenate(energies, 1), np.concatenate(forces, 1)
 
 

@@ -8,12 +8,9 @@ import jax
 import numpy as np
 from ase import Atoms
 
-from tripletjax.neighbors import bucket as padded_size
 from tripletjax.potential import Potential
-from tripletjax.training.data import Bucket, as_batch, chunks, make_buckets
+from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.labels import Labels
-
-ATOMS_A_CHUNK = 256
 
 
 class Comparison(NamedTuple):
@@ -71,22 +68,18 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
     elements = np.array(potential.species, np.int32)
     static, fitted = potential.split()
     order, energies, stresses, forces = [], [], [], {}
-    for bucket in buckets:
-        size = min(padded_size(len(bucket.energy)), ATOMS_A_CHUNK // bucket.species.shape[1])
-        size = max(1, size)
-        for index, present in chunks(len(bucket.energy), size):
-            rows = jax.tree.map(lambda array, index=index: array[index], bucket)
-            found = predict(static, fitted, rows, elements, present)
-            energy, force, stress = map(np.asarray, found)
-            force = force.reshape(*rows.species.shape, 3)
-            for row in np.flatnonzero(present):
-                frame = int(rows.frames[row])
-                mask = rows.atom_mask[row]
-                order.append((frame, mask.sum(), rows.energy[row], bool(rows.has_stress[row])))
-                energies.append(energy[row])
-                stresses.append((rows.stress[row], stress[row]))
-                if rows.has_forces[row]:
-                    forces[frame] = rows.forces[row][mask], force[row][mask]
+    for rows, present in pieces(buckets):
+        found = predict(static, fitted, rows, elements, present)
+        energy, force, stress = map(np.asarray, found)
+        force = force.reshape(*rows.species.shape, 3)
+        for row in np.flatnonzero(present):
+            frame = int(rows.frames[row])
+            mask = rows.atom_mask[row]
+            order.append((frame, mask.sum(), rows.energy[row], bool(rows.has_stress[row])))
+            energies.append(energy[row])
+            stresses.append((rows.stress[row], stress[row]))
+            if rows.has_forces[row]:
+                forces[frame] = rows.forces[row][mask], force[row][mask]
     by_frame = np.argsort([frame for frame, *_ in order])
     sizes, targets, has_stress = (
         np.array([entry[column] for entry in order])[by_frame] for column in (1, 2, 3)

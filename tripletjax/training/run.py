@@ -19,7 +19,6 @@ from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
-from tripletjax.training.folder import CHECKPOINT as CHECKPOINT
 from tripletjax.training.folder import begun, keeper, run_settings
 from tripletjax.training.labels import Labels, fit_references
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
