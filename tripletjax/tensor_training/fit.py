@@ -80,7 +80,7 @@ def fit_tensors(
     keep = keeper(folder, start, settings, progress)
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
-    model = replace(start, weights=progress.best)
+    model = replace(start, weights=progress.best.averaged)
     compared = {
         name: (part.tensors, predict_tensors(model, part.frames)) for name, part in parts.items()
     }

@@ -13,14 +13,14 @@ from safetensors.numpy import save
 from tripletjax.io import atomic_open
 from tripletjax.types import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Checkpoint(NamedTuple):
     """Arrays, and what is told of them."""
 
     state: Any  # pytree
-    best: Any  # weights of the best validation so far
+    best: Any  # the state at the best validation so far
     record: dict[str, Any]  # epoch, seconds, history, settings: whatever JSON holds
 
 

@@ -62,7 +62,7 @@ def keeper(
     def keep(progress: Progress) -> None:
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
         if progress.history:  # until the first validation there is no best model
-            replace(model, weights=progress.best).save(folder / "model", force=True)
+            replace(model, weights=progress.best.averaged).save(folder / "model", force=True)
             save_csv(folder / "history.csv", progress.history)
 
     return keep

@@ -19,6 +19,8 @@ from tripletjax.types import Array
 
 log = logging.getLogger(__name__)
 
+DIVERGED = 10.0  # times the best score, or NaN
+
 
 class Task(Protocol):
     """What is fitted to what, as far as the loop needs to know."""
@@ -51,7 +53,7 @@ class Progress(NamedTuple):
     """Where a fit stands at the end of an epoch."""
 
     state: State
-    best: Any  # averaged weights of the best validation
+    best: State  # at the best validation; its averaged weights are those to use
     best_score: float
     epoch: int  # whole epochs done
     steps_of_epoch: int  # done since
@@ -76,8 +78,12 @@ class Progress(NamedTuple):
 def at_start(weights: Any) -> Progress:
     """Before the first epoch."""
     state = initial_state(weights)
-    best = jax.tree.map(jnp.copy, state.weights)
-    return Progress(state, best, math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
+    return Progress(state, _copy(state), math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
+
+
+def _copy(state: State) -> State:
+    """Steps use up their state: whatever is to last needs arrays of its own."""
+    return jax.tree.map(jnp.copy, state)
 
 
 def run_epochs(
@@ -154,8 +160,7 @@ class _Loop:
         """One step of each size on copies, and one validation: neither counts as time."""
         for number in range(len(self.task.buckets)):
             index = np.zeros(self.batch_size, np.int32)
-            copies = jax.tree.map(jnp.copy, state)
-            jax.block_until_ready(self.task.step(copies, number, index, index == 0, 0.0))
+            jax.block_until_ready(self.task.step(_copy(state), number, index, index == 0, 0.0))
         self.task.validate(state.averaged)
 
     def done(self, epochs: float, elapsed: float) -> float:
@@ -197,7 +202,10 @@ class _Loop:
         return whole, in_time
 
     def validated(self, progress: Progress, clock: float) -> Progress:
-        """Errors of the averaged weights, a row of history, and the best so far."""
+        """Errors of the averaged weights, a row of history, and the best so far.
+
+        A fit that diverged goes back to its best state, at half the learning rate.
+        """
         score, metrics = self.task.validate(progress.state.averaged)
         seconds = time.monotonic() - clock
         row = {
@@ -207,12 +215,18 @@ class _Loop:
             "train_loss": progress.train_loss,
             **{f"valid_{name}": value for name, value in metrics.items()},
         }
-        history = [*progress.history, row]
-        if math.isnan(score):
-            log.warning("validation gave NaN at epoch %d", progress.epoch)
+        progress = progress._replace(
+            seconds=seconds, stale=progress.stale + 1, history=[*progress.history, row]
+        )
         if score < progress.best_score:
-            best = jax.tree.map(jnp.copy, progress.state.averaged)
-            return progress._replace(
-                best=best, best_score=score, seconds=seconds, stale=0, history=history
+            return progress._replace(best=_copy(progress.state), best_score=score, stale=0)
+        if not score < DIVERGED * progress.best_score:
+            factor, steps = 0.5 * progress.state.factor, progress.state.steps
+            log.warning(
+                "diverged at epoch %d: back to the best weights, at %g of the learning rate",
+                progress.epoch,
+                float(factor),
             )
-        return progress._replace(seconds=seconds, stale=progress.stale + 1, history=history)
+            best = _copy(progress.best)
+            return progress._replace(state=best._replace(factor=factor, steps=steps))
+        return progress

@@ -90,7 +90,7 @@ def train(
     task = EnergyTask(start, parts["train"], parts["valid"], config)
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
-    potential = replace(start, weights=progress.best)
+    potential = replace(start, weights=progress.best.averaged)
     if "test" in data_of:
         parts["test"] = make_buckets(*data_of["test"], start)
     compared = {name: compare(potential, part) for name, part in parts.items()}

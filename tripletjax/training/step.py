@@ -38,13 +38,15 @@ class State(NamedTuple):
     averaged: Any  # exponential moving average of the weights
     optimizer: Any
     steps: Array  # done so far
+    factor: Array  # of the learning rate: halved whenever the fit diverged
 
 
 def initial_state(weights: Any) -> State:
     """Before the first step."""
     weights = jax.tree.map(jnp.asarray, weights)
     copies = jax.tree.map(jnp.copy, weights)
-    return State(weights, copies, OPTIMIZER.init(weights), jnp.zeros((), jnp.int32))
+    steps, factor = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
+    return State(weights, copies, OPTIMIZER.init(weights), steps, factor)
 
 
 def schedule(config: TrainConfig, progress: float) -> tuple[float, float]:
@@ -123,9 +125,10 @@ def updated(state: State, slopes: Any, rate: Array, ema: float) -> State:
     """The state after one step along the slopes of the loss."""
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes integers and floats
         updates, optimizer = OPTIMIZER.update(slopes, state.optimizer)
+    rate = rate * state.factor
     weights = jax.tree.map(lambda w, u: w - rate.astype(w.dtype) * u, state.weights, updates)
     steps = state.steps + 1
     done = steps.astype(jnp.float32)
     decay = jnp.minimum(ema, (1 + done) / (10 + done))
     averaged = jax.tree.map(lambda a, w: a + (1 - decay) * (w - a), state.averaged, weights)
-    return State(weights, averaged, optimizer, steps)
+    return State(weights, averaged, optimizer, steps, state.factor)

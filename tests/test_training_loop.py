@@ -1,0 +1,69 @@
+"""The loop over epochs: a fit that diverges goes back and takes smaller steps."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tripletjax.training import TrainConfig
+from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
+from tripletjax.training.loop import Progress, at_start, run_epochs
+
+CONFIG = TrainConfig(batch_size=1, max_epochs=30, steps_between_validations=1)
+
+
+class Cliff:
+    """One weight that should reach zero, and a place on the way where large steps blow up."""
+
+    def __init__(self, blown_up: float):
+        self.buckets = [SimpleNamespace(frames=np.arange(2), energy=np.zeros(2))]
+        self.blown_up = blown_up
+
+    def step(self, state, number, index, present, done):
+        """Towards zero in proportion to the rate, which below 0.6 must not exceed a third."""
+        value = state.weights["w"]
+        value = value * (1 - 0.2 * state.factor)
+        value = jnp.where((value < 0.6) & (state.factor > 1 / 3), self.blown_up, value)
+        weights = {"w": value}
+        new = state._replace(weights=weights, averaged={"w": value}, steps=state.steps + 1)
+        new = jax.tree.map(jnp.copy, new)
+        jax.tree.map(lambda array: array.delete(), state)  # as donated buffers are
+        return new, value
+
+    def validate(self, weights):
+        return abs(float(weights["w"])), {"w": float(weights["w"])}
+
+    def summary(self, row):
+        return f"{row['valid_w']:.3f}"
+
+
+@pytest.mark.parametrize("blown_up", [1e6, math.nan, math.inf])
+def test_a_fit_that_diverges_goes_back_at_half_the_rate(blown_up, caplog):
+    start = at_start({"w": jnp.ones(())})
+    progress = run_epochs(Cliff(blown_up), CONFIG, start, lambda _: None, show=False)
+    assert float(progress.state.factor) == 0.25
+    assert float(progress.best.averaged["w"]) == progress.best_score < 0.1
+    assert int(progress.state.steps) == 60  # none is forgotten
+    assert [row["step"] for row in progress.history] == list(range(2, 61, 2))
+    assert caplog.text.count("back to the best weights") == 2
+    assert "0.25 of the learning rate" in caplog.text
+
+
+def test_the_smaller_rate_lasts_when_a_run_goes_on(tmp_path):
+    start = at_start({"w": jnp.ones(())})
+    whole = run_epochs(Cliff(1e6), CONFIG, start, lambda _: None, show=False)
+
+    half = replace(CONFIG, max_epochs=10)
+    start = at_start({"w": jnp.ones(())})
+    progress = run_epochs(Cliff(1e6), half, start, lambda _: None, show=False)
+    assert float(progress.state.factor) == 0.25
+    save_checkpoint(tmp_path / "state", progress.checkpoint({}))
+    like = at_start({"w": jnp.zeros(())})
+    progress = Progress.resumed(load_checkpoint(tmp_path / "state", (like.state, like.best)))
+    progress = run_epochs(Cliff(1e6), CONFIG, progress, lambda _: None, show=False)
+    assert progress.state == whole.state
+    assert progress.best == whole.best
