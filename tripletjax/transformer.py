@@ -56,8 +56,17 @@ class DescriptorTransformer:
         components: int | None = None,
         **hypers: Any,
     ):
-        own = {name: value for name, value in locals().items() if name not in ("self", "hypers")}
-        self._parameters = {k: v for k, v in own.items() if not k.startswith("__")} | hypers
+        self._parameters = {
+            "kind": kind,
+            "centers": centers,
+            "species": species,
+            "dtype": dtype,
+            "pooling": pooling,
+            "mixing": mixing,
+            "contraction": contraction,
+            "components": components,
+            **hypers,
+        }
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All parameters by name, as they were given."""

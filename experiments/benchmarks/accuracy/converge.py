@@ -1,0 +1,52 @@
+"""One long fit of tripletjax alone, to see where its errors end.
+
+    python -m experiments.benchmarks.accuracy.converge --data DIR [--minutes 80] [--scratch DIR]
+
+The same structures as in the row ethanol-1000 of ``run``, on one core. A run that was stopped goes
+on from the scratch folder; the end is written to ``results/converged.json``.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from experiments.architectures.run import labelled
+from experiments.benchmarks.accuracy.run import RESULTS, split
+from tripletjax.io import provenance, save_json
+from tripletjax.training import TrainConfig, train
+from tripletjax.types import InputError
+
+
+def converge(data: Path, minutes: float, scratch: Path, name: str, count: int) -> dict:
+    """Errors after so many minutes, and along the way."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    fitted, valid, test = map(labelled, split(data, name, count, scratch))
+    config = TrainConfig(max_minutes=minutes)
+    train(fitted, scratch / "fit", config, valid=valid, test=test, resume=True)
+    record = json.loads((scratch / "fit" / "metrics.json").read_text())
+    kept = ("train", "valid", "test", "epochs", "steps", "seconds", "uncertainty", "settings")
+    return {"minutes": minutes, "cores": 1} | {key: record[key] for key in kept} | provenance()
+
+
+def main() -> None:
+    """Fit, or go on, and write the errors."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", required=True)
+    parser.add_argument("--minutes", type=float, default=80.0)
+    parser.add_argument("--scratch", type=Path, default=Path("converge-scratch"), metavar="DIR")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    found = converge(arguments.data, arguments.minutes, arguments.scratch, "ethanol", 1000)
+    save_json(RESULTS / "converged.json", found)
+    print(found["test"])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(str(error))
