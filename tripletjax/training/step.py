@@ -6,15 +6,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tripletjax.potential import Potential
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, as_batch
+from tripletjax.training.optimizer import OPTIMIZER
 from tripletjax.types import Array
-
-CLIP = 10.0  # norm of the gradient
-OPTIMIZER = optax.chain(optax.clip_by_global_norm(CLIP), optax.scale_by_amsgrad())
 
 
 class Weighting(NamedTuple):
