@@ -1,0 +1,214 @@
+"""A sparse Gaussian process on ethanol: errors against training size, and its error bars.
+
+python -m experiments.kernels.run --data frames.xyz
+"""
+
+import argparse
+import logging
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tripletjax import descriptor
+from tripletjax.io import provenance, read_frames, save_json
+from tripletjax.kernels import (
+    EnvironmentKernel,
+    KernelPotential,
+    calibration,
+    fit_sparse_potential,
+    recalibration_factor,
+)
+from tripletjax.plotting import drawing
+
+logger = logging.getLogger("experiments.kernels")
+DATA = Path("tripletjax/data/ethanol_gfn2.xyz")
+HYPERS: dict[str, Any] = {
+    "cutoff": 4.0,
+    "cutoff_function": "smooth",
+    "cutoff_width": 1.5,
+    "n_max": 4,
+    "l_max": 4,
+    "n_features": 256,
+    "length_scale": 3.0,
+}
+KERNELS = [
+    EnvironmentKernel(length_scale=4.0),
+    EnvironmentKernel(kind="polynomial", degree=2),
+    EnvironmentKernel(kind="polynomial", degree=3),
+    EnvironmentKernel(kind="polynomial", degree=4),
+]
+
+
+def split(frames, n_train: int, n_valid: int, n_test: int, seed: int = 0):
+    """Training, validation and test frames, drawn once; smaller training sets are its beginning."""
+    if len(frames) < n_train + n_valid + n_test:
+        raise SystemExit(f"{len(frames)} frames are too few for {n_train}, {n_valid}, {n_test}")
+    order = np.random.Generator(np.random.PCG64(seed)).permutation(len(frames))
+    shuffled = [frames[i] for i in order]
+    test, valid = shuffled[:n_test], shuffled[n_test : n_test + n_valid]
+    return shuffled[n_test + n_valid :][:n_train], valid, test
+
+
+def labels(frames) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Energies and forces where ASE puts them."""
+    energies = np.array([frame.get_potential_energy() for frame in frames])
+    return energies, [frame.get_forces() for frame in frames]
+
+
+def predict(potential: KernelPotential, frames) -> dict[str, np.ndarray]:
+    """Errors and standard deviations: of the energies in eV, of the forces in eV/Å, flat."""
+    with jax.enable_x64(True):
+        found = jax.jit(potential.energy_forces_stress)
+        deviations = jax.jit(potential.deviations)
+        parts: dict[str, list] = {name: [] for name in ("energy", "forces", "s_energy", "s_forces")}
+        for frame, energy, forces in zip(frames, *labels(frames), strict=True):
+            batch, n = potential.prepare(frame, "float64"), len(frame)
+            means, sigmas = jax.device_get((found(batch), deviations(batch)))
+            parts["energy"].append(means.energy - energy)
+            parts["forces"].append((means.forces[:n] - forces).ravel())
+            parts["s_energy"].append(sigmas.energy)
+            parts["s_forces"].append(sigmas.forces[:n].ravel())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def with_noise(found: dict[str, np.ndarray], potential: KernelPotential, n_atoms: int):
+    """Deviations of labels: those of the predictions, and the noise that was found."""
+    noise = potential.record["noise"]
+    energy = np.hypot(found["s_energy"], noise["energy"] * np.sqrt(n_atoms))
+    return {"energy": energy, "forces": np.hypot(found["s_forces"], noise["forces"])}
+
+
+def summary(found: dict[str, np.ndarray], n_atoms: int) -> dict[str, float]:
+    """Errors in the units of the tables."""
+    energy = found["energy"] / n_atoms * 1000
+    return {
+        "energy_mae_mev_per_atom": float(np.abs(energy).mean()),
+        "energy_rmse_mev_per_atom": float(np.sqrt((energy**2).mean())),
+        "force_mae_ev_per_A": float(np.abs(found["forces"]).mean()),
+        "force_rmse_ev_per_A": float(np.sqrt((found["forces"] ** 2).mean())),
+    }
+
+
+def draw(path: Path, panels: dict[str, dict[str, Any]], note: str) -> None:
+    """Root mean square error against predicted deviation, one panel a kind of label."""
+    with drawing(path, (9.5, 5.4), note) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, (unit, rows) in zip(axes, panels.items(), strict=True):
+            for (name, row), marker in zip(rows.items(), ("o", "s"), strict=True):
+                axis.plot(row["predicted"], row["actual"], marker, ms=5, label=name)
+            values = np.concatenate(
+                [row[k] for row in rows.values() for k in ("predicted", "actual")]
+            )
+            limits = np.array([values.min() / 1.3, values.max() * 1.3])
+            axis.plot(limits, limits, color="0.5", lw=0.8, label="calibrated")
+            axis.set(xscale="log", yscale="log", xlim=limits, ylim=limits, box_aspect=1)
+            axis.set(xlabel=f"predicted standard deviation / {unit}")
+            axis.set(ylabel=f"root mean square error / {unit}")
+            axis.legend(loc="upper left", frameon=False)
+        axes[0].set_title("energy of the molecule")
+        axes[-1].set_title("force components")
+
+
+def run(data: Path, sizes: list[int], n_inducing: int, n_valid: int, n_test: int, out: Path):
+    """The whole experiment; writes results.json and calibration.png."""
+    frames = read_frames(data)
+    elements = tuple(int(z) for z in np.unique(np.concatenate([f.numbers for f in frames])))
+    n_atoms = len(frames[0])
+    train, valid, test = split(frames, max(sizes), n_valid, n_test)
+    describer = descriptor("fingerprint", elements, **HYPERS)
+    fit = partial(fit_sparse_potential, describer=describer, n_inducing=n_inducing)
+
+    some = train[: sizes[len(sizes) // 2]]
+    evidences = {}
+    for kernel in KERNELS:
+        evidences[kernel.label()] = fit(some, *labels(some), kernels=kernel).record["log_evidence"]
+        logger.info("%s: log evidence %.1f", kernel.label(), evidences[kernel.label()])
+    chosen = max(KERNELS, key=lambda kernel: evidences[kernel.label()])
+
+    curve, potential = [], None
+    for size in sizes:
+        started = time.perf_counter()
+        potential = fit(train[:size], *labels(train[:size]), kernels=chosen)
+        seconds = time.perf_counter() - started
+        found = predict(potential, test)
+        curve.append({"frames": size, "seconds": round(seconds, 1), **summary(found, n_atoms)})
+        curve[-1] |= {"inducing": len(potential.weights), "noise": potential.record["noise"]}
+        logger.info("%s", curve[-1])
+    assert potential is not None
+
+    checked = predict(potential, valid)
+    sigmas, checked_sigmas = (with_noise(f, potential, n_atoms) for f in (found, checked))
+    panels, record = {}, {}
+    for kind, unit in (("energy", "eV"), ("forces", "eV/Å")):
+        factor = recalibration_factor(checked[kind], checked_sigmas[kind])
+        bins = 8 if kind == "energy" else 20
+        raw = calibration(found[kind], sigmas[kind], bins)
+        scaled = calibration(found[kind], factor * sigmas[kind], bins)
+        panels[unit] = {
+            "as predicted": {"predicted": raw.predicted, "actual": raw.actual},
+            f"times {factor:.2f}, from validation": {
+                "predicted": scaled.predicted,
+                "actual": scaled.actual,
+            },
+        }
+        record[kind] = {
+            "factor_from_validation": factor,
+            "as_predicted": _plain(raw),
+            "recalibrated": _plain(scaled),
+        }
+    note = (
+        "Each point: test errors of one bin of predicted deviations. On the line, error bars are "
+        "right;\nabove it they are too small, below too large."
+    )
+    draw(out / "calibration.png", panels, note)
+    save_json(
+        out / "results.json",
+        {
+            "data": str(data),
+            "frames": {"valid": n_valid, "test": n_test},
+            "hypers": asdict(describer.hypers),
+            "log_evidence_of_kernels": evidences,
+            "kernel": chosen.label(),
+            "learning_curve": curve,
+            "calibration": record,
+            **provenance(),
+        },
+    )
+
+
+def _plain(found) -> dict[str, Any]:
+    plain = found._asdict()
+    return plain | {name: plain[name].tolist() for name in ("predicted", "actual")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 20, 40, 80])
+    parser.add_argument("--inducing", type=int, default=60, help="of each species")
+    parser.add_argument("--valid", type=int, default=30)
+    parser.add_argument("--test", type=int, default=60)
+    parser.add_argument("--out", type=Path, default=Path("experiments/kernels/results"))
+    arguments = parser.parse_args()
+    # Fits of one shape share their programs, which take most of the time.
+    jax.config.update("jax_compilation_cache_dir", str(Path(".cache/jax").absolute()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    logging.basicConfig(format="%(message)s")
+    logger.setLevel(logging.INFO)
+    run(
+        arguments.data,
+        sorted(arguments.sizes),
+        arguments.inducing,
+        arguments.valid,
+        arguments.test,
+        arguments.out,
+    )
+
+
+if __name__ == "__main__":
+    main()
