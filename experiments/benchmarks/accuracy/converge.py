@@ -27,7 +27,7 @@ def converge(data: Path, minutes: float, scratch: Path, name: str, count: int) -
     train(fitted, scratch / "fit", config, valid=valid, test=test, resume=True)
     record = json.loads((scratch / "fit" / "metrics.json").read_text())
     kept = ("train", "valid", "test", "epochs", "steps", "seconds", "uncertainty", "settings")
-    return {"minutes": minutes, "cores": 1} | {key: record[key] for key in kept} | provenance()
+    return {"minutes": minutes, "cores_used": 1} | {key: record[key] for key in kept} | provenance()
 
 
 def main() -> None:
