@@ -14,7 +14,7 @@ from tripletjax.types import Array
 
 DECAY = 0.99  # of the running norm
 LONGEST = 2.0  # gradient, in units of its running norm
-FIRST = 10.0  # norm of a gradient, before there is a running one to compare with
+FIRST = 10.0  # norm of any gradient; of the first one it is the only bound
 LARGEST = 0.3  # root mean square of the update of an array, in units of the learning rate
 
 

@@ -7,7 +7,6 @@ on from the scratch folder; the end is written to ``results/converged.json``.
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -20,12 +19,11 @@ from tripletjax.types import InputError
 
 
 def converge(data: Path, minutes: float, scratch: Path, name: str, count: int) -> dict:
-    """Errors after so many minutes, and along the way."""
+    """Errors after so many minutes."""
     scratch.mkdir(parents=True, exist_ok=True)
     fitted, valid, test = map(labelled, split(data, name, count, scratch))
     config = TrainConfig(max_minutes=minutes)
-    train(fitted, scratch / "fit", config, valid=valid, test=test, resume=True)
-    record = json.loads((scratch / "fit" / "metrics.json").read_text())
+    _, record = train(fitted, scratch / "fit", config, valid=valid, test=test, resume=True)
     kept = ("train", "valid", "test", "epochs", "steps", "seconds", "uncertainty", "settings")
     return {"minutes": minutes, "cores_used": 1} | {key: record[key] for key in kept} | provenance()
 
