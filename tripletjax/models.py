@@ -25,6 +25,7 @@ from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
 from tripletjax.types import Array, InputError, require_positive
 
 FALL = 0.6  # of the cutoff, over which the cutoff function falls
+ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
 GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
 LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
 DENSITY_SCALE = 4.0  # brings the density coefficients to order one
@@ -36,7 +37,7 @@ class Architecture:
     """Sizes of the model: hashable, and all that is needed besides the weights to rebuild it."""
 
     cutoff: float = 5.0  # Å
-    n_radial: int = 8  # radial functions that the learned ones are made of
+    n_radial: int = 12  # radial functions that the learned ones are made of
     l_max: int = 3  # inclusive
     channels: int = 16  # of the learned density
     species_channels: int = 4  # more species than that share channels through an embedding
@@ -102,8 +103,10 @@ class AtomicEnergy(nn.Module):
         r = safe_norm(vectors)
         x = r / size.cutoff
         envelope = jnp.where(inside, smooth_step((x - 1 + FALL) / FALL), 0)
-        n = np.pi * np.arange(1, size.n_radial + 1)
-        waves = jnp.sin(x[:, None] * n.astype(dtype)) * (envelope / x)[:, None]  # [K, n]
+        n = np.arange(1, size.n_radial + 1)
+        sizes = n**ROUGHNESS / np.sqrt(np.mean(n ** (2 * ROUGHNESS)))
+        waves = jnp.sin(x[:, None] * (np.pi * n).astype(dtype)) * sizes.astype(dtype)
+        waves = waves * (envelope / x)[:, None]  # [K, n]
         kinds = jax.nn.one_hot(species, self.n_species, dtype=dtype)
         if self.n_species > size.species_channels:
             kinds = self._dense("species", size.species_channels, kinds)

@@ -95,12 +95,8 @@ def own_data() -> tuple[Dataset, Dataset]:
     """Three quarters of the ethanol of the package, and the rest."""
     frames = load_frames("ethanol")
     data = Dataset(frames, read_labels(frames))
-    test = slice(0, None, 4)
-    kept = [i for i in range(len(frames)) if i % 4]
-    return (
-        Dataset([frames[i] for i in kept], [data.labels[i] for i in kept]),
-        Dataset(frames[test], data.labels[test]),
-    )
+    tests = np.arange(len(frames)) % 4 == 0
+    return data.chosen(np.flatnonzero(~tests)), data.chosen(np.flatnonzero(tests))
 
 
 def table() -> str:

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from tripletjax import descriptor
+from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.kernels import (
     EnvironmentKernel,
@@ -24,9 +25,10 @@ from tripletjax.kernels import (
     recalibration_factor,
 )
 from tripletjax.plotting import drawing
+from tripletjax.training import read_labels
+from tripletjax.training.metrics import Comparison
 
 logger = logging.getLogger("experiments.kernels")
-DATA = Path("tripletjax/data/ethanol_gfn2.xyz")
 HYPERS: dict[str, Any] = {
     "cutoff": 4.0,
     "cutoff_function": "smooth",
@@ -54,43 +56,49 @@ def split(frames, n_train: int, n_valid: int, n_test: int, seed: int = 0):
     return shuffled[n_test + n_valid :][:n_train], valid, test
 
 
-def labels(frames) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Energies and forces where ASE puts them."""
-    energies = np.array([frame.get_potential_energy() for frame in frames])
-    return energies, [frame.get_forces() for frame in frames]
+def targets(frames) -> tuple[np.ndarray, list[Any]]:
+    """Energies and forces of the frames."""
+    labels = read_labels(frames)
+    return np.array([label.energy for label in labels]), [label.forces for label in labels]
 
 
-def predict(potential: KernelPotential, frames) -> dict[str, np.ndarray]:
-    """Errors and standard deviations: of the energies in eV, of the forces in eV/Å, flat."""
+def predict(potential: KernelPotential, frames) -> tuple[Comparison, dict[str, np.ndarray]]:
+    """Predictions beside labels, and standard deviations in eV and eV/Å, shaped like them."""
+    means, sigmas = [], []
     with jax.enable_x64(True):
         found = jax.jit(potential.energy_forces_stress)
         deviations = jax.jit(potential.deviations)
-        parts: dict[str, list] = {name: [] for name in ("energy", "forces", "s_energy", "s_forces")}
-        for frame, energy, forces in zip(frames, *labels(frames), strict=True):
-            batch, n = potential.prepare(frame, "float64"), len(frame)
-            means, sigmas = jax.device_get((found(batch), deviations(batch)))
-            parts["energy"].append(means.energy - energy)
-            parts["forces"].append((means.forces[:n] - forces).ravel())
-            parts["s_energy"].append(sigmas.energy)
-            parts["s_forces"].append(sigmas.forces[:n].ravel())
-    return {name: np.concatenate(values) for name, values in parts.items()}
+        for frame in frames:
+            batch = potential.prepare(frame, "float64")
+            mean, sigma = jax.device_get((found(batch), deviations(batch)))
+            means.append((mean.energy[0], mean.forces[: len(frame)]))
+            sigmas.append((sigma.energy[0], sigma.forces[: len(frame)]))
+    energies, forces = targets(frames)
+    compared = Comparison(
+        n_atoms=np.array([len(frame) for frame in frames]),
+        energy=energies,
+        predicted_energy=np.array([energy for energy, _ in means]),
+        forces=np.concatenate(forces),
+        predicted_forces=np.concatenate([part for _, part in means]),
+        stress=np.zeros((0, 3, 3)),
+        predicted_stress=np.zeros((0, 3, 3)),
+    )
+    return compared, {
+        "energy": np.array([energy for energy, _ in sigmas]),
+        "forces": np.concatenate([part for _, part in sigmas]),
+    }
 
 
-def with_noise(found: dict[str, np.ndarray], potential: KernelPotential, n_atoms: int):
-    """Deviations of labels: those of the predictions, and the noise that was found."""
-    noise = potential.record["noise"]
-    energy = np.hypot(found["s_energy"], noise["energy"] * np.sqrt(n_atoms))
-    return {"energy": energy, "forces": np.hypot(found["s_forces"], noise["forces"])}
-
-
-def summary(found: dict[str, np.ndarray], n_atoms: int) -> dict[str, float]:
-    """Errors in the units of the tables."""
-    energy = found["energy"] / n_atoms * 1000
+def errors_and_deviations(
+    found: tuple[Comparison, dict[str, np.ndarray]], noise: dict[str, float]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Errors of the labels, flat, and their deviations: of the predictions, and the noise found."""
+    compared, sigmas = found
+    energy = np.hypot(sigmas["energy"], noise["energy"] * np.sqrt(compared.n_atoms))
+    forces = np.hypot(sigmas["forces"], noise["forces"])
     return {
-        "energy_mae_mev_per_atom": float(np.abs(energy).mean()),
-        "energy_rmse_mev_per_atom": float(np.sqrt((energy**2).mean())),
-        "force_mae_ev_per_A": float(np.abs(found["forces"]).mean()),
-        "force_rmse_ev_per_A": float(np.sqrt((found["forces"] ** 2).mean())),
+        "energy": (compared.predicted_energy - compared.energy, energy),
+        "forces": ((compared.predicted_forces - compared.forces).ravel(), forces.ravel()),
     }
 
 
@@ -114,11 +122,10 @@ def draw(path: Path, panels: dict[str, dict[str, Any]], note: str) -> None:
         axes[-1].set_title("force components")
 
 
-def run(data: Path, sizes: list[int], n_inducing: int, n_valid: int, n_test: int, out: Path):
+def run(data: Path | None, sizes: list[int], n_inducing: int, n_valid: int, n_test: int, out: Path):
     """The whole experiment; writes results.json and calibration.png."""
-    frames = read_frames(data)
+    frames = load_frames("ethanol") if data is None else read_frames(data)
     elements = tuple(int(z) for z in np.unique(np.concatenate([f.numbers for f in frames])))
-    n_atoms = len(frames[0])
     train, valid, test = split(frames, max(sizes), n_valid, n_test)
     describer = descriptor("fingerprint", elements, **HYPERS)
     fit = partial(fit_sparse_potential, describer=describer, n_inducing=n_inducing)
@@ -126,29 +133,30 @@ def run(data: Path, sizes: list[int], n_inducing: int, n_valid: int, n_test: int
     some = train[: sizes[len(sizes) // 2]]
     evidences = {}
     for kernel in KERNELS:
-        evidences[kernel.label()] = fit(some, *labels(some), kernels=kernel).record["log_evidence"]
+        evidences[kernel.label()] = fit(some, *targets(some), kernels=kernel).record["log_evidence"]
         logger.info("%s: log evidence %.1f", kernel.label(), evidences[kernel.label()])
     chosen = max(KERNELS, key=lambda kernel: evidences[kernel.label()])
 
     curve, potential = [], None
     for size in sizes:
         started = time.perf_counter()
-        potential = fit(train[:size], *labels(train[:size]), kernels=chosen)
+        potential = fit(train[:size], *targets(train[:size]), kernels=chosen)
         seconds = time.perf_counter() - started
         found = predict(potential, test)
-        curve.append({"frames": size, "seconds": round(seconds, 1), **summary(found, n_atoms)})
+        curve.append({"frames": size, "seconds": round(seconds, 1), **found[0].metrics()})
         curve[-1] |= {"inducing": len(potential.weights), "noise": potential.record["noise"]}
         logger.info("%s", curve[-1])
     assert potential is not None
 
-    checked = predict(potential, valid)
-    sigmas, checked_sigmas = (with_noise(f, potential, n_atoms) for f in (found, checked))
+    checked = errors_and_deviations(predict(potential, valid), potential.record["noise"])
+    tested = errors_and_deviations(found, potential.record["noise"])
     panels, record = {}, {}
     for kind, unit in (("energy", "eV"), ("forces", "eV/Å")):
-        factor = recalibration_factor(checked[kind], checked_sigmas[kind])
+        factor = recalibration_factor(*checked[kind])
         bins = 8 if kind == "energy" else 20
-        raw = calibration(found[kind], sigmas[kind], bins)
-        scaled = calibration(found[kind], factor * sigmas[kind], bins)
+        errors, sigmas = tested[kind]
+        raw = calibration(errors, sigmas, bins)
+        scaled = calibration(errors, factor * sigmas, bins)
         panels[unit] = {
             "as predicted": {"predicted": raw.predicted, "actual": raw.actual},
             f"times {factor:.2f}, from validation": {
@@ -169,7 +177,7 @@ def run(data: Path, sizes: list[int], n_inducing: int, n_valid: int, n_test: int
     save_json(
         out / "results.json",
         {
-            "data": str(data),
+            "data": "ethanol of the package" if data is None else data.name,
             "frames": {"valid": n_valid, "test": n_test},
             "hypers": asdict(describer.hypers),
             "log_evidence_of_kernels": evidences,
@@ -188,12 +196,12 @@ def _plain(found) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, metavar="XYZ", help="default: GFN2-xTB ethanol")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 20, 40, 80])
     parser.add_argument("--inducing", type=int, default=60, help="of each species")
     parser.add_argument("--valid", type=int, default=30)
     parser.add_argument("--test", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=Path("experiments/kernels/results"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     # Fits of one shape share their programs, which take most of the time.
     jax.config.update("jax_compilation_cache_dir", str(Path(".cache/jax").absolute()))
