@@ -24,10 +24,11 @@ ORDER = [
     {"uncertainty", "tensor_properties"},
     {"training", "calculator"},
     {"tensor_training"},
+    {"md"},
     {"completeness"},
     {"demo"},
     {"fit_options"},
-    {"train_commands", "tensor_commands"},
+    {"train_commands", "tensor_commands", "md_commands"},
     {"cli", "testing"},
 ]
 MAX_LINES = 350
@@ -86,7 +87,7 @@ def test_every_file_has_one_page():
 def test_heavy_and_outside_imports():
     for path in PACKAGE.rglob("*.py"):
         roots = {name.split(".")[0] for name in imported(path)}
-        assert path.name == "md.py" or "jax_md" not in roots, f"{path.name} imports jax_md"
+        assert path.name == "jaxmd.py" or "jax_md" not in roots, f"{path.name} imports jax_md"
         assert "experiments" not in roots and "tests" not in roots, path.name
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tripletjax.descriptors import KINDS
+from tripletjax.md_commands import add_md
 from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
 from tripletjax.train_commands import add_evaluate, add_train
 from tripletjax.types import Hypers, InputError
@@ -95,6 +96,7 @@ def _build_parser() -> _Parser:
     add_evaluate(commands, _add_command)
     add_train_tensor(commands, _add_command)
     add_evaluate_tensor(commands, _add_command)
+    add_md(commands, _add_command)
     return parser
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
+from tripletjax.adaptive_tags import nearest_first
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
@@ -114,17 +115,24 @@ class Potential:
         energy = per_structure(batch, atomic) + self.reference_energies(batch)
         return Predictions(energy, forces, stress)
 
-    def interaction_forces_stress(self, batch: Batch) -> Predictions:
+    def interaction_forces_stress(self, batch: Batch, in_order: bool = True) -> Predictions:
         """``energy_forces_stress`` with energies that leave the references out."""
-        atomic, forces, stress = self.atomic_forces_stress(batch)
+        atomic, forces, stress = self.atomic_forces_stress(batch, in_order)
         return Predictions(per_structure(batch, atomic), forces, stress)
 
-    def atomic_forces_stress(self, batch: Batch) -> tuple[Array, Array, Array]:
-        """``atomic_energies`` [C], with forces and stress as in ``energy_forces_stress``."""
+    def atomic_forces_stress(
+        self, batch: Batch, in_order: bool = True
+    ) -> tuple[Array, Array, Array]:
+        """``atomic_energies`` [C], with forces and stress as in ``energy_forces_stress``.
+
+        Neighbours that have moved since the batch was prepared may not be ``in_order`` of their
+        distances any more: then say so.
+        """
         vectors, species, mask = displacements(batch)
+        energy = self._atomic_energy if in_order else self.environment_energy
 
         def of_atom(vectors, *rest):
-            return jax.value_and_grad(self._atomic_energy)(vectors, *rest)
+            return jax.value_and_grad(energy)(vectors, *rest)
 
         energies, slopes = map_blocks(  # dE_i / dr_ij, [C, K, 3]
             of_atom, (vectors, *self._kinds(batch, species, mask)), ATOMS_A_BLOCK
@@ -150,6 +158,20 @@ class Potential:
         with jax.default_matmul_precision("highest"):
             energy: Any = model.apply({"params": self.weights}, vectors, species, mask, center)
         return jnp.where(is_real, energy, 0) * jnp.asarray(self.scale, energy.dtype)
+
+    def environment_energy(self, vectors, species, mask, center, is_real=True) -> Array:
+        """Energy of one environment without its reference energy, eV, its neighbours in any order.
+
+        Args:
+            vectors: ``[K, 3]`` Å, from the centre to its neighbours.
+            species: ``[K]`` index into those of the potential.
+            mask: ``[K]`` False on padding.
+            center: species index of the centre.
+            is_real: whether it is an atom, and not padding.
+        """
+        count = self.architecture.tags + 1  # the weights look at one more than the tags
+        moved = nearest_first(vectors, species, mask, count)
+        return self._atomic_energy(*moved, center, is_real)
 
     def species_index(self, batch: Batch) -> Array:
         """From the species of a batch to those of the potential, [E]."""

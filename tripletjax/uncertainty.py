@@ -73,12 +73,14 @@ class Committee:
         """``predict`` with energies that leave the references out."""
         return self.with_atoms(batch)[1:]
 
-    def with_atoms(self, batch: Batch) -> tuple[Array, Predictions, Predictions]:
+    def with_atoms(
+        self, batch: Batch, in_order: bool = True
+    ) -> tuple[Array, Predictions, Predictions]:
         """Mean energies of the atoms [C], less their references, and ``interaction``."""
 
         def of_weights(changed):
             potential = replace(self.potential, weights=self.potential.weights | changed)
-            atoms, forces, stress = potential.atomic_forces_stress(batch)
+            atoms, forces, stress = potential.atomic_forces_stress(batch, in_order)
             return atoms, Predictions(per_structure(batch, atoms), forces, stress)
 
         atoms, found = jax.vmap(of_weights)(self.members)

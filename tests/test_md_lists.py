@@ -1,0 +1,128 @@
+"""Neighbour lists with a skin: complete as long as they say, whatever moves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from tests.systems import quick_jit
+from tripletjax import InputError
+from tripletjax.adaptive_tags import nearest_first
+from tripletjax.md.lists import Lists, mechanics, moved
+from tripletjax.md.states import full_cell
+from tripletjax.models import Architecture
+from tripletjax.potential import untrained
+
+SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=2, channels=2, units=4, odd_units=2, width=4)
+SKIN = 0.5
+FRAMES = {
+    "molecule": molecule("CH3CH2OH"),
+    "one atom": Atoms("H"),
+    "two atoms in a cell smaller than the cutoff": bulk("Si", "diamond", a=5.43),
+    "slab": fcc111("Al", (2, 2, 3), vacuum=4.0),
+    "triclinic": Atoms(
+        "H2O", [[0, 0, 0], [1, 0, 0], [0, 1, 1]], cell=[[3, 0, 0], [1, 3, 0], [1, 1, 4]], pbc=True
+    ),
+}
+
+
+def potential_of(frame):
+    return untrained(np.unique(frame.numbers), SIZES, seed=3)
+
+
+def direct(potential, frame):
+    """Energy, forces and stress from a list made on the spot."""
+    with jax.enable_x64(True):
+        batch = potential.prepare(frame, "float64")
+        found = quick_jit(potential.interaction_forces_stress)(batch)
+        return found.energy[0], found.forces[: len(frame)], found.stress[0]
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_list_serves_while_it_says_so(name, float32):
+    """Atoms and cell move until it is used up: the results are those of a fresh list."""
+    frame = FRAMES[name].copy()
+    frame.rattle(0.05, seed=1)
+    potential, random = potential_of(frame), np.random.default_rng(2)
+    with jax.enable_x64(True):
+        lists = Lists(potential, frame, SKIN, "float64")
+        cell = full_cell(frame)
+        made = lists.at(jnp.asarray(frame.positions), jnp.asarray(cell))
+        evaluate = quick_jit(lambda made, *at: mechanics(potential, made, *at))
+        directions = random.normal(size=frame.positions.shape)
+        strain = random.normal(size=(3, 3)) if frame.pbc.all() else np.zeros((3, 3))
+        for amount in (0.0, 0.004, 0.012):
+            deformation = np.eye(3) + amount * strain
+            positions = frame.positions @ deformation + 6 * amount * directions
+            at = jnp.asarray(positions), jnp.asarray(cell @ deformation)
+            used = float(moved(made, *at, potential.cutoff, SKIN))
+            assert used <= 1, "the test moves too far"
+            found = evaluate(made, *at)
+            there = frame.copy()
+            there.positions = positions
+            if frame.pbc.any():
+                there.cell = cell @ deformation
+            energy, forces, stress = direct(potential, there)
+            np.testing.assert_allclose(found.energy, energy, atol=1e-12)
+            np.testing.assert_allclose(found.forces, forces, atol=1e-11)
+            if frame.pbc.all():
+                np.testing.assert_allclose(found.stress, stress, atol=1e-12)
+    assert amount == 0 or used > 0.1
+
+
+def test_what_is_used_up_bounds_every_pair(float32):
+    """The bound holds for the worst pair: one atom towards another, under compression."""
+    cutoff, random = 3.0, np.random.default_rng(0)
+    with jax.enable_x64(True):
+        frame = bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)
+        lists = Lists(potential_of(frame), frame, SKIN, "float64")
+        before = frame.positions.copy()
+        cell = np.array(frame.cell)
+        made = lists.at(jnp.asarray(before), jnp.asarray(cell))
+        for size in np.linspace(0.001, 0.03, 12):
+            deformation = np.eye(3) * (1 - size) + 0.3 * size * random.normal(size=(3, 3))
+            positions = before @ deformation + size * 5 * random.normal(size=before.shape)
+            used = float(moved(made, jnp.asarray(positions), cell @ deformation, cutoff, SKIN))
+            frame.positions, frame.cell = positions, cell @ deformation
+            distances = frame.get_all_distances(mic=True)
+            old = frame.copy()
+            old.positions, old.cell = before, cell
+            unlisted = old.get_all_distances(mic=True) >= cutoff + SKIN
+            if used <= 1:
+                assert distances[unlisted].min() >= cutoff
+
+
+def test_width_of_a_list_never_shrinks(float32):
+    frame = bulk("Si", "diamond", a=5.0, cubic=True)
+    lists = Lists(potential_of(frame), frame, SKIN, "float32")
+    dense = lists.at(frame.positions, frame.cell.array)
+    sparse = lists.at(frame.positions * 1.4, frame.cell.array * 1.4)
+    assert dense.batch.neighbors.shape == sparse.batch.neighbors.shape
+    assert sparse.batch.neighbor_mask.sum() < dense.batch.neighbor_mask.sum()
+
+
+def test_unknown_species(float32):
+    with pytest.raises(InputError, match="atomic number 8"):
+        Lists(untrained([1], SIZES), molecule("H2O"), SKIN, "float32")
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 9])
+def test_nearest_come_first(count, float32):
+    """By distance, each once, whatever the padding; the sum over all is unchanged."""
+    random = np.random.default_rng(count)
+    for n_real in (0, 1, 2, 7):
+        vectors = random.normal(size=(7, 3)).astype(np.float32)
+        mask = np.zeros(7, bool)
+        mask[random.permutation(7)[:n_real]] = True
+        moved_to, kinds, left = jax.jit(nearest_first, static_argnums=3)(
+            vectors, np.arange(7), mask, count
+        )
+        first = min(count, 7)
+        expected = np.sort(np.linalg.norm(vectors[mask], axis=1))[:first]
+        np.testing.assert_array_equal(left[:first], np.arange(first) < n_real)
+        np.testing.assert_allclose(
+            np.linalg.norm(moved_to[:first], axis=1)[: len(expected)], expected, rtol=1e-6
+        )
+        assert sorted(np.asarray(kinds)[np.asarray(left)]) == sorted(np.flatnonzero(mask))

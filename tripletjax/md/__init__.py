@@ -1,0 +1,24 @@
+"""Molecular dynamics: fitted potentials in jax-md, and a driver with ensembles of its own.
+
+What is heavy is imported on request: the driver needs flax, and ``neighbor_list`` jax-md.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tripletjax.md.config import MDConfig
+
+if TYPE_CHECKING:
+    from tripletjax.md.driver import simulate
+    from tripletjax.md.jaxmd import neighbor_list
+    from tripletjax.md.minimize import minimize
+
+__all__ = ["MDConfig", "minimize", "neighbor_list", "simulate"]
+
+_PLACES = {"simulate": "driver", "neighbor_list": "jaxmd", "minimize": "minimize"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"tripletjax.md.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""Constant temperature and pressure: the cell moves by equations of motion of its own.
+
+The rate of strain A = G / W has symmetric momenta G, so that the cell does not turn. With N_f
+degrees of freedom and the pressure tensor Π,
+
+    r' = p/m + A r,   p' = F - (A + tr A / N_f) p - thermostat,   h' = A h,
+    G' = V (Π - P) + Σ p²/m / N_f - thermostat of the cell,
+
+where an isotropic cell keeps the trace of G' alone. The enthalpy with the kinetic energy of the
+cell and both chains is conserved, and the isothermal-isobaric ensemble is sampled.
+
+Source: G. J. Martyna, D. J. Tobias and M. L. Klein, J. Chem. Phys. 101, 4177 (1994); M. E.
+Tuckerman et al., J. Phys. A 39, 5629 (2006).
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from tripletjax.md.integrators import (
+    Chain,
+    Ensemble,
+    chain_energy,
+    chain_step,
+    freedom,
+    resting_chain,
+)
+from tripletjax.md.states import KB, Force, State, kinetic_energy, pressure, volume
+from tripletjax.types import Array
+
+
+class Barostat(NamedTuple):
+    """Momenta of the strain, [3, 3] eV fs, and the thermostat that they have for themselves."""
+
+    momenta: Array
+    chain: Chain
+
+
+def npt(
+    force: Force,
+    masses: Array,
+    dt: float,
+    kelvin: float,
+    tau: float,
+    target: float,
+    tau_cell: float,
+    isotropic: bool = True,
+) -> Ensemble:
+    """Nosé-Hoover chains with a barostat, isotropic or for every component of the strain.
+
+    Args:
+        force, masses, dt: as for ``nve``.
+        kelvin: temperature.
+        tau: fs, period of the thermostats.
+        target: pressure, eV/Å³.
+        tau_cell: fs, period of the barostat.
+        isotropic: keep the shape of the cell.
+    """
+    count, kt = freedom(len(masses)), KB * kelvin
+    inertia = (count + 3) * kt * tau_cell**2 / 3
+    cell_count = 1 if isotropic else 6
+
+    def begin(state: State) -> State:
+        dtype = state.positions.dtype
+        barostat = Barostat(jnp.zeros((3, 3), dtype), resting_chain(dtype))
+        return state._replace(thermostat=resting_chain(dtype), barostat=barostat)
+
+    def thermalised(state: State) -> State:
+        cell = state.barostat
+        doubled = jnp.sum(cell.momenta**2) / inertia
+        cell_chain, cell_scale = chain_step(cell.chain, doubled, cell_count, kt, tau, 0.5 * dt)
+        doubled = 2 * kinetic_energy(state.momenta, masses)
+        chain, scale = chain_step(state.thermostat, doubled, count, kt, tau, 0.5 * dt)
+        return state._replace(
+            momenta=scale * state.momenta,
+            thermostat=chain,
+            barostat=Barostat(cell_scale * cell.momenta, cell_chain),
+        )
+
+    def strained(state: State) -> State:
+        """The momenta of the cell, for half a step."""
+        identity = jnp.eye(3, dtype=state.cell.dtype)
+        push = volume(state.cell) * (pressure(state, masses) - target * identity)
+        push += 2 * kinetic_energy(state.momenta, masses) / count * identity
+        push = jnp.trace(push) / 3 * identity if isotropic else 0.5 * (push + push.T)
+        momenta = state.barostat.momenta + 0.5 * dt * push
+        return state._replace(barostat=state.barostat._replace(momenta=momenta))
+
+    def kicked(state: State) -> State:
+        """p' = F - (A + tr A / N_f) p, exactly, for half a step."""
+        rates, axes = jnp.linalg.eigh(state.barostat.momenta / inertia)
+        rates, time = rates + jnp.sum(rates) / count, 0.5 * dt
+        momenta, forces = state.momenta @ axes, state.mechanics.forces @ axes
+        # ∫ e^-λ(t-s) ds = t e^-λt/2 sinh(λt/2) / (λt/2)
+        momenta = momenta * jnp.exp(-rates * time)
+        momenta += time * forces * jnp.exp(-0.5 * rates * time) * _sinhc(0.5 * rates * time)
+        return state._replace(momenta=momenta @ axes.T)
+
+    def drifted(state: State) -> State:
+        """r' = p/m + A r and h' = A h, exactly, for a step."""
+        rates, axes = jnp.linalg.eigh(state.barostat.momenta / inertia)
+        growth = jnp.exp(rates * dt)
+        shift = dt * (state.momenta / masses[:, None]) @ axes
+        shift *= jnp.exp(0.5 * rates * dt) * _sinhc(0.5 * rates * dt)
+        positions = ((state.positions @ axes) * growth + shift) @ axes.T
+        return state._replace(positions=positions, cell=(state.cell @ axes * growth) @ axes.T)
+
+    def step(state: State) -> State:
+        state = drifted(kicked(strained(thermalised(state))))
+        state = state._replace(mechanics=force(state.positions, state.cell))
+        state = thermalised(strained(kicked(state)))
+        return state._replace(steps=state.steps + 1)
+
+    def conserved(state: State) -> Array:
+        energy = state.mechanics.energy + kinetic_energy(state.momenta, masses)
+        energy += target * volume(state.cell)
+        energy += 0.5 * jnp.sum(state.barostat.momenta**2) / inertia
+        energy += chain_energy(state.thermostat, count, kt, tau)
+        return energy + chain_energy(state.barostat.chain, cell_count, kt, tau)
+
+    return Ensemble(begin, step, conserved, count)
+
+
+def _sinhc(x: Array) -> Array:
+    """sinh(x) / x near zero, to 1e-16 for |x| < 0.1."""
+    squared = x**2
+    return 1 + squared / 6 * (1 + squared / 20 * (1 + squared / 42 * (1 + squared / 72)))

@@ -1,0 +1,82 @@
+"""The compiled functions of a simulation: its start, a block of steps, and what is looked at."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.md.config import MDConfig
+from tripletjax.md.integrators import Ensemble
+from tripletjax.md.lists import SkinList, mechanics, moved
+from tripletjax.md.states import Force, State, kinetic_energy, pressure, temperature, volume
+from tripletjax.potential import Potential
+from tripletjax.types import Array
+from tripletjax.uncertainty import Committee
+
+
+class Observed(NamedTuple):
+    """What is looked at after a block."""
+
+    conserved: Array  # eV
+    kinetic: Array  # eV
+    kelvin: Array
+    pressure: Array  # [3, 3] eV/Å³
+    volume: Array  # Å³
+    moved: Array  # the most of the skin that was used up
+
+
+def _force(static: Potential, fitted, made: SkinList) -> Force:
+    return partial(mechanics, static.joined(fitted), made)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def begun(static, config: MDConfig, fitted, masses, made, positions, momenta, cell, key) -> State:
+    """The state before the first step."""
+    force = _force(static, fitted, made)
+    count = jnp.zeros((), jnp.int32)
+    state = State(positions, momenta, cell, force(positions, cell), None, None, key, count)
+    return config.ensemble_of(force, masses).begin(state)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def advanced(
+    static: Potential, config: MDConfig, fitted, masses, made: SkinList, state: State, count: int
+) -> tuple[State, Observed]:
+    """The state ``count`` steps later, and what is looked at."""
+    ensemble = config.ensemble_of(_force(static, fitted, made), masses)
+
+    def body(_, carry):
+        state, most = carry
+        state = ensemble.step(state)
+        here = moved(made, state.positions, state.cell, static.cutoff, config.skin)
+        return state, jnp.maximum(most, here)  # NaN stays NaN
+
+    start = state, jnp.zeros((), state.positions.dtype)
+    state, most = jax.lax.fori_loop(0, count, body, start)
+    return state, _observed(ensemble, state, masses, most)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def observe(static, config: MDConfig, fitted, masses, made: SkinList, state: State) -> Observed:
+    """Before the first step."""
+    ensemble = config.ensemble_of(_force(static, fitted, made), masses)
+    return _observed(ensemble, state, masses, jnp.zeros((), state.positions.dtype))
+
+
+def _observed(ensemble: Ensemble, state: State, masses: Array, most: Array) -> Observed:
+    return Observed(
+        conserved=ensemble.conserved(state),
+        kinetic=kinetic_energy(state.momenta, masses),
+        kelvin=temperature(state.momenta, masses, ensemble.degrees_of_freedom),
+        pressure=pressure(state, masses),
+        volume=volume(state.cell),
+        moved=most,
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def deviations(static: Committee, arrays, made: SkinList, positions, cell):
+    batch = made.moved_to(positions, cell)
+    _, _, deviation = static.joined(arrays).with_atoms(batch, in_order=False)
+    return deviation.energy[0], deviation.forces[: len(positions)]

@@ -1,0 +1,299 @@
+"""Runs a simulation in blocks of steps, each one call of a compiled function.
+
+A block during which atoms moved further than the skin allows is done again from its beginning with
+a new neighbour list; one that ends hotter than allowed, or not in numbers, ends the run.
+"""
+
+import json
+import logging
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ase.units
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+from ase.io import write
+from tqdm import tqdm
+
+from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.md import blocks
+from tripletjax.md.blocks import Observed
+from tripletjax.md.config import MDConfig, check_start
+from tripletjax.md.files import RESTART, Output, snapshot
+from tripletjax.md.lists import Lists
+from tripletjax.md.states import (
+    GPA,
+    State,
+    full_cell,
+    masses_of,
+    thermal_momenta,
+    without_drift,
+)
+from tripletjax.neighbors import float_type
+from tripletjax.potential import Potential
+from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from tripletjax.types import Array, InputError
+from tripletjax.uncertainty import Committee
+
+log = logging.getLogger(__name__)
+SECONDS_A_SAVE = 5.0
+RECORD, LAST_GOOD, UNCERTAIN, FINAL = "md.json", "last_good.xyz", "uncertain.xyz", "final.xyz"
+
+
+def simulate(
+    model: Potential | Committee,
+    atoms: Atoms,
+    folder: str | Path,
+    config: MDConfig | None = None,
+    *,
+    restart: bool = False,
+    force: bool = False,
+    show: bool = True,
+    dtype=None,
+) -> Atoms:
+    """Run molecular dynamics and write it to a folder.
+
+    The folder gets ``thermo.csv``, ``trajectory.xyz`` (with momenta, energies and forces),
+    ``final.xyz``, ``md.json`` and the state from which ``restart`` goes on.
+
+    Args:
+        model: the potential; with a committee ``thermo.csv`` has standard deviations too.
+        atoms: to start from; its momenta are used if it has any, and else drawn.
+        folder: to write; must be unused, unless ``restart`` or ``force`` is given.
+        config: settings; None: the defaults.
+        restart: go on from the state in the folder, if there is one.
+        force: replace what the folder holds.
+        show: a progress bar.
+        dtype: float32 or float64; None: JAX's default float.
+
+    Returns:
+        The last frame.
+
+    Raises:
+        InputError: a structure or folder that cannot be used, or a simulation that blew up.
+    """
+    folder, config = Path(folder), config or MDConfig()
+    if config.max_force_std is not None and isinstance(model, Potential):
+        raise InputError("max_force_std needs a model with uncertainties; give a committee")
+    check_start(atoms, config)
+    resumes = restart and (folder / RESTART).is_file()
+    if not resumes:
+        require_unused(folder, force)
+    run = _Run(model, atoms, config, folder, float_type(dtype))
+    if resumes:
+        run.resume()
+    else:
+        run.open()
+    return run.run(show)
+
+
+class _Run:
+    """A run and where it stands."""
+
+    def __init__(self, model, atoms: Atoms, config: MDConfig, folder: Path, dtype):
+        self.model, self.template, self.config, self.folder = model, atoms, config, folder
+        potential = model if isinstance(model, Potential) else model.potential
+        self.static, self.fitted = potential.split()
+        self.reference = potential.reference(atoms)
+        self.masses = jnp.asarray(masses_of(atoms), dtype)
+        self.lists = Lists(potential, atoms, config.skin, dtype)
+        momenta = atoms.get_momenta() / ase.units.fs
+        if not momenta.any():
+            momenta = thermal_momenta(masses_of(atoms), config.temperature, config.seed)
+        if config.keeps_momentum:
+            momenta = without_drift(momenta, masses_of(atoms))
+        positions, momenta, cell = (
+            jnp.asarray(array, dtype) for array in (atoms.positions, momenta, full_cell(atoms))
+        )
+        self.made = self.lists.at(positions, cell)
+        key = jax.random.key_data(jax.random.key(config.seed))
+        self.state: State = blocks.begun(*self.fixed(), self.made, positions, momenta, cell, key)
+        self.output: Output
+        self.used = self.used_before = 0.0  # of the skin, in the last blocks
+
+    def fixed(self) -> tuple:
+        """The arguments that every compiled function has."""
+        return self.static, self.config, self.fitted, self.masses
+
+    def open(self) -> None:
+        """Begin in an empty folder."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.output = Output(self.folder)
+        save_json(self.folder / RECORD, {"settings": self.settings()} | provenance())
+        self.write(blocks.observe(*self.fixed(), self.made, self.state))
+        self.save()
+
+    def resume(self) -> None:
+        """Go on where the folder's run was saved, with the list that it had."""
+        like = self.state, (self.made.positions, self.made.cell)
+        found = load_checkpoint(self.folder / RESTART, like)
+        settings, before = self.settings(), found.record["settings"]
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise InputError(
+                f"{self.folder} was begun with other settings ({', '.join(changed)}); give the "
+                "same ones, or start again with --force"
+            )
+        self.state, (positions, cell) = found.state, found.best
+        self.lists.width, self.used, self.used_before = found.record["list"]
+        self.made = self.lists.at(positions, cell)
+        self.output = Output(self.folder, found.record["lengths"])
+
+    def settings(self) -> dict[str, Any]:
+        """What must be equal for a run to be the same one; more steps may be asked for."""
+        settings = {name: value for name, value in asdict(self.config).items() if name != "steps"}
+        settings["structure"] = str(self.template.symbols)
+        return json.loads(json.dumps(settings))
+
+    def save(self) -> None:
+        """What ``resume`` reads: the list too, without which sums would be in another order."""
+        record = {
+            "settings": self.settings(),
+            "lengths": self.output.lengths(),
+            "list": (self.lists.width, self.used, self.used_before),
+        }
+        made = self.made.positions, self.made.cell
+        save_checkpoint(self.folder / RESTART, Checkpoint(self.state, made, record))
+
+    def run(self, show: bool) -> Atoms:
+        """Until the steps are done, or the model is too unsure."""
+        config = self.config
+        done, saved, clock = int(self.state.steps), time.monotonic(), _Clock(len(self.template))
+        with tqdm(total=config.steps, initial=done, unit="step", disable=not show) as bar:
+            while done < config.steps:
+                count = min(config.log_every - done % config.log_every, config.steps - done)
+                with clock.of(count):
+                    observed = self.block(count)
+                done = int(self.state.steps)
+                sure = self.write(observed)
+                if not sure or done == config.steps or time.monotonic() - saved > SECONDS_A_SAVE:
+                    self.save()
+                    saved = time.monotonic()
+                bar.update(count)
+                bar.set_postfix_str(f"{float(observed.kelvin):.0f} K, {clock}")
+                if not sure:
+                    break
+        final = self.frame()
+        write(self.folder / FINAL, final, format="extxyz")
+        record = {"settings": asdict(config), "steps": done, "us_per_atom_step": clock.cost()}
+        save_json(self.folder / RECORD, record | provenance())
+        return final
+
+    def block(self, count: int) -> Observed:
+        """Go on by some steps; with a new list, or in parts, where the list does not hold."""
+        if 2 * self.used - self.used_before > 1:  # it will not hold for as much again
+            self.renew()
+        state, observed = self.advanced(count)
+        if not float(observed.moved) <= 1:
+            self.renew()
+            state, observed = self.advanced(count)
+        if not float(observed.moved) <= 1 and count > 1:
+            self.block(count // 2)
+            return self.block(count - count // 2)
+        self.require_sound(state, observed)
+        self.state = state
+        self.used_before, self.used = self.used, float(observed.moved)
+        return observed
+
+    def advanced(self, count: int) -> tuple[State, Observed]:
+        """The state after some steps, if the list holds."""
+        return blocks.advanced(*self.fixed(), self.made, self.state, count)
+
+    def renew(self) -> None:
+        """Make the neighbour list where the atoms are."""
+        self.made = self.lists.at(self.state.positions, self.state.cell)
+        self.used = self.used_before = 0.0
+
+    def require_sound(self, state: State, observed: Observed) -> None:
+        """Stop, keeping the last good state, if the run has blown up."""
+        kelvin, step = float(observed.kelvin), int(state.steps)
+        finite = np.isfinite([kelvin, float(observed.conserved), float(observed.moved)]).all()
+        if finite and kelvin <= self.config.bound and float(observed.moved) <= 1:
+            return
+        write(self.folder / LAST_GOOD, self.frame(), format="extxyz")
+        self.save()
+        why = f"{kelvin:.0f} K, above {self.config.bound:.0f} K" if finite else "no finite numbers"
+        raise InputError(
+            f"the simulation blew up by step {step}: {why}; the state at step "
+            f"{int(self.state.steps)} is in {self.folder / LAST_GOOD}; try a shorter timestep or "
+            "a better potential"
+        )
+
+    def write(self, observed: Observed) -> bool:
+        """Append a row, and a frame when one is due; whether the model is sure enough to go on."""
+        state, step = self.state, int(self.state.steps)
+        pressures = np.asarray(observed.pressure, float)
+        row: dict[str, Any] = {
+            "step": step,
+            "time_fs": step * self.config.timestep,
+            "potential_eV": float(state.mechanics.energy) + self.reference,
+            "kinetic_eV": float(observed.kinetic),
+            "conserved_eV": float(observed.conserved) + self.reference,
+            "temperature_K": float(observed.kelvin),
+            "pressure_GPa": float(np.trace(pressures) / 3 / GPA),
+            "volume_A3": float(observed.volume),
+        }
+        sure = True
+        if isinstance(self.model, Committee):
+            energy, forces = map(np.asarray, self.deviations())
+            row |= {"energy_std_eV": float(energy), "max_force_std_eV_per_A": float(forces.max())}
+            limit = self.config.max_force_std
+            sure = limit is None or float(forces.max()) <= limit
+        self.output.row(row)
+        if step % self.config.write_every == 0:
+            self.output.frame(self.frame())
+        if not sure:
+            write(self.folder / UNCERTAIN, self.frame(), format="extxyz")
+            log.warning(
+                "stopped at step %d: standard deviation of a force %.3g eV/Å; the frame is in %s",
+                step, row["max_force_std_eV_per_A"], self.folder / UNCERTAIN,
+            )  # fmt: skip
+        return sure
+
+    def deviations(self) -> tuple[Array, Array]:
+        """Standard deviations of the energy [] and the forces [N, 3]."""
+        assert isinstance(self.model, Committee)
+        static, arrays = self.model.split()
+        return blocks.deviations(static, arrays, self.made, self.state.positions, self.state.cell)
+
+    def frame(self) -> Atoms:
+        """The structure as it is."""
+        state = self.state
+        energy = float(state.mechanics.energy) + self.reference
+        arrays = state.positions, np.asarray(state.momenta, float) * ase.units.fs, state.cell
+        return snapshot(
+            self.template, *arrays, energy, state.mechanics.forces,
+            step=int(state.steps), time_fs=int(state.steps) * self.config.timestep,
+        )  # fmt: skip
+
+
+class _Clock:
+    """Time of blocks, the first of which compiles and does not count."""
+
+    def __init__(self, n_atoms: int):
+        self.n_atoms, self.seconds, self.steps, self.blocks = n_atoms, 0.0, 0, 0
+
+    @contextmanager
+    def of(self, steps: int):
+        """Time what is within."""
+        began = time.monotonic()
+        yield
+        if self.blocks:
+            self.seconds, self.steps = self.seconds + time.monotonic() - began, self.steps + steps
+        self.blocks += 1
+
+    def cost(self) -> float | None:
+        """µs an atom and step."""
+        return 1e6 * self.seconds / (self.n_atoms * self.steps) if self.steps else None
+
+    def __str__(self) -> str:
+        cost = self.cost()
+        return "compiling" if cost is None else f"{cost:.3g} µs/atom/step"

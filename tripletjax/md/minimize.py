@@ -1,0 +1,59 @@
+"""Structures at rest, by ASE's FIRE."""
+
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE
+
+from tripletjax.calculator import TripletCalculator
+from tripletjax.md.states import GPA
+from tripletjax.potential import Potential
+from tripletjax.types import InputError, require_positive
+
+
+def minimize(
+    model: Potential | str | Path,
+    atoms: Atoms,
+    *,
+    fmax: float = 0.01,
+    cell: bool = False,
+    pressure: float = 0.0,
+    steps: int = 1000,
+    dtype: str = "float64",
+    log: Any = None,
+) -> Atoms:
+    """Move atoms, and with ``cell`` the lattice vectors too, until no force is above ``fmax``.
+
+    Args:
+        model: the potential, or its folder.
+        atoms: to start from; left as it is.
+        fmax: eV/Å.
+        cell: minimise the enthalpy by positions and cell.
+        pressure: GPa, with ``cell``.
+        steps: at most.
+        dtype: float32 or float64.
+        log: a file, or its name, for ASE's progress; "-" for the screen.
+
+    Returns:
+        The structure at rest, with its calculator.
+
+    Raises:
+        InputError: it did not come to rest, or a cell that is not periodic is to move.
+    """
+    require_positive("fmax", fmax, "eV/Å")
+    if cell and not atoms.pbc.all():
+        raise InputError(f"only a periodic cell can move; the structure has pbc={atoms.pbc}")
+    resting = atoms.copy()
+    resting.calc = TripletCalculator(model, dtype=dtype)
+    moving: Any = resting
+    if cell:
+        moving = FrechetCellFilter(resting, scalar_pressure=pressure * GPA)
+    with FIRE(moving, logfile=log) as optimizer:
+        if not optimizer.run(fmax=fmax, steps=steps):
+            raise InputError(
+                f"no rest after {steps} steps: the largest force is above {fmax} eV/Å; give more "
+                "steps, or start from another structure"
+            )
+    return resting

@@ -1,0 +1,77 @@
+"""The command ``md``; what is heavy is imported when it runs."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+HELP = {
+    "steps": "how many",
+    "timestep": "fs",
+    "temperature": "K, of nvt and npt, and of momenta that are drawn",
+    "thermostat": "langevin or nose-hoover, of nvt",
+    "friction": "1/fs, of langevin",
+    "tau": "fs, period of nose-hoover",
+    "pressure": "GPa, of npt",
+    "cell": "isotropic or flexible, in npt",
+    "tau_cell": "fs, period of the barostat",
+    "skin": "Å beyond the cutoff in neighbour lists",
+    "log_every": "steps a row of thermo.csv",
+    "write_every": "steps a frame of trajectory.xyz",
+    "max_temperature": "K at which to stop; default: ten times the temperature, at least 5000 K",
+    "max_force_std": "eV/Å: stop, and keep the frame, where the model is less sure",
+    "seed": "of momenta and noise",
+}
+
+
+def add_md(commands, add_command: Callable) -> None:
+    """``tripletjax md``."""
+    from tripletjax.md.config import CELLS, ENSEMBLES, THERMOSTATS, MDConfig
+
+    parser = add_command(
+        commands,
+        "md",
+        _md,
+        "molecular dynamics with a fitted potential",
+        "tripletjax md fit start.xyz --ensemble nvt --temperature 300 --steps 10000 --out run",
+    )
+    parser.add_argument("model", metavar="DIR", help="as tripletjax train wrote it, or zoo:NAME")
+    parser.add_argument("start", type=Path, metavar="XYZ", help="its last structure is the start")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    choices = {"ensemble": ENSEMBLES, "thermostat": THERMOSTATS, "cell": CELLS}
+    for field in fields(MDConfig):
+        kind = {"int": int, "str": str}.get(str(getattr(field.type, "__name__", field.type)), float)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            choices=choices.get(field.name),
+            help=HELP.get(field.name, "nve, nvt or npt"),
+        )
+    parser.add_argument("--minimize", action="store_true", help="first bring the atoms to rest")
+    parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")
+    parser.add_argument("--restart", action="store_true", help="go on from the state in --out")
+    parser.add_argument("--force", action="store_true", help="replace the folder of --out")
+
+
+def _md(arguments: argparse.Namespace) -> None:
+    from tripletjax.io import read_frames, require_unused, require_writable
+    from tripletjax.md import MDConfig, minimize, simulate
+    from tripletjax.potential import load, resolve
+    from tripletjax.uncertainty import load_committee
+
+    config = MDConfig(**{f.name: getattr(arguments, f.name) for f in fields(MDConfig)})
+    if arguments.restart:
+        require_writable(arguments.out, folder=True)
+    else:
+        require_unused(arguments.out, arguments.force)
+    model = load(arguments.model)
+    atoms = read_frames(arguments.start)[-1]
+    if arguments.minimize:
+        atoms = minimize(model, atoms)
+    if arguments.uncertainty or config.max_force_std is not None:
+        model = load_committee(resolve(arguments.model) / "committee")
+    final = simulate(
+        model, atoms, arguments.out, config, restart=arguments.restart, force=arguments.force
+    )
+    print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {arguments.out}")
