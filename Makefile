@@ -43,7 +43,10 @@ test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebo
   tests/test_transformer.py tests/test_bad_input.py tests/test_alignment.py tests/test_families.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
   tests/test_data_sets.py tests/test_tensor_commands.py tests/test_uncertainty.py \
-  tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py
+  tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \
+  tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
+  tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \
+  tests/test_md_experiment.py
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from tripletjax import InputError
@@ -22,7 +23,8 @@ def space():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pytest.importorskip("jax_md").space
+        from jax_md import space
+    return space
 
 
 def shaken(atoms, seed=0):
@@ -39,10 +41,23 @@ def triclinic():
     return shaken(atoms)
 
 
+def water():
+    """Twenty-seven molecules, no two alike, 3.1 Å apart."""
+    random, atoms = np.random.default_rng(4), Atoms(cell=np.eye(3) * 9.3, pbc=True)
+    for place in np.ndindex(3, 3, 3):
+        one = molecule("H2O")
+        one.rotate(*random.uniform(0, 180, 1), random.normal(size=3))
+        one.positions += 3.1 * np.array(place) + 0.3
+        atoms += one
+    return shaken(atoms)
+
+
 SYSTEMS = {
     "molecule": shaken(molecule("CH3CH2OH")),
     "silicon": shaken(bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)),
     "triclinic": triclinic(),
+    "water": water(),
+    "cells": shaken(bulk("Si", "diamond", a=5.43, cubic=True) * (3, 3, 3)),
     "slab": shaken(fcc111("Al", (3, 3, 3), vacuum=5.0, periodic=True, orthogonal=False)),
 }
 
@@ -79,7 +94,7 @@ def compile_for(space, atoms, fractional=True):
 
 @pytest.mark.parametrize("name, fractional", [
     ("molecule", False), ("silicon", True), ("silicon", False), ("triclinic", True),
-    ("triclinic", False), ("slab", True),
+    ("triclinic", False), ("slab", True), ("water", True), ("cells", True),
 ])  # fmt: skip
 def test_energy_and_forces_are_those_of_ase(name, fractional, space, float32):
     atoms = SYSTEMS[name]
@@ -90,6 +105,7 @@ def test_energy_and_forces_are_those_of_ase(name, fractional, space, float32):
             dr_threshold=0.3, fractional_coordinates=fractional and box is not None,
         )  # fmt: skip
         neighbor = neighbor_fn.allocate(at)
+        assert (neighbor.cell_list_fn is not None) == (name == "cells")
         params = init_fn(None, at, neighbor)
         energy, slopes = jax.jit(jax.value_and_grad(energy_fn, 1))(params, at, neighbor)
         # jax-md gives slopes in Å, by fractional coordinates too.
@@ -124,32 +140,189 @@ def test_a_new_box_and_a_perturbation_are_forwarded(space, float32):
     assert float(by_perturbation) == pytest.approx(expected, abs=1e-9)
 
 
+def value_and_force(energy_fn, params, at, neighbor, **kwargs):
+    """Energy, and forces as jax-md has them."""
+    function = jax.jit(jax.value_and_grad(energy_fn, 1))
+    energy, slopes = function(params, at, neighbor, **kwargs)
+    return float(energy), -np.asarray(slopes)
+
+
 def test_small_boxes_are_refused(space, float32):
     """Two images of one neighbour within the cutoff: jax-md would see one of them."""
-    atoms = shaken(bulk("Si", "diamond", a=5.43, cubic=True))
     with pytest.raises(InputError, match="nearest image"):
-        periodic(space, atoms)
+        periodic(space, shaken(bulk("Si", "diamond", a=5.43, cubic=True)))
     with jax.enable_x64(True):
         box, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, SYSTEMS["silicon"])
         neighbor = neighbor_fn.allocate(at)
-        with pytest.raises(InputError, match="nearest image"):
-            neighbor_fn.allocate(at, box=0.5 * box)
+        for name in ("box", "new_box"):
+            with pytest.raises(InputError, match="nearest image"):
+                neighbor_fn.allocate(at, **{name: 0.5 * box})
         params = init_fn(None, at, neighbor)
-        shrunk = jax.jit(energy_fn)(params, at, neighbor, box=0.5 * box)
-        assert np.isnan(float(shrunk))
+        small = neighbor_fn.update(at, neighbor, box=0.5 * box)
+        for given in ({"box": 0.5 * box}, {"perturbation": 0.5 * jnp.eye(3)}):
+            energy, forces = value_and_force(energy_fn, params, at, small, **given)
+            assert np.isnan(energy) and np.isnan(forces).all()
+
+
+@pytest.mark.parametrize("box, text", [
+    (np.diag([20.0, 20.0, -20.0]), "columns"), (bulk("Si", a=30.0).cell.array, "columns"),
+    (np.diag([20.0, 20, 20]) + np.eye(3, k=-1), "columns"), (5.0, "nearest image"),
+    (np.array([20.0, 20.0, 5.0]), "nearest image"), (np.nan, "columns"),
+])  # fmt: skip
+def test_boxes_that_jax_md_cannot_have(box, text, space, float32):
+    with pytest.raises(InputError, match=text):
+        neighbor_list(space.free()[0], box, untrained([1], SIZES), [1, 1])
+
+
+@pytest.mark.parametrize("name", ["mask_self", "format", "r_cutoff", "custom_mask_function"])
+def test_options_that_would_change_the_energy(name, space, float32):
+    with pytest.raises(InputError, match=name):
+        neighbor_list(space.free()[0], None, untrained([1], SIZES), [1, 1], **{name: None})
+
+
+@pytest.mark.parametrize("name", ["silicon", "cells"])
+def test_a_shrinking_box_brings_about_a_new_list(name, space, float32):
+    """jax-md watches the atoms alone: 6 % of strain lost pairs without any flag."""
+    atoms = SYSTEMS[name]
+    with jax.enable_x64(True):
+        box, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms, 0.1)
+        large = neighbor_fn.allocate(at, 30, box=1.06 * box)
+        params = init_fn(None, at, large)
+        energy, forces = value_and_force(energy_fn, params, at, large, box=box)
+        assert np.isnan(energy) and np.isnan(forces).all(), "an old list is not used"
+        updated = jax.jit(lambda at, neighbor, box: neighbor.update(at, box=box))(at, large, box)
+        energy, _ = value_and_force(energy_fn, params, at, updated, box=box)
+        if name == "cells":  # its cells are too small now, and that is not an overflow
+            assert bool(updated.cell_size_too_small) and not bool(updated.did_buffer_overflow)
+            assert np.isnan(energy)
+            updated = neighbor_fn.allocate(at, box=box)
+            energy, _ = value_and_force(energy_fn, params, at, updated, box=box)
+        assert not bool(updated.malformed_box)
+        kept = neighbor_fn.update(at, updated, box=1.001 * box)  # growth is no reason
+        np.testing.assert_array_equal(kept.box, updated.box)
+    assert energy == pytest.approx(by_ase(atoms)[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("shift", [-0.02, -1.0, 0.97, 5.3])
+def test_atoms_outside_the_box(shift, space, float32):
+    """jax-md's cells truncate towards zero: what lies just below it would lose neighbours."""
+    atoms = SYSTEMS["cells"]
+    with jax.enable_x64(True):
+        _, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms, 0.1)
+        inside = neighbor_fn.allocate(at)
+        outside = neighbor_fn.allocate(at + shift)
+        assert outside.cell_list_fn is not None
+        params = init_fn(None, at, inside)
+        for neighbor in (outside, inside.update(at + shift)):
+            energy, _ = value_and_force(energy_fn, params, at + shift, neighbor)
+            assert energy == pytest.approx(by_ase(atoms)[0], abs=1e-9)
+
+
+def test_real_coordinates_in_another_box(space, float32):
+    """``box=`` holds the positions; ``new_box=`` strains them with the box."""
+    atoms = SYSTEMS["silicon"]
+    strain = np.array([[0.97, 0.01, 0.0], [0.0, 0.99, 0.02], [0.0, 0.0, 1.01]])
+    strained = atoms.copy()
+    strained.set_cell(atoms.cell @ strain.T, scale_atoms=True)
+    expected, _ = by_ase(strained)
+    with jax.enable_x64(True):
+        displacement, box, at, _, potential = compile_for(space, atoms, fractional=False)
+        neighbor_fn, init_fn, energy_fn = neighbor_list(
+            displacement, box, potential, atoms.numbers, dr_threshold=0.3
+        )
+        neighbor = neighbor_fn.allocate(at)
+        params = init_fn(None, at, neighbor)
+        for given, place in (
+            ({"box": strain @ box}, at @ strain.T),
+            ({"new_box": strain @ box}, at),
+        ):
+            updated = neighbor_fn.update(place, neighbor, **given)
+            energy, _ = value_and_force(energy_fn, params, place, updated, **given)
+            assert energy == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("sides", [16.29, [16.29, 16.29, 16.29]])
+def test_sides_instead_of_a_matrix(sides, space, float32):
+    """``space.periodic`` in real coordinates, with cells; atoms outside the box too."""
+    atoms = SYSTEMS["cells"]
+    with jax.enable_x64(True):
+        box = jnp.asarray(sides)
+        displacement, _ = space.periodic(box)
+        neighbor_fn, init_fn, energy_fn = neighbor_list(
+            displacement, box, potential_of(atoms), atoms.numbers, dr_threshold=0.3
+        )
+        at = jnp.asarray(atoms.positions - 3.0)
+        neighbor = neighbor_fn.allocate(at)
+        assert neighbor.cell_list_fn is not None
+        energy, forces = value_and_force(energy_fn, init_fn(None, at, neighbor), at, neighbor)
+    expected = by_ase(atoms)
+    assert energy == pytest.approx(expected[0], abs=1e-9)
+    np.testing.assert_allclose(forces, expected[1], atol=1e-8)
+
+
+def test_stress_has_the_other_sign_than_that_of_ase(space, float32):
+    from jax_md import quantity
+
+    atoms = SYSTEMS["silicon"].copy()
+    with jax.enable_x64(True):
+        box, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms)
+        neighbor = neighbor_fn.allocate(at)
+        params = init_fn(None, at, neighbor)
+
+        def energy(position, **kwargs):
+            return energy_fn(params, position, neighbor, **kwargs)
+
+        with jax.numpy_dtype_promotion("standard"):
+            found = jax.jit(lambda at, box: quantity.stress(energy, at, box))(at, box)
+    atoms.calc = TripletCalculator(potential_of(atoms), dtype="float64")
+    np.testing.assert_allclose(-found, atoms.get_stress(voigt=False), atol=1e-9)
+
+
+def test_a_list_is_made_anew_after_motion(space, float32):
+    """Within the threshold it is kept; beyond it is new, and complete."""
+    atoms = SYSTEMS["silicon"].copy()
+    with jax.enable_x64(True):
+        _, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms, 0.3)
+        neighbor = neighbor_fn.allocate(at, 8)
+        update = jax.jit(lambda at, neighbor: neighbor.update(at))
+        side = atoms.cell.lengths()[0]
+        little = at.at[0, 0].add(0.14 / side)
+        np.testing.assert_array_equal(update(little, neighbor).reference_position, at)
+        far = at.at[0].add(0.6 / side)
+        updated = update(far, neighbor)
+        np.testing.assert_array_equal(updated.reference_position, far % 1.0)
+        energy, _ = value_and_force(energy_fn, init_fn(None, at, neighbor), far, updated)
+    atoms.positions[0] += 0.6
+    assert energy == pytest.approx(by_ase(atoms)[0], abs=1e-9)
 
 
 def test_too_many_neighbours_are_flagged(space, float32):
     """The list of a dilute structure overflows in a dense one, until it is made anew."""
     atoms = SYSTEMS["silicon"]
     with jax.enable_x64(True):
-        _, at, (neighbor_fn, _, _) = periodic(space, atoms)
+        _, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms)
         neighbor = neighbor_fn.allocate(at)
         crowded = at.at[:30].multiply(0.4)
         updated = neighbor.update(crowded)
         assert bool(updated.did_buffer_overflow)
         assert bool(updated.update(at).did_buffer_overflow), "the flag stays"
+        energy, _ = value_and_force(energy_fn, init_fn(None, at, neighbor), crowded, updated)
+        assert np.isnan(energy)
         assert not bool(neighbor_fn.allocate(crowded).did_buffer_overflow)
+
+
+def test_one_atom(space, float32):
+    """No neighbours, and no columns for any."""
+    potential = untrained([1], SIZES, references=[-13.0], seed=1)
+    neighbor_fn, init_fn, energy_fn = neighbor_list(space.free()[0], None, potential, [1])
+    at = jnp.zeros((1, 3))
+    neighbor = neighbor_fn.allocate(at)
+    assert neighbor.idx.shape == (1, 0)
+    energy, forces = value_and_force(energy_fn, init_fn(None, at, neighbor), at, neighbor)
+    alone = Atoms("H")
+    alone.calc = TripletCalculator(potential)
+    assert energy == pytest.approx(alone.get_potential_energy(), abs=1e-5)
+    np.testing.assert_array_equal(forces, 0)
 
 
 def test_unknown_species(space, float32):

@@ -1,55 +1,25 @@
-"""The driver: rows and frames, rolled back blocks, restarts, and what stops it."""
+"""The driver: rows and frames, rolled back blocks, conservation, and what stops it."""
 
-import csv
 import json
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
+from ase.constraints import FixAtoms
 from ase.io import read
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
+from tests.md_runs import QUICK, SIZES, potential, rows, run, silicon
 from tripletjax import InputError
 from tripletjax.calculator import TripletCalculator
-from tripletjax.cli import main
-from tripletjax.md import MDConfig, minimize, simulate
+from tripletjax.md import MDConfig, blocks, minimize
 from tripletjax.md.driver import _Run
-from tripletjax.md.files import RESTART, THERMO, TRAJECTORY
-from tripletjax.models import Architecture
+from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
 from tripletjax.potential import untrained
 from tripletjax.uncertainty import of_members
-
-SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, units=4, odd_units=2, width=4)
-QUICK = MDConfig(steps=20, log_every=5, write_every=10)
-
-
-def silicon() -> Atoms:
-    atoms = bulk("Si", "diamond", a=5.43, cubic=True)
-    atoms.rattle(0.02, seed=0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
-    momenta = atoms.get_momenta()
-    atoms.set_momenta(momenta - momenta.mean(0))
-    return atoms
-
-
-def potential(seed=0):
-    return untrained([14], SIZES, references=[-100.0], scale=0.1, seed=seed)
-
-
-def rows(folder):
-    with (folder / THERMO).open() as file:
-        return list(csv.DictReader(file))
-
-
-def run(folder, config=QUICK, atoms=None, model=None, **options):
-    with jax.enable_x64(True):
-        return simulate(
-            model or potential(), atoms or silicon(), folder, config, show=False, **options
-        )
 
 
 def test_rows_and_frames(tmp_path, float32):
@@ -64,7 +34,7 @@ def test_rows_and_frames(tmp_path, float32):
     conserved = [float(row["conserved_eV"]) for row in found]
     assert np.ptp(conserved) < 1e-3 * abs(float(found[0]["kinetic_eV"]))
     np.testing.assert_allclose(final.positions, frames[-1].positions, atol=1e-6)
-    assert json.loads((tmp_path / "run/md.json").read_text())["steps"] == 20
+    assert json.loads((tmp_path / "run" / RECORD).read_text())["steps"] == 20
 
 
 def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
@@ -81,11 +51,17 @@ def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "npt"])
-def test_a_thin_skin_changes_nothing(ensemble, tmp_path, float32):
-    """Blocks are rolled back and done again, in parts if need be."""
-    config = replace(QUICK, ensemble=ensemble, timestep=2.0, tau_cell=50.0, pressure=5.0)
+def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
+    """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
+    config = replace(QUICK, ensemble=ensemble, timestep=2.0, tau_cell=300.0, pressure=5.0)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
-    thin = run(tmp_path / "thin", replace(config, skin=0.02))
+    renew, block, renewed, parts = _Run.renew, _Run.block, [], []
+    monkeypatch.setattr(_Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
+    monkeypatch.setattr(_Run, "block", lambda self, n: (parts.append(n), block(self, n))[1])
+    before = blocks.advanced._cache_size()
+    thin = run(tmp_path / "thin", replace(config, skin=0.06))
+    assert len(renewed) >= 4 and min(parts) < 5
+    assert blocks.advanced._cache_size() == before + 1
     np.testing.assert_allclose(thin.positions, thick.positions, atol=1e-9)
     np.testing.assert_allclose(thin.cell, thick.cell, atol=1e-9)
     assert [r["step"] for r in rows(tmp_path / "thin")] == [
@@ -93,46 +69,40 @@ def test_a_thin_skin_changes_nothing(ensemble, tmp_path, float32):
     ]
 
 
-@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
-def test_restart_after_a_kill_gives_the_same_bits(ensemble, tmp_path, monkeypatch, float32):
-    """Killed between two saves: what was written since is cut off and written again."""
-    config = replace(QUICK, ensemble=ensemble, skin=0.1)
-    run(tmp_path / "whole", config)
-    write, save, saves = _Run.write, _Run.save, []
-
-    def dying(self, observed):
-        if int(self.state.steps) == 15:
-            write(self, observed)
-            raise KeyboardInterrupt
-        return write(self, observed)
-
-    monkeypatch.setattr("tripletjax.md.driver.SECONDS_A_SAVE", -1.0)
-    monkeypatch.setattr(_Run, "write", dying)
-    monkeypatch.setattr(
-        _Run, "save", lambda self: (saves.append(int(self.state.steps)), save(self))
-    )
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "part", config)
-    assert saves == [5, 10] and len(rows(tmp_path / "part")) == 4
-    monkeypatch.setattr(_Run, "write", write)
-    run(tmp_path / "part", config, restart=True)
-    for name in (THERMO, TRAJECTORY):
-        assert (tmp_path / "part" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+def aluminium():
+    atoms = fcc111("Al", (1, 1, 3), vacuum=4.0)
+    thermalize_momenta(atoms, 300, rng=np.random.default_rng(0))
+    return atoms
 
 
-def test_more_steps_may_be_asked_for(tmp_path, float32):
-    run(tmp_path / "once", replace(QUICK, steps=20))
-    run(tmp_path / "twice", replace(QUICK, steps=10))
-    run(tmp_path / "twice", replace(QUICK, steps=20), restart=True)
-    assert (tmp_path / "twice" / THERMO).read_bytes() == (tmp_path / "once" / THERMO).read_bytes()
+def ethane():
+    atoms = molecule("C2H6")
+    thermalize_momenta(atoms, 300, rng=np.random.default_rng(0))
+    return atoms
 
 
-def test_restart_with_other_settings(tmp_path, float32):
-    run(tmp_path / "run")
-    before = (tmp_path / "run" / THERMO).read_bytes()
-    with pytest.raises(InputError, match="timestep"):
-        run(tmp_path / "run", replace(QUICK, timestep=1.0), restart=True)
-    assert (tmp_path / "run" / THERMO).read_bytes() == before
+@pytest.mark.parametrize("name, settings", [
+    ("silicon", {"ensemble": "npt", "cell": "flexible", "tau_cell": 300.0}),
+    ("slab", {"ensemble": "nvt", "thermostat": "nose-hoover"}),
+    ("molecule", {"ensemble": "nve"}),
+])  # fmt: skip
+def test_every_kind_of_structure_conserves(name, settings, tmp_path, float32):
+    """In float32 too; volume and pressure are told of bulk alone."""
+    atoms = {"silicon": silicon, "slab": aluminium, "molecule": ethane}[name]()
+    model = untrained(np.unique(atoms.numbers), SIZES, scale=0.1)
+    config = replace(QUICK, steps=60, timestep=0.25, **settings)
+    final = run(tmp_path / "run", config, atoms, model, dtype="float32")
+    found = rows(tmp_path / "run")
+    conserved = np.array([float(row["conserved_eV"]) for row in found])
+    potentials = np.array([float(row["potential_eV"]) for row in found])
+    assert np.ptp(conserved) < 0.03 * np.ptp(potentials) + 1e-5
+    assert np.isnan(float(found[-1]["volume_A3"])) == (name != "silicon")
+    assert np.isnan(float(found[-1]["pressure_GPa"])) == (name != "silicon")
+    changed = np.abs(final.cell.array - atoms.cell.array).max()
+    assert (changed > 1e-5) == (name == "silicon")
+    if name == "silicon":  # sheared too
+        strain = np.linalg.solve(atoms.cell.array, final.cell.array)
+        np.testing.assert_allclose(strain, strain.T, atol=1e-6)
 
 
 def test_a_blow_up_keeps_the_last_good_state(tmp_path, float32):
@@ -143,6 +113,68 @@ def test_a_blow_up_keeps_the_last_good_state(tmp_path, float32):
     assert (tmp_path / "run" / RESTART).is_file()
 
 
+def test_a_step_beyond_the_skin_says_so(tmp_path, float32):
+    with pytest.raises(InputError, match=r"half the skin in one step.*larger skin"):
+        run(tmp_path / "run", replace(QUICK, skin=1e-4))
+
+
+def test_the_start_is_judged(tmp_path, float32):
+    hot = silicon()
+    hot.set_momenta(10 * hot.get_momenta())
+    with pytest.raises(InputError, match=r"start cannot be used: .* K are above"):
+        run(tmp_path / "run", atoms=hot)
+    nan = replace(potential(), scale=float("nan"))
+    with pytest.raises(InputError, match=r"start cannot be used: .*not a finite number"):
+        run(tmp_path / "run", model=nan)
+    assert not (tmp_path / "run").exists()
+
+
+def with_constraint():
+    atoms = silicon()
+    atoms.set_constraint(FixAtoms([0]))
+    return atoms
+
+
+def with_nan_momenta():
+    atoms = silicon()
+    atoms.set_momenta(np.full((8, 3), np.nan))
+    return atoms
+
+
+def of_copper():
+    return bulk("Cu")
+
+
+def overlapping():
+    atoms = silicon()
+    atoms.positions[1] = atoms.positions[0] + [0.4, 0, 0]
+    return atoms
+
+
+@pytest.mark.parametrize("atoms, settings, text", [
+    (of_copper, {}, "atomic number 29"),
+    (with_constraint, {}, r"constraints \(FixAtoms\)"),
+    (with_nan_momenta, {}, "momenta"),
+    (overlapping, {}, "atoms 0 and 1 overlap"),
+    (lambda: Atoms("Si"), {"ensemble": "nvt", "thermostat": "nose-hoover"}, "one atom"),
+    (lambda: Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), {"ensemble": "npt"}, "periodic in all"),
+])  # fmt: skip
+def test_structures_that_cannot_be_used(atoms, settings, text, tmp_path, float32):
+    with pytest.raises(InputError, match=text):
+        run(tmp_path / "run", replace(QUICK, **settings), atoms())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings, text", [
+    ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"timestep": 0.0}, "timestep"),
+    ({"temperature": -1.0}, "temperature"), ({"write_every": 15}, "multiple"),
+    ({"pressure": float("nan")}, "pressure"), ({"cell": "cubic"}, "isotropic"),
+])  # fmt: skip
+def test_settings_that_cannot_be_used(settings, text, float32):
+    with pytest.raises(InputError, match=text):
+        MDConfig(**settings)
+
+
 def test_uncertainty_stops_the_run(tmp_path, float32):
     committee = of_members([potential(seed) for seed in range(3)])
     run(tmp_path / "free", model=committee)
@@ -151,77 +183,41 @@ def test_uncertainty_stops_the_run(tmp_path, float32):
     limit = replace(QUICK, max_force_std=0.5 * min(worst))
     final = run(tmp_path / "stopped", limit, model=committee)
     kept = read(tmp_path / "stopped/uncertain.xyz")
-    assert final.info["step"] == kept.info["step"] < 20
+    assert final.info["step"] == kept.info["step"] == 0  # the start is judged too
+    if worst[0] < max(worst[1:]):
+        between = replace(QUICK, max_force_std=0.5 * (worst[0] + max(worst[1:])))
+        assert run(tmp_path / "later", between, model=committee).info["step"] > 0
     with pytest.raises(InputError, match="committee"):
         run(tmp_path / "none", limit)
 
 
 def test_minimize_positions_and_cell(float32):
-    """At rest: forces, and with the cell the pressure, are what was asked for."""
-    atoms = bulk("Si", "diamond", a=5.43, cubic=True)
-    atoms.rattle(0.05, seed=1)
+    """At rest: no force, and with the cell the pressure that was asked for."""
+    atoms = silicon()
     resting = minimize(potential(), atoms, fmax=1e-4)
     assert np.abs(resting.get_forces()).max() < 1e-4
-    assert resting.get_potential_energy() < -800 + 1
     np.testing.assert_array_equal(resting.cell, atoms.cell)
+    with pytest.raises(InputError, match="no rest after 1 steps"):
+        minimize(potential(), atoms, fmax=1e-9, steps=1)
+    with pytest.raises(InputError, match="only a periodic cell"):
+        minimize(potential(), Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), cell=True)
 
 
-BAD = {
-    "timestep": (["--timestep", "0"], "timestep"),
-    "temperature": (["--temperature", "-3"], "temperature"),
-    "steps": (["--steps", "0"], "steps"),
-    "write-every": (["--write-every", "7"], "multiple of log_every"),
-    "ensemble": (["--ensemble", "nph"], "nph"),
-}
+def test_minimize_the_enthalpy(float32):
+    """The stress balances the pressure."""
+    pressure = 0.2 * units.GPa
+    resting = minimize(potential(), silicon(), fmax=1e-3, cell=True, pressure=0.2)
+    stress = resting.get_stress(voigt=False)
+    np.testing.assert_allclose(
+        stress * resting.get_volume(), -pressure * np.eye(3) * resting.get_volume(), atol=2e-3
+    )
+    assert np.abs(resting.get_forces()).max() < 1e-3
 
 
-@pytest.fixture
-def files(tmp_path):
-    potential().save(tmp_path / "fit/model")
-    silicon().write(tmp_path / "start.xyz")
-    return tmp_path
-
-
-def refused(capsys, files, *options, start="start.xyz", out="run"):
-    """The one line on standard error."""
-    arguments = ["md", str(files / "fit"), str(files / start), "--out", str(files / out)]
-    try:
-        status = main([*arguments, *options])
-    except SystemExit as exit:
-        status = exit.code
-    error = capsys.readouterr().err
-    assert status == 2 and error.count("\n") == 1
-    return error
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_settings_that_cannot_be_used(name, files, capsys, float32):
-    options, text = BAD[name]
-    assert text in refused(capsys, files, *options)
-    assert not (files / "run").exists()
-
-
-def test_structures_that_cannot_be_used(files, capsys, float32):
-    close = silicon()
-    close.positions[1] = close.positions[0] + [0.4, 0, 0]
-    close.write(files / "close.xyz")
-    assert "atoms 0 and 1 overlap" in refused(capsys, files, start="close.xyz")
-    molecule("H2O").write(files / "water.xyz")
-    assert "atomic number 8" in refused(capsys, files, start="water.xyz")
-    alone = Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])
-    alone.write(files / "alone.xyz")
-    assert "periodic in all" in refused(capsys, files, "--ensemble", "npt", start="alone.xyz")
-
-
-def test_a_folder_in_use_is_left_alone(files, capsys, float32):
-    (files / "run").mkdir()
-    (files / "run/precious").write_text("data")
-    assert "--force" in refused(capsys, files)
-    assert (files / "run/precious").read_text() == "data"
-
-
-def test_the_command(files, capsys, float32):
-    arguments = ["md", str(files / "fit"), str(files / "start.xyz"), "--out", str(files / "run")]
-    assert main([*arguments, "--steps", "4", "--log-every", "2", "--write-every", "2"]) == 0
-    assert "step 4:" in capsys.readouterr().out
-    assert len(rows(files / "run")) == 3
+def test_one_atom_moves_freely(tmp_path, float32):
+    """No neighbours: the list is all padding."""
+    atoms = Atoms("Si")
+    atoms.set_momenta([[1.0, 2.0, 3.0]])
+    final = run(tmp_path / "run", replace(QUICK, skin=2.0), atoms)
+    expected = atoms.get_velocities() * 20 * 0.5 * units.fs
+    np.testing.assert_allclose(final.positions, expected, atol=1e-9)

@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from tests.systems import quick_jit
 from tripletjax import InputError
 from tripletjax.adaptive_tags import nearest_first
-from tripletjax.md.lists import Lists, mechanics, moved
-from tripletjax.md.states import full_cell
+from tripletjax.md.lists import Lists, mechanics, moved, roomy
 from tripletjax.models import Architecture
+from tripletjax.neighbors import full_cell
 from tripletjax.potential import untrained
 
 SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=2, channels=2, units=4, odd_units=2, width=4)
@@ -73,25 +74,31 @@ def test_a_list_serves_while_it_says_so(name, float32):
 
 
 def test_what_is_used_up_bounds_every_pair(float32):
-    """The bound holds for the worst pair: one atom towards another, under compression."""
-    cutoff, random = 3.0, np.random.default_rng(0)
+    """Two atoms just outside the list, pushed together until it is used up, meet the cutoff."""
+    cutoff = 3.0
+    apart = cutoff + SKIN + 1e-6
+    frame = Atoms("H2", [[1, 1, 1], [1 + apart, 1, 1]], cell=np.eye(3) * 20, pbc=True)
     with jax.enable_x64(True):
-        frame = bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)
         lists = Lists(potential_of(frame), frame, SKIN, "float64")
-        before = frame.positions.copy()
-        cell = np.array(frame.cell)
-        made = lists.at(jnp.asarray(before), jnp.asarray(cell))
-        for size in np.linspace(0.001, 0.03, 12):
-            deformation = np.eye(3) * (1 - size) + 0.3 * size * random.normal(size=(3, 3))
-            positions = before @ deformation + size * 5 * random.normal(size=before.shape)
-            used = float(moved(made, jnp.asarray(positions), cell @ deformation, cutoff, SKIN))
-            frame.positions, frame.cell = positions, cell @ deformation
-            distances = frame.get_all_distances(mic=True)
-            old = frame.copy()
-            old.positions, old.cell = before, cell
-            unlisted = old.get_all_distances(mic=True) >= cutoff + SKIN
-            if used <= 1:
-                assert distances[unlisted].min() >= cutoff
+        before, cell = frame.positions.copy(), frame.cell.array
+        made = lists.at(before, cell)
+        assert not made.batch.neighbor_mask.any()
+
+        def at(amount, squeeze):
+            """Positions and cell, with the atoms pushed towards each other and all squeezed."""
+            deformation = np.diag([1 - squeeze * amount, 1, 1])
+            push = amount * np.array([[1.0, 0, 0], [-1.0, 0, 0]])
+            return before @ deformation + push, cell @ deformation
+
+        def used(amount, squeeze):
+            return float(moved(made, *map(jnp.asarray, at(amount, squeeze)), cutoff, SKIN))
+
+        for squeeze in (0.0, 0.2, 5.0):
+            amount = scipy.optimize.brentq(lambda x, s=squeeze: used(x, s) - 1, 0, 0.3)
+            positions, _ = at(amount, squeeze)
+            assert np.linalg.norm(positions[1] - positions[0]) == pytest.approx(cutoff, abs=2e-5)
+        fixed = moved(made, at(0.1, 0.0)[0], cell, cutoff, SKIN, cell_moves=False)
+        assert float(fixed) == pytest.approx(used(0.1, 0.0), abs=1e-12)
 
 
 def test_width_of_a_list_never_shrinks(float32):
@@ -101,6 +108,16 @@ def test_width_of_a_list_never_shrinks(float32):
     sparse = lists.at(frame.positions * 1.4, frame.cell.array * 1.4)
     assert dense.batch.neighbors.shape == sparse.batch.neighbors.shape
     assert sparse.batch.neighbor_mask.sum() < dense.batch.neighbor_mask.sum()
+
+
+def test_a_list_holds_no_padded_atoms_and_little_room(float32):
+    """What is computed for is atoms, and as many neighbours as there are and a few more."""
+    frame = bulk("Si", "diamond", a=5.43, cubic=True)
+    made = Lists(potential_of(frame), frame, SKIN, "float32").at(frame.positions, frame.cell)
+    most = int(made.batch.neighbor_mask.sum(1).max())
+    assert made.batch.neighbors.shape == (8, roomy(most)) and roomy(most) <= most + 10
+    assert made.batch.center_mask.all() and made.batch.atom_mask.all()
+    assert all(isinstance(array, jax.Array) for array in jax.tree.leaves(made))
 
 
 def test_unknown_species(float32):

@@ -10,7 +10,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tripletjax.neighbors import bucket
+from tripletjax.neighbors import with_width
 from tripletjax.potential import Potential, load, resolve
 from tripletjax.types import Batch, InputError
 from tripletjax.uncertainty import Committee, load_committee
@@ -70,8 +70,9 @@ class TripletCalculator(Calculator):
         frame = self.atoms
         assert frame is not None, "ASE gives the atoms, or a calculator has them"
         with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
-            batch = self._widened(self.potential.prepare(frame, self.dtype))
-            arrays = batch._replace(elements=None)
+            batch = self.potential.prepare(frame, self.dtype)
+            self._width = max(self._width, batch.neighbors.shape[1])
+            arrays = with_width(batch, self._width)._replace(elements=None)
             found = _evaluate(*self.model.split(), arrays)
             energies, forces, stress, *deviations = (np.asarray(v, np.float64) for v in found)
         count = len(frame)
@@ -90,21 +91,6 @@ class TripletCalculator(Calculator):
             self.results["forces_std"] = deviations[1][:count]
         if frame.pbc.all():
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
-
-    def _widened(self, batch: Batch) -> Batch:
-        """Pad to the most neighbours seen so far."""
-        self._width = max(self._width, bucket(batch.neighbors.shape[1]))
-
-        def widened(array):
-            missing = [(0, 0)] * array.ndim
-            missing[1] = (0, self._width - array.shape[1])
-            return np.pad(array, missing)
-
-        return batch._replace(
-            neighbors=widened(batch.neighbors),
-            shifts=widened(batch.shifts),
-            neighbor_mask=widened(batch.neighbor_mask),
-        )
 
 
 @partial(jax.jit, static_argnums=0)

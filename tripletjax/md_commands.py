@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+from tripletjax.types import InputError
+
 HELP = {
     "steps": "how many",
     "timestep": "fs",
@@ -51,27 +53,30 @@ def add_md(commands, add_command: Callable) -> None:
     parser.add_argument("--minimize", action="store_true", help="first bring the atoms to rest")
     parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")
     parser.add_argument("--restart", action="store_true", help="go on from the state in --out")
-    parser.add_argument("--force", action="store_true", help="replace the folder of --out")
+    parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
 
 
 def _md(arguments: argparse.Namespace) -> None:
     from tripletjax.io import read_frames, require_unused, require_writable
     from tripletjax.md import MDConfig, minimize, simulate
+    from tripletjax.md.files import RESTART, is_own
     from tripletjax.potential import load, resolve
     from tripletjax.uncertainty import load_committee
 
     config = MDConfig(**{f.name: getattr(arguments, f.name) for f in fields(MDConfig)})
+    out, start = arguments.out, arguments.start
+    resumes = arguments.restart and (out / RESTART).is_file()
     if arguments.restart:
-        require_writable(arguments.out, folder=True)
+        require_writable(out, folder=True)
     else:
-        require_unused(arguments.out, arguments.force)
+        require_unused(out, arguments.force)
+    if not resumes and start.resolve().parent == out.resolve() and is_own(start.name):
+        raise InputError(f"{start} would be written over; give another folder, or copy it first")
     model = load(arguments.model)
-    atoms = read_frames(arguments.start)[-1]
-    if arguments.minimize:
+    atoms = read_frames(start)[-1]
+    if arguments.minimize and not resumes:
         atoms = minimize(model, atoms)
     if arguments.uncertainty or config.max_force_std is not None:
         model = load_committee(resolve(arguments.model) / "committee")
-    final = simulate(
-        model, atoms, arguments.out, config, restart=arguments.restart, force=arguments.force
-    )
-    print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {arguments.out}")
+    final = simulate(model, atoms, out, config, restart=arguments.restart, force=arguments.force)
+    print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {out}")

@@ -72,8 +72,13 @@ def _check_cell(frame: Atoms, index: int) -> None:
         )
 
 
-def _full_cell(frame: Atoms) -> np.ndarray:
-    """Three independent lattice vectors, also where some or all directions are not periodic."""
+def full_cell(frame: Atoms) -> np.ndarray:
+    """Three independent lattice vectors, also where some or all directions are not periodic.
+
+    Example:
+        >>> full_cell(Atoms("H")).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return frame.cell.complete().array if frame.pbc.any() else np.eye(3)
 
 
@@ -150,7 +155,7 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
     """
     pairs = NeighborList(cutoff=float(cutoff), full_list=True)
     i, j, shifts, distances, vectors = pairs.compute(
-        frame.positions, _full_cell(frame), frame.pbc.tolist(), "ijSdD"
+        frame.positions, full_cell(frame), frame.pbc.tolist(), "ijSdD"
     )
     too_close = distances < MIN_DISTANCE
     if too_close.any():
@@ -257,7 +262,7 @@ def prepare(
     width = bucket(np.bincount(environment, minlength=1).max())
     mask, neighbors, shifts = pad_rows(environment, n_rows, width, neighbors, shifts)
     centers = np.concatenate([p.centers + a for p, a in zip(pairs, first_atom, strict=True)])
-    cells = np.stack([_full_cell(frame) for frame in frames]).astype(dtype)
+    cells = np.stack([full_cell(frame) for frame in frames]).astype(dtype)
 
     def padded(values, size, dtype):
         values = np.asarray(values, dtype=dtype)
@@ -279,6 +284,27 @@ def prepare(
         shifts=shifts,
         neighbor_mask=mask,
         elements=elements.astype(np.int32),
+    )
+
+
+def with_width(batch: Batch, width: int) -> Batch:
+    """A NumPy batch with so many columns of neighbours: padded, or cut where all is padding.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> with_width(prepare(molecule("H2O"), cutoff=3.0), 7).neighbors.shape
+        (4, 7)
+    """
+
+    def changed(array: Array) -> np.ndarray:
+        missing = [(0, 0)] * array.ndim
+        missing[1] = (0, max(0, width - array.shape[1]))
+        return np.pad(array[:, :width], missing)
+
+    return batch._replace(
+        neighbors=changed(batch.neighbors),
+        shifts=changed(batch.shifts),
+        neighbor_mask=changed(batch.neighbor_mask),
     )
 
 

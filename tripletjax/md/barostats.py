@@ -15,7 +15,9 @@ Tuckerman et al., J. Phys. A 39, 5629 (2006).
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tripletjax.md.integrators import (
     Chain,
@@ -53,11 +55,23 @@ def npt(
         kelvin: temperature.
         tau: fs, period of the thermostats.
         target: pressure, eV/Å³.
-        tau_cell: fs, period of the barostat.
+        tau_cell: fs, period of the barostat: its inertia is (N_f + 3) kT τ² / 3 over (2π)².
         isotropic: keep the shape of the cell.
+
+    Example:
+        >>> from tripletjax.md.states import Mechanics
+        >>> def free(positions, cell):
+        ...     return Mechanics(jnp.zeros(()), 0 * positions, jnp.zeros((3, 3)))
+        >>> masses, cell, at = jnp.ones(2), 10 * jnp.eye(3), jnp.zeros((2, 3))
+        >>> ensemble = npt(free, masses, 0.5, 300.0, tau=100.0, target=0.001, tau_cell=1000.0)
+        >>> count = jnp.zeros((), jnp.int32)
+        >>> state = State(at, at, cell, free(at, cell), None, None, None, count)
+        >>> state = jax.jit(ensemble.step)(ensemble.begin(state))
+        >>> bool(jnp.linalg.det(state.cell) < 1000)  # pushed from outside
+        True
     """
     count, kt = freedom(len(masses)), KB * kelvin
-    inertia = (count + 3) * kt * tau_cell**2 / 3
+    inertia = (count + 3) * kt * (tau_cell / (2 * np.pi)) ** 2 / 3
     cell_count = 1 if isotropic else 6
 
     def begin(state: State) -> State:
@@ -92,23 +106,27 @@ def npt(
         rates, time = rates + jnp.sum(rates) / count, 0.5 * dt
         momenta, forces = state.momenta @ axes, state.mechanics.forces @ axes
         # ∫ e^-λ(t-s) ds = t e^-λt/2 sinh(λt/2) / (λt/2)
-        momenta = momenta * jnp.exp(-rates * time)
-        momenta += time * forces * jnp.exp(-0.5 * rates * time) * _sinhc(0.5 * rates * time)
-        return state._replace(momenta=momenta @ axes.T)
+        change = momenta * jnp.expm1(-rates * time)
+        change += time * forces * jnp.exp(-0.5 * rates * time) * _sinhc(0.5 * rates * time)
+        return state._replace(momenta=state.momenta + change @ axes.T)
 
     def drifted(state: State) -> State:
         """r' = p/m + A r and h' = A h, exactly, for a step."""
         rates, axes = jnp.linalg.eigh(state.barostat.momenta / inertia)
-        growth = jnp.exp(rates * dt)
+        growth = jnp.expm1(rates * dt)  # of increments: rounding must not rescale what moves little
         shift = dt * (state.momenta / masses[:, None]) @ axes
         shift *= jnp.exp(0.5 * rates * dt) * _sinhc(0.5 * rates * dt)
-        positions = ((state.positions @ axes) * growth + shift) @ axes.T
-        return state._replace(positions=positions, cell=(state.cell @ axes * growth) @ axes.T)
+        shift += (state.positions @ axes) * growth
+        return state._replace(
+            positions=state.positions + shift @ axes.T,
+            cell=state.cell + ((state.cell @ axes) * growth) @ axes.T,
+        )
 
     def step(state: State) -> State:
-        state = drifted(kicked(strained(thermalised(state))))
-        state = state._replace(mechanics=force(state.positions, state.cell))
-        state = thermalised(strained(kicked(state)))
+        with jax.default_matmul_precision("highest"):
+            state = drifted(kicked(strained(thermalised(state))))
+            state = state._replace(mechanics=force(state.positions, state.cell))
+            state = thermalised(strained(kicked(state)))
         return state._replace(steps=state.steps + 1)
 
     def conserved(state: State) -> Array:

@@ -49,7 +49,8 @@ def advanced(
     def body(_, carry):
         state, most = carry
         state = ensemble.step(state)
-        here = moved(made, state.positions, state.cell, static.cutoff, config.skin)
+        at = state.positions, state.cell
+        here = moved(made, *at, static.cutoff, config.skin, config.ensemble == "npt")
         return state, jnp.maximum(most, here)  # NaN stays NaN
 
     start = state, jnp.zeros((), state.positions.dtype)
@@ -76,7 +77,8 @@ def _observed(ensemble: Ensemble, state: State, masses: Array, most: Array) -> O
 
 
 @partial(jax.jit, static_argnums=0)
-def deviations(static: Committee, arrays, made: SkinList, positions, cell):
+def deviations(static: Committee, arrays, made: SkinList, positions, cell) -> tuple[Array, Array]:
+    """Standard deviations of the energy [] and the forces [N, 3]."""
     batch = made.moved_to(positions, cell)
     _, _, deviation = static.joined(arrays).with_atoms(batch, in_order=False)
-    return deviation.energy[0], deviation.forces[: len(positions)]
+    return deviation.energy[0], deviation.forces

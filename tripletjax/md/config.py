@@ -18,11 +18,20 @@ CELLS = ("isotropic", "flexible")
 OVERLAP = 0.5  # of the sum of the covalent radii; closer atoms are refused
 HOTTER = 10.0  # times the temperature is a blow-up, and at least
 HOTTEST = 5000.0  # K
+MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class MDConfig:
-    """What to simulate, and what to write down how often."""
+    """What to simulate, and what to write down how often.
+
+    Raises:
+        InputError: a setting that cannot be used.
+
+    Example:
+        >>> MDConfig(ensemble="nvt", temperature=600.0).bound
+        6000.0
+    """
 
     ensemble: str = "nve"
     steps: int = 1000
@@ -71,6 +80,8 @@ class MDConfig:
                 f"write_every={self.write_every} is not a multiple of log_every="
                 f"{self.log_every}; frames are written where rows are"
             )
+        if not (type(self.seed) is int and 0 <= self.seed <= MAX_SEED):
+            raise InputError(f"seed={self.seed!r} is not usable; give a whole number from 0")
         if not np.isfinite(self.pressure):
             raise InputError(f"pressure={self.pressure!r} is not usable; give GPa")
 
@@ -99,13 +110,40 @@ class MDConfig:
 
 
 def check_start(atoms: Atoms, config: MDConfig) -> None:
-    """Raise InputError at a structure that no simulation should start from."""
+    """Raise InputError at a structure that no simulation with these settings can have.
+
+    Example:
+        >>> check_start(Atoms("H"), MDConfig(ensemble="npt"))
+        Traceback (most recent call last):
+        ...
+        tripletjax.types.InputError: npt needs a structure that is periodic in all directions; \
+its pbc is [False, False, False]; give nve or nvt
+    """
     check_frames(atoms)
     if config.ensemble == "npt" and not atoms.pbc.all():
         raise InputError(
             "npt needs a structure that is periodic in all directions; its pbc is "
             f"{atoms.pbc.tolist()}; give nve or nvt"
         )
+    if config.keeps_momentum and len(atoms) == 1:
+        raise InputError(
+            "one atom without a total momentum does not move; give nve, or nvt with langevin"
+        )
+    if atoms.constraints:
+        raise InputError(
+            f"the structure has constraints ({type(atoms.constraints[0]).__name__}), which "
+            "dynamics does not keep; remove them with atoms.set_constraint()"
+        )
+    if not np.isfinite(atoms.get_momenta()).all():
+        raise InputError("the momenta of the structure are not finite numbers; remove them")
+
+
+def check_overlap(atoms: Atoms) -> None:
+    """Raise InputError at atoms that lie closer than half the sum of their covalent radii.
+
+    Example:
+        >>> check_overlap(Atoms("H2", [[0, 0, 0], [0, 0, 0.74]]))
+    """
     radii = covalent_radii[atoms.numbers]
     pairs = find_pairs(atoms, 2 * OVERLAP * float(radii.max()), np.arange(len(atoms)))
     i, j = pairs.centers[pairs.environment], pairs.neighbors

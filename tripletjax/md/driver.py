@@ -4,11 +4,11 @@ A block during which atoms moved further than the skin allows is done again from
 a new neighbour list; one that ends hotter than allowed, or not in numbers, ends the run.
 """
 
+import hashlib
 import json
 import logging
-import shutil
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,24 +18,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from ase.io import write
 from tqdm import tqdm
 
 from tripletjax.io import provenance, require_unused, save_json
 from tripletjax.md import blocks
 from tripletjax.md.blocks import Observed
-from tripletjax.md.config import MDConfig, check_start
-from tripletjax.md.files import RESTART, Output, snapshot
+from tripletjax.md.clock import Clock
+from tripletjax.md.config import MDConfig, check_overlap, check_start
+from tripletjax.md.files import (
+    FINAL,
+    LAST_GOOD,
+    RECORD,
+    RESTART,
+    UNCERTAIN,
+    Output,
+    clear,
+    foreign,
+    save_frame,
+    snapshot,
+)
 from tripletjax.md.lists import Lists
 from tripletjax.md.states import (
     GPA,
     State,
-    full_cell,
     masses_of,
     thermal_momenta,
     without_drift,
 )
-from tripletjax.neighbors import float_type
+from tripletjax.neighbors import float_type, full_cell
 from tripletjax.potential import Potential
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError
@@ -43,7 +53,7 @@ from tripletjax.uncertainty import Committee
 
 log = logging.getLogger(__name__)
 SECONDS_A_SAVE = 5.0
-RECORD, LAST_GOOD, UNCERTAIN, FINAL = "md.json", "last_good.xyz", "uncertain.xyz", "final.xyz"
+FREE = ("steps", "max_temperature", "max_force_std")  # may be others when a run goes on
 
 
 def simulate(
@@ -63,12 +73,14 @@ def simulate(
     ``final.xyz``, ``md.json`` and the state from which ``restart`` goes on.
 
     Args:
-        model: the potential; with a committee ``thermo.csv`` has standard deviations too.
+        model: the potential; with a committee ``thermo.csv`` has standard deviations too. Forces
+            are those of its ``potential``, once a step: with a committee of several fits that is
+            the first one, and the deviations are about the mean of all.
         atoms: to start from; its momenta are used if it has any, and else drawn.
         folder: to write; must be unused, unless ``restart`` or ``force`` is given.
         config: settings; None: the defaults.
         restart: go on from the state in the folder, if there is one.
-        force: replace what the folder holds.
+        force: replace an earlier run in the folder; other files in it stay.
         show: a progress bar.
         dtype: float32 or float64; None: JAX's default float.
 
@@ -77,20 +89,35 @@ def simulate(
 
     Raises:
         InputError: a structure or folder that cannot be used, or a simulation that blew up.
+
+    Example:
+        >>> import tempfile
+        >>> from tripletjax.models import Architecture
+        >>> from tripletjax.potential import untrained
+        >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
+        >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
+        >>> config = MDConfig(steps=2, timestep=0.1, log_every=1, write_every=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = untrained([1], sizes, scale=0.01)
+        ...     final = simulate(model, hydrogen, f"{folder}/run", config, show=False)
+        >>> final.info["step"]
+        2
     """
     folder, config = Path(folder), config or MDConfig()
     if config.max_force_std is not None and isinstance(model, Potential):
         raise InputError("max_force_std needs a model with uncertainties; give a committee")
+    (model if isinstance(model, Potential) else model.potential).require_known([atoms])
     check_start(atoms, config)
     resumes = restart and (folder / RESTART).is_file()
     if not resumes:
-        require_unused(folder, force)
-    run = _Run(model, atoms, config, folder, float_type(dtype))
-    if resumes:
-        run.resume()
-    else:
-        run.open()
-    return run.run(show)
+        check_overlap(atoms)
+        only_own = restart and not any(foreign(folder))  # killed before the first state
+        require_unused(folder, force or only_own)
+    dtype = float_type(dtype)
+    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
+        run = _Run(model, atoms, config, folder, dtype)
+        sure = run.resume() if resumes else run.open()
+        return run.run(show, sure)
 
 
 class _Run:
@@ -100,6 +127,7 @@ class _Run:
         self.model, self.template, self.config, self.folder = model, atoms, config, folder
         potential = model if isinstance(model, Potential) else model.potential
         self.static, self.fitted = potential.split()
+        self.references = np.asarray(potential.references)
         self.reference = potential.reference(atoms)
         self.masses = jnp.asarray(masses_of(atoms), dtype)
         self.lists = Lists(potential, atoms, config.skin, dtype)
@@ -121,17 +149,23 @@ class _Run:
         """The arguments that every compiled function has."""
         return self.static, self.config, self.fitted, self.masses
 
-    def open(self) -> None:
-        """Begin in an empty folder."""
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def open(self) -> bool:
+        """Begin in an empty folder; whether the model is sure enough to go on."""
+        observed = blocks.observe(*self.fixed(), self.made, self.state)
+        why = self.unsound(observed)
+        if why:
+            raise InputError(
+                f"the start cannot be used: {why}; minimise it, check the model, or give a larger "
+                "max_temperature"
+            )
+        clear(self.folder)
         self.output = Output(self.folder)
         save_json(self.folder / RECORD, {"settings": self.settings()} | provenance())
-        self.write(blocks.observe(*self.fixed(), self.made, self.state))
+        sure = self.write(observed)
         self.save()
+        return sure
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Go on where the folder's run was saved, with the list that it had."""
         like = self.state, (self.made.positions, self.made.cell)
         found = load_checkpoint(self.folder / RESTART, like)
@@ -146,11 +180,19 @@ class _Run:
         self.lists.width, self.used, self.used_before = found.record["list"]
         self.made = self.lists.at(positions, cell)
         self.output = Output(self.folder, found.record["lengths"])
+        return True
 
     def settings(self) -> dict[str, Any]:
-        """What must be equal for a run to be the same one; more steps may be asked for."""
-        settings = {name: value for name, value in asdict(self.config).items() if name != "steps"}
-        settings["structure"] = str(self.template.symbols)
+        """What must be equal for a run to be the same one; FREE settings may be others."""
+        settings = {name: value for name, value in asdict(self.config).items() if name not in FREE}
+        settings |= {
+            "structure": str(self.template.symbols),
+            "pbc": self.template.pbc.tolist(),
+            "masses": _digest(self.template.get_masses()),
+            "model": _digest(*jax.tree.leaves(self.model.split()[1]), self.references),
+            "uncertainty": isinstance(self.model, Committee),
+            "dtype": str(self.state.positions.dtype),
+        }
         return json.loads(json.dumps(settings))
 
     def save(self) -> None:
@@ -163,15 +205,16 @@ class _Run:
         made = self.made.positions, self.made.cell
         save_checkpoint(self.folder / RESTART, Checkpoint(self.state, made, record))
 
-    def run(self, show: bool) -> Atoms:
+    def run(self, show: bool, sure: bool) -> Atoms:
         """Until the steps are done, or the model is too unsure."""
         config = self.config
-        done, saved, clock = int(self.state.steps), time.monotonic(), _Clock(len(self.template))
+        done, saved, clock = int(self.state.steps), time.monotonic(), Clock(len(self.template))
         with tqdm(total=config.steps, initial=done, unit="step", disable=not show) as bar:
-            while done < config.steps:
+            while sure and done < config.steps:
                 count = min(config.log_every - done % config.log_every, config.steps - done)
-                with clock.of(count):
-                    observed = self.block(count)
+                began = time.monotonic()
+                observed = self.block(count)
+                clock.add(time.monotonic() - began, count, self.lists.width)
                 done = int(self.state.steps)
                 sure = self.write(observed)
                 if not sure or done == config.steps or time.monotonic() - saved > SECONDS_A_SAVE:
@@ -179,11 +222,10 @@ class _Run:
                     saved = time.monotonic()
                 bar.update(count)
                 bar.set_postfix_str(f"{float(observed.kelvin):.0f} K, {clock}")
-                if not sure:
-                    break
         final = self.frame()
-        write(self.folder / FINAL, final, format="extxyz")
-        record = {"settings": asdict(config), "steps": done, "us_per_atom_step": clock.cost()}
+        save_frame(self.folder / FINAL, final)
+        record = {"settings": asdict(config) | self.settings(), "steps": done}
+        record |= {"us_per_atom_step": clock.cost()}
         save_json(self.folder / RECORD, record | provenance())
         return final
 
@@ -212,25 +254,34 @@ class _Run:
         self.made = self.lists.at(self.state.positions, self.state.cell)
         self.used = self.used_before = 0.0
 
+    def unsound(self, observed: Observed) -> str:
+        """Why a state cannot be gone on from; empty if it can."""
+        kelvin, bound, moved = float(observed.kelvin), self.config.bound, float(observed.moved)
+        if not np.isfinite([kelvin, float(observed.conserved), moved]).all():
+            return "its energy or temperature is not a finite number"
+        if kelvin > bound:
+            return f"{kelvin:.0f} K are above {bound:.0f} K"
+        return ""
+
     def require_sound(self, state: State, observed: Observed) -> None:
         """Stop, keeping the last good state, if the run has blown up."""
-        kelvin, step = float(observed.kelvin), int(state.steps)
-        finite = np.isfinite([kelvin, float(observed.conserved), float(observed.moved)]).all()
-        if finite and kelvin <= self.config.bound and float(observed.moved) <= 1:
+        why, advice = self.unsound(observed), "try a shorter timestep or a better potential"
+        if not why and float(observed.moved) > 1:
+            why = "an atom moved further than half the skin in one step"
+            advice = "give a larger skin or a shorter timestep"
+        if not why:
             return
-        write(self.folder / LAST_GOOD, self.frame(), format="extxyz")
+        save_frame(self.folder / LAST_GOOD, self.frame())
         self.save()
-        why = f"{kelvin:.0f} K, above {self.config.bound:.0f} K" if finite else "no finite numbers"
         raise InputError(
-            f"the simulation blew up by step {step}: {why}; the state at step "
-            f"{int(self.state.steps)} is in {self.folder / LAST_GOOD}; try a shorter timestep or "
-            "a better potential"
+            f"the simulation blew up by step {int(state.steps)}: {why}; the state at step "
+            f"{int(self.state.steps)} is in {self.folder / LAST_GOOD}; {advice}"
         )
 
     def write(self, observed: Observed) -> bool:
         """Append a row, and a frame when one is due; whether the model is sure enough to go on."""
         state, step = self.state, int(self.state.steps)
-        pressures = np.asarray(observed.pressure, float)
+        pressures, is_bulk = np.asarray(observed.pressure, float), self.template.pbc.all()
         row: dict[str, Any] = {
             "step": step,
             "time_fs": step * self.config.timestep,
@@ -238,8 +289,8 @@ class _Run:
             "kinetic_eV": float(observed.kinetic),
             "conserved_eV": float(observed.conserved) + self.reference,
             "temperature_K": float(observed.kelvin),
-            "pressure_GPa": float(np.trace(pressures) / 3 / GPA),
-            "volume_A3": float(observed.volume),
+            "pressure_GPa": float(np.trace(pressures) / 3 / GPA) if is_bulk else np.nan,
+            "volume_A3": float(observed.volume) if is_bulk else np.nan,
         }
         sure = True
         if isinstance(self.model, Committee):
@@ -251,7 +302,7 @@ class _Run:
         if step % self.config.write_every == 0:
             self.output.frame(self.frame())
         if not sure:
-            write(self.folder / UNCERTAIN, self.frame(), format="extxyz")
+            save_frame(self.folder / UNCERTAIN, self.frame())
             log.warning(
                 "stopped at step %d: standard deviation of a force %.3g eV/Å; the frame is in %s",
                 step, row["max_force_std_eV_per_A"], self.folder / UNCERTAIN,
@@ -275,25 +326,9 @@ class _Run:
         )  # fmt: skip
 
 
-class _Clock:
-    """Time of blocks, the first of which compiles and does not count."""
-
-    def __init__(self, n_atoms: int):
-        self.n_atoms, self.seconds, self.steps, self.blocks = n_atoms, 0.0, 0, 0
-
-    @contextmanager
-    def of(self, steps: int):
-        """Time what is within."""
-        began = time.monotonic()
-        yield
-        if self.blocks:
-            self.seconds, self.steps = self.seconds + time.monotonic() - began, self.steps + steps
-        self.blocks += 1
-
-    def cost(self) -> float | None:
-        """µs an atom and step."""
-        return 1e6 * self.seconds / (self.n_atoms * self.steps) if self.steps else None
-
-    def __str__(self) -> str:
-        cost = self.cost()
-        return "compiling" if cost is None else f"{cost:.3g} µs/atom/step"
+def _digest(*arrays: Any) -> str:
+    """Tells other values apart from these."""
+    content = hashlib.sha256()
+    for array in arrays:
+        content.update(np.ascontiguousarray(array).tobytes())
+    return content.hexdigest()[:16]

@@ -6,6 +6,7 @@ it was saved, and they are cut there when the simulation goes on: no step is los
 
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from tripletjax.io import atomic_open
 from tripletjax.types import InputError
 
 THERMO, TRAJECTORY, RESTART = "thermo.csv", "trajectory.xyz", "restart.safetensors"
+RECORD, FINAL = "md.json", "final.xyz"
+LAST_GOOD, UNCERTAIN = "last_good.xyz", "uncertain.xyz"
+OWN = (RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
 
 
 class Output:
@@ -45,9 +50,7 @@ class Output:
 
     def frame(self, atoms: Atoms) -> None:
         """Append a structure."""
-        text = io.StringIO()
-        write(text, atoms, format="extxyz")
-        self._append(self.files[TRAJECTORY], text.getvalue())
+        self._append(self.files[TRAJECTORY], _extxyz(atoms))
 
     def lengths(self) -> dict[str, int]:
         """Bytes written so far."""
@@ -65,6 +68,7 @@ def snapshot(
     """A frame with velocities, energy and forces, as ASE reads and writes them."""
     atoms = template.copy()
     atoms.calc = None
+    atoms.set_constraint()
     atoms.info = dict(info)
     if atoms.pbc.any():
         atoms.set_cell(np.asarray(cell, float))
@@ -75,5 +79,46 @@ def snapshot(
     return atoms
 
 
-def _plain(value: Any) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.10g}"
+def save_frame(path: Path, atoms: Atoms) -> None:
+    """Write a structure, atomically."""
+    with atomic_open(path, "w") as file:
+        file.write(_extxyz(atoms))
+
+
+def is_own(name: str) -> bool:
+    """Whether a simulation writes files of this name, those that a kill left unfinished included.
+
+    Example:
+        >>> is_own("thermo.csv"), is_own(".md.json.x1b2"), is_own("start.xyz")
+        (True, True, False)
+    """
+    return name in OWN or any(name.startswith(f".{own}.") for own in OWN)
+
+
+def foreign(folder: Path) -> Iterator[Path]:
+    """What a folder holds that no simulation wrote."""
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if not is_own(path.name))
+
+
+def clear(folder: Path) -> None:
+    """Make an empty folder, or remove what a simulation wrote and nothing else.
+
+    The state goes first: what is left of a run that was cut short here is not gone on with.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESTART).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if is_own(path.name) and path.is_file():
+            path.unlink()
+
+
+def _extxyz(atoms: Atoms) -> str:
+    text = io.StringIO()
+    write(text, atoms, format="extxyz")
+    return text.getvalue()
+
+
+def _plain(value: float) -> str:
+    """Digits that give the same number back."""
+    return str(value) if isinstance(value, int) else repr(float(value))

@@ -83,6 +83,18 @@ def nvt_langevin(
         kelvin: temperature.
         friction: γ in 1/fs.
 
+    Example:
+        >>> from tripletjax.md.states import Mechanics
+        >>> def free(positions, cell):
+        ...     return Mechanics(jnp.zeros(()), 0 * positions, jnp.zeros((3, 3)))
+        >>> ensemble = nvt_langevin(free, jnp.ones(2), 1.0, kelvin=300.0, friction=0.01)
+        >>> at, cell, count = jnp.zeros((2, 3)), jnp.eye(3), jnp.zeros((), jnp.int32)
+        >>> key = jax.random.key_data(jax.random.key(0))
+        >>> state = State(at, at, cell, free(at, cell), None, None, key, count)
+        >>> state = jax.jit(ensemble.step)(ensemble.begin(state))
+        >>> bool(kinetic_energy(state.momenta, jnp.ones(2)) == state.thermostat)  # all is heat
+        True
+
     Source: B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013).
     """
     kept = float(np.exp(-friction * dt))
@@ -117,6 +129,18 @@ def nvt_nose_hoover(force: Force, masses: Array, dt: float, kelvin: float, tau: 
         force, masses, dt: as for ``nve``.
         kelvin: temperature.
         tau: fs, period of the thermostat.
+
+    Example:
+        >>> from tripletjax.md.states import Mechanics
+        >>> def free(positions, cell):
+        ...     return Mechanics(jnp.zeros(()), 0 * positions, jnp.zeros((3, 3)))
+        >>> ensemble = nvt_nose_hoover(free, jnp.ones(2), 1.0, kelvin=300.0, tau=50.0)
+        >>> at, cell, count = jnp.zeros((2, 3)), jnp.eye(3), jnp.zeros((), jnp.int32)
+        >>> hot = jnp.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+        >>> state = State(at, hot, cell, free(at, cell), None, None, None, count)
+        >>> state = jax.jit(ensemble.step)(ensemble.begin(state))
+        >>> bool(kinetic_energy(state.momenta, jnp.ones(2)) < 1)  # it cools
+        True
 
     Source: G. J. Martyna, M. E. Tuckerman, D. J. Tobias and M. L. Klein, Mol. Phys. 87, 1117
     (1996).

@@ -9,14 +9,16 @@ positions then. The list is made on the host, for cells of any size and shape: a
 be in it several times, through several periodic images.
 """
 
+import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
 from tripletjax.md.states import Mechanics
-from tripletjax.neighbors import bucket, prepare
+from tripletjax.neighbors import prepare, with_width
 from tripletjax.potential import Potential
 from tripletjax.types import Array, Batch
 
@@ -24,15 +26,13 @@ from tripletjax.types import Array, Batch
 class SkinList(NamedTuple):
     """A neighbour list and where it was made; a pytree of arrays."""
 
-    batch: Batch  # of one structure, with neighbours up to cutoff + skin
+    batch: Batch  # of one structure without padded atoms, with neighbours up to cutoff + skin
     positions: Array  # [N, 3] Å
     cell: Array  # [3, 3] Å
 
     def moved_to(self, positions: Array, cell: Array) -> Batch:
         """The batch with the atoms elsewhere."""
-        missing = len(self.batch.positions) - len(positions)
-        padded = jnp.pad(positions, ((0, missing), (0, 0)))
-        return self.batch._replace(positions=padded, cells=cell[None])
+        return self.batch._replace(positions=positions, cells=cell[None])
 
 
 class Lists:
@@ -50,6 +50,7 @@ class Lists:
         self.potential, self.skin, self.dtype = potential, skin, dtype
         self.frame = atoms.copy()
         self.frame.calc = None
+        self.frame.set_constraint()  # positions are set as they are
         self.width = 0
 
     def at(self, positions: Array, cell: Array) -> SkinList:
@@ -59,26 +60,42 @@ class Lists:
             self.frame.cell = np.asarray(cell, np.float64)
         reach = self.potential.cutoff + self.skin
         batch = prepare([self.frame], reach, self.potential.species, self.dtype)
-        batch = self._widened(batch)
+        most = int(batch.neighbor_mask.sum(1).max())
+        if most > self.width:
+            self.width = roomy(most)
+        batch = without_padded_atoms(with_width(batch, self.width), len(self.frame))
+        batch = jax.tree.map(jnp.asarray, batch)
         return SkinList(batch, jnp.asarray(positions), jnp.asarray(cell))
 
-    def _widened(self, batch: Batch) -> Batch:
-        """Pad to the most neighbours seen so far, with room for a few more."""
-        if batch.neighbors.shape[1] > self.width:
-            self.width = bucket(batch.neighbors.shape[1] + 2)
-        missing = self.width - batch.neighbors.shape[1]
 
-        def widened(array):
-            return np.pad(array, [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2))
+def roomy(most: int) -> int:
+    """Columns for so many neighbours and a few more, a multiple of 8.
 
-        return batch._replace(
-            neighbors=widened(batch.neighbors),
-            shifts=widened(batch.shifts),
-            neighbor_mask=widened(batch.neighbor_mask),
-        )
+    Example:
+        >>> roomy(28), roomy(0)
+        (32, 8)
+    """
+    return 8 * math.ceil((1.05 * most + 2) / 8)
 
 
-def moved(made: SkinList, positions: Array, cell: Array, cutoff: float, skin: float) -> Array:
+def without_padded_atoms(batch: Batch, count: int) -> Batch:
+    """A batch of one structure, cut to its atoms: their number stays the same in a simulation."""
+    kept = {
+        name: getattr(batch, name)[:count]
+        for name in Batch._fields
+        if name not in ("cells", "elements")
+    }
+    return batch._replace(**kept)
+
+
+def moved(
+    made: SkinList,
+    positions: Array,
+    cell: Array,
+    cutoff: float,
+    skin: float,
+    cell_moves: bool = True,
+) -> Array:
     """How much of the skin is used up: the list is complete up to 1.
 
     Example:
@@ -89,15 +106,20 @@ def moved(made: SkinList, positions: Array, cell: Array, cutoff: float, skin: fl
         >>> round(moved(made, at.at[1, 0].set(0.25), jnp.eye(3), 5.0, 1.0).item(), 6)
         0.5
     """
-    deformation = jnp.linalg.solve(made.cell, cell)  # rows: r = r⁰ F
-    stretch = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
-    apart = positions - jnp.matmul(made.positions, deformation, precision="highest")
-    furthest = jnp.sqrt(jnp.max(jnp.sum(apart**2, -1)))
-    return (2 * furthest + (1 - stretch) * (cutoff + skin)) / skin
+    if not cell_moves:
+        return 2 * _furthest(positions - made.positions) / skin
+    with jax.default_matmul_precision("highest"):
+        deformation = jnp.linalg.solve(made.cell, cell)  # rows: r = r⁰ F
+        stretch = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
+        apart = positions - made.positions @ deformation
+    return (2 * _furthest(apart) + (1 - stretch) * (cutoff + skin)) / skin
+
+
+def _furthest(vectors: Array) -> Array:
+    return jnp.sqrt(jnp.max(jnp.sum(vectors**2, -1)))
 
 
 def mechanics(potential: Potential, made: SkinList, positions: Array, cell: Array) -> Mechanics:
     """Energy without references, forces and stress of the atoms of a list, elsewhere."""
-    batch, count = made.moved_to(positions, cell), len(positions)
-    found = potential.interaction_forces_stress(batch, in_order=False)
-    return Mechanics(found.energy[0], found.forces[:count], found.stress[0])
+    found = potential.interaction_forces_stress(made.moved_to(positions, cell), in_order=False)
+    return Mechanics(found.energy[0], found.forces, found.stress[0])

@@ -41,6 +41,15 @@ def minimize(
 
     Raises:
         InputError: it did not come to rest, or a cell that is not periodic is to move.
+
+    Example:
+        >>> from tripletjax.models import Architecture
+        >>> from tripletjax.potential import untrained
+        >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
+        >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])
+        >>> resting = minimize(untrained([1], sizes, scale=0.1), hydrogen, fmax=0.05)
+        >>> bool(abs(resting.get_forces()).max() < 0.05)
+        True
     """
     require_positive("fmax", fmax, "eV/Å")
     if cell and not atoms.pbc.all():

@@ -50,18 +50,38 @@ def kinetic_energy(momenta: Array, masses: Array) -> Array:
 
 
 def temperature(momenta: Array, masses: Array, degrees_of_freedom: int) -> Array:
-    """2 · kinetic energy / (degrees of freedom · kB), K."""
+    """2 · kinetic energy / (degrees of freedom · kB), K.
+
+    Example:
+        >>> momenta, masses = jnp.full((2, 3), KB), jnp.full(2, KB)
+        >>> round(temperature(momenta, masses, degrees_of_freedom=6).item(), 5)
+        1.0
+    """
     return 2 * kinetic_energy(momenta, masses) / (degrees_of_freedom * KB)
 
 
 def pressure(state: State, masses: Array) -> Array:
-    """The pressure tensor, (Σ p⊗p/m)/V - stress, [3, 3] eV/Å³."""
-    flow = jnp.einsum("ia,ib->ab", state.momenta, state.momenta / masses[:, None])
+    """The pressure tensor, (Σ p⊗p/m)/V - stress, [3, 3] eV/Å³.
+
+    Example:
+        >>> mechanics = Mechanics(0.0, jnp.zeros((1, 3)), -jnp.eye(3))
+        >>> at, cell = jnp.ones((1, 3)), 2 * jnp.eye(3)
+        >>> state = State(at, at, cell, mechanics, None, None, None, 0)
+        >>> pressure(state, masses=jnp.ones(1)).diagonal().tolist()
+        [1.125, 1.125, 1.125]
+    """
+    velocities = state.momenta / masses[:, None]
+    flow = jnp.einsum("ia,ib->ab", state.momenta, velocities, precision="highest")
     return flow / volume(state.cell) - state.mechanics.stress
 
 
 def volume(cell: Array) -> Array:
-    """Å³."""
+    """Å³.
+
+    Example:
+        >>> volume(jnp.diag(jnp.array([1.0, 2.0, 4.0]))).item()
+        8.0
+    """
     return jnp.abs(jnp.linalg.det(cell))
 
 
@@ -82,15 +102,20 @@ def thermal_momenta(masses: Array, kelvin: float, seed: int) -> np.ndarray:
 
 
 def without_drift(momenta: np.ndarray, masses: np.ndarray) -> np.ndarray:
-    """Momenta [N, 3] in the frame of the centre of mass."""
+    """Momenta [N, 3] in the frame of the centre of mass.
+
+    Example:
+        >>> without_drift(np.array([[2.0, 0, 0], [0, 0, 0]]), np.array([1.0, 3.0])).tolist()
+        [[1.5, 0.0, 0.0], [-1.5, 0.0, 0.0]]
+    """
     return momenta - masses[:, None] * (momenta.sum(0) / masses.sum())
 
 
-def full_cell(atoms: Atoms) -> np.ndarray:
-    """Three independent lattice vectors, also where some or all directions are not periodic."""
-    return atoms.cell.complete().array if atoms.pbc.any() else np.eye(3)
-
-
 def masses_of(atoms: Atoms) -> np.ndarray:
-    """Masses in eV fs²/Å², [N]."""
+    """Masses in eV fs²/Å², [N].
+
+    Example:
+        >>> masses_of(Atoms("H")).round(3).tolist()
+        [104.472]
+    """
     return atoms.get_masses() * MASS_UNIT

@@ -1,0 +1,62 @@
+"""The experiment on liquid water: its analysis on systems with known answers, and a smoke run."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+import experiments.md.run as experiment
+from experiments.md.analysis import pair_distribution, squared_displacement, velocity_spectrum
+from tripletjax.data.sets import load_frames
+from tripletjax.models import Architecture
+from tripletjax.potential import untrained
+
+
+def test_pair_distribution_of_an_ideal_gas():
+    random = np.random.default_rng(0)
+    cells = np.tile(np.diag([9.0, 10.0, 11.0]), (40, 1, 1))
+    positions = random.uniform(size=(40, 60, 3)) @ cells[0]
+    first, second = np.arange(20), np.arange(20, 60)
+    edges = np.linspace(1.0, 4.5, 8)
+    for kinds in ((first, first), (first, second)):
+        found = pair_distribution(positions, cells, kinds, edges)
+        np.testing.assert_allclose(found, 1, atol=0.3)
+        assert found.mean() == pytest.approx(1, abs=0.05)
+
+
+def test_displacement_and_spectrum_of_a_drifting_oscillator():
+    times, wavenumber = np.arange(2000) * 2.0, 1500.0  # fs, 1/cm
+    phase = 2 * np.pi * wavenumber * 2.99792458e-5 * times
+    velocities = np.cos(phase)[:, None, None] * np.ones((1, 3, 3))
+    found, power = velocity_spectrum(velocities, np.ones(3), 2.0)
+    assert found[np.argmax(power)] == pytest.approx(wavenumber, rel=0.01)
+    assert np.trapezoid(power, found) == pytest.approx(1)
+    drift = times[:, None, None] * np.array([0.1, 0.0, 0.0]) * np.ones((1, 4, 1))
+    np.testing.assert_allclose(squared_displacement(drift, 4), (0.2 * np.arange(4)) ** 2)
+
+
+def test_smoke_run(tmp_path, monkeypatch, float32):
+    """From given data to the figure, with a tiny potential instead of a fit."""
+    sizes = Architecture(cutoff=3.0, n_radial=2, l_max=1, channels=2, units=4, width=4)
+    tiny = untrained([1, 8], sizes, scale=0.01)
+    monkeypatch.setattr(experiment, "fitted", lambda *_: (tiny, {"force_mae_ev_per_A": 0.1}))
+    frames = load_frames("water")
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data/water_train.xyz", frames[:3])
+    write(tmp_path / "data/water_test.xyz", frames[3:5])
+    scratch, out = tmp_path / "scratch", tmp_path / "out"
+    found = experiment.run(tmp_path / "data", 1.0, 0.1, scratch, out)
+    record = json.loads((out / "results.json").read_text())
+    assert record["drift_eV_atom_ps"] == found["drift_eV_atom_ps"]
+    assert len(found["pair_distribution"]["reference"]["OO"]) == len(found["edges_A"]) - 1
+    assert np.isfinite(found["diffusion_cm2_s"]) and found["temperature_K"][0] > 50
+    assert (out / "water.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_that_are_not_there(tmp_path):
+    with pytest.raises(experiment.InputError, match="water_train"):
+        experiment.frames_of(tmp_path)
+    train, test = experiment.frames_of(None)
+    assert len(train) + len(test) == 60 and isinstance(train[0], Atoms)

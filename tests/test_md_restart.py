@@ -1,0 +1,154 @@
+"""Restarts: after any kind of kill, with the same bits; and not with anything else."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.md_runs import QUICK, potential, rows, run, silicon
+from tripletjax import InputError
+from tripletjax.md.driver import _Run
+from tripletjax.md.files import FINAL, RESTART, THERMO, TRAJECTORY
+from tripletjax.uncertainty import of_members
+
+DYING = """
+import os, signal
+import tests.conftest  # the settings of the suite
+from dataclasses import replace
+from tests.md_runs import QUICK, run
+from tripletjax.md import driver
+driver.SECONDS_A_SAVE = -1.0
+frame = driver.Output.frame
+def dying(self, atoms):
+    frame(self, atoms)
+    if atoms.info["step"] == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+driver.Output.frame = dying
+run({folder!r}, replace(QUICK, ensemble="nvt"))
+"""
+
+
+def assert_same(part, whole):
+    for name in (THERMO, TRAJECTORY, FINAL):
+        assert (part / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize("ensemble", ["nvt", "npt"])
+def test_restart_after_a_kill_gives_the_same_bits(ensemble, tmp_path, monkeypatch, float32):
+    """Killed between two saves: what was written since is cut off and written again."""
+    config = replace(QUICK, ensemble=ensemble, skin=0.1)
+    run(tmp_path / "whole", config)
+    write, save, saves = _Run.write, _Run.save, []
+
+    def dying(self, observed):
+        if int(self.state.steps) == 15:
+            write(self, observed)
+            raise KeyboardInterrupt
+        return write(self, observed)
+
+    monkeypatch.setattr("tripletjax.md.driver.SECONDS_A_SAVE", -1.0)
+    monkeypatch.setattr(_Run, "write", dying)
+    monkeypatch.setattr(
+        _Run, "save", lambda self: (saves.append(int(self.state.steps)), save(self))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", config)
+    assert saves == [0, 5, 10] and len(rows(tmp_path / "part")) == 4
+    monkeypatch.setattr(_Run, "write", write)
+    run(tmp_path / "part", config, restart=True)
+    assert_same(tmp_path / "part", tmp_path / "whole")
+
+
+def test_restart_after_sigkill(tmp_path, float32):
+    """A process that is gone, in the middle of what it wrote."""
+    config = replace(QUICK, ensemble="nvt")
+    run(tmp_path / "whole", config)
+    script = DYING.format(folder=str(tmp_path / "part"))
+    found = subprocess.run([sys.executable, "-c", script], env=os.environ | {"JAX_ENABLE_X64": "0"})
+    assert found.returncode == -signal.SIGKILL
+    with (tmp_path / "part" / THERMO).open("a") as file:
+        file.write("15,7.5,-80")
+    run(tmp_path / "part", config, restart=True)
+    assert_same(tmp_path / "part", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("killer", ["write", "save"])
+def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
+    """Nothing to go on from, nothing lost: --restart begins again."""
+    original = getattr(_Run, killer)
+
+    def dying(self, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Run, killer, dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", QUICK)
+    (tmp_path / "run/.restart.safetensors.a1b2").write_text("half")  # as a kill leaves it
+    monkeypatch.setattr(_Run, killer, original)
+    with pytest.raises(InputError, match="already holds files"):
+        run(tmp_path / "run", QUICK)
+    run(tmp_path / "run", QUICK, restart=True)
+    assert [int(row["step"]) for row in rows(tmp_path / "run")] == [0, 5, 10, 15, 20]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/precious").write_text("data")
+    with pytest.raises(InputError, match="already holds files"):
+        run(tmp_path / "other", QUICK, restart=True)
+
+
+def test_more_steps_may_be_asked_for(tmp_path, float32):
+    """And another bound; the rows are those of one run."""
+    run(tmp_path / "once", replace(QUICK, steps=20))
+    run(tmp_path / "twice", replace(QUICK, steps=10))
+    run(tmp_path / "twice", replace(QUICK, max_temperature=3000.0), restart=True)
+    assert_same(tmp_path / "twice", tmp_path / "once")
+    run(tmp_path / "twice", QUICK, restart=True)  # nothing is left to do
+    assert_same(tmp_path / "twice", tmp_path / "once")
+
+
+def heavier():
+    atoms = silicon()
+    atoms.set_masses([30.0] * 8)
+    return atoms
+
+
+def thinner():
+    atoms = silicon()
+    atoms.pbc = (True, True, False)
+    return atoms
+
+
+@pytest.mark.parametrize("change, text", [
+    ({"config": replace(QUICK, timestep=1.0)}, "timestep"),
+    ({"model": potential(seed=1)}, "model"),
+    ({"model": replace(potential(), scale=0.2)}, "model"),
+    ({"model": replace(potential(), references=(-99.0,))}, "model"),
+    ({"model": of_members([potential(), potential(1)])}, "uncertainty"),
+    ({"atoms": heavier()}, "masses"),
+    ({"atoms": thinner()}, "pbc"),
+    ({"dtype": "float32"}, "dtype"),
+])  # fmt: skip
+def test_restart_of_another_run(change, text, finished, float32):
+    before = (finished / THERMO).read_bytes(), (finished / RESTART).read_bytes()
+    with pytest.raises(InputError, match=f"other settings.*{text}"):
+        run(finished, **({"config": QUICK} | change), restart=True)
+    assert before == ((finished / THERMO).read_bytes(), (finished / RESTART).read_bytes())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, float32):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run(folder)
+    return folder
+
+
+def test_force_replaces_a_run_and_nothing_else(tmp_path, float32):
+    run(tmp_path / "run", replace(QUICK, steps=10))
+    (tmp_path / "run/precious").write_text("data")
+    with pytest.raises(InputError, match="--force"):
+        run(tmp_path / "run")
+    run(tmp_path / "run", force=True)
+    assert len(rows(tmp_path / "run")) == 5
+    assert (tmp_path / "run/precious").read_text() == "data"
