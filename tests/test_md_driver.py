@@ -12,13 +12,12 @@ from ase.io import read
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
-from tests.md_runs import QUICK, SIZES, potential, rows, run, silicon
+from tests.md_runs import QUICK, potential, rows, run, silicon, springs
 from tripletjax import InputError
 from tripletjax.calculator import TripletCalculator
 from tripletjax.md import MDConfig, blocks, minimize
 from tripletjax.md.driver import _Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
-from tripletjax.potential import untrained
 from tripletjax.uncertainty import of_members
 
 
@@ -39,7 +38,7 @@ def test_rows_and_frames(tmp_path, float32):
 
 def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
     """The same trajectory, pressure included, from a cell smaller than the cutoff."""
-    final = run(tmp_path / "run")
+    final = run(tmp_path / "run", model=potential())
     atoms = silicon()
     atoms.calc = TripletCalculator(potential(), dtype="float64")
     VelocityVerlet(atoms, 0.5 * units.fs).run(20)
@@ -53,7 +52,7 @@ def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
 @pytest.mark.parametrize("ensemble", ["nve", "npt"])
 def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
     """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
-    config = replace(QUICK, ensemble=ensemble, timestep=2.0, tau_cell=300.0, pressure=5.0)
+    config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=1000.0, pressure=5.0)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
     renew, block, renewed, parts = _Run.renew, _Run.block, [], []
     monkeypatch.setattr(_Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
@@ -89,7 +88,7 @@ def ethane():
 def test_every_kind_of_structure_conserves(name, settings, tmp_path, float32):
     """In float32 too; volume and pressure are told of bulk alone."""
     atoms = {"silicon": silicon, "slab": aluminium, "molecule": ethane}[name]()
-    model = untrained(np.unique(atoms.numbers), SIZES, scale=0.1)
+    model = springs(atoms.numbers, scale=1.0 if name == "silicon" else 0.02)
     config = replace(QUICK, steps=60, timestep=0.25, **settings)
     final = run(tmp_path / "run", config, atoms, model, dtype="float32")
     found = rows(tmp_path / "run")
@@ -101,8 +100,7 @@ def test_every_kind_of_structure_conserves(name, settings, tmp_path, float32):
     changed = np.abs(final.cell.array - atoms.cell.array).max()
     assert (changed > 1e-5) == (name == "silicon")
     if name == "silicon":  # sheared too
-        strain = np.linalg.solve(atoms.cell.array, final.cell.array)
-        np.testing.assert_allclose(strain, strain.T, atol=1e-6)
+        assert np.abs(np.linalg.solve(atoms.cell.array, final.cell.array)[0, 1]) > 1e-5
 
 
 def test_a_blow_up_keeps_the_last_good_state(tmp_path, float32):
@@ -123,7 +121,7 @@ def test_the_start_is_judged(tmp_path, float32):
     hot.set_momenta(10 * hot.get_momenta())
     with pytest.raises(InputError, match=r"start cannot be used: .* K are above"):
         run(tmp_path / "run", atoms=hot)
-    nan = replace(potential(), scale=float("nan"))
+    nan = replace(springs(), scale=float("nan"))
     with pytest.raises(InputError, match=r"start cannot be used: .*not a finite number"):
         run(tmp_path / "run", model=nan)
     assert not (tmp_path / "run").exists()
@@ -176,7 +174,7 @@ def test_settings_that_cannot_be_used(settings, text, float32):
 
 
 def test_uncertainty_stops_the_run(tmp_path, float32):
-    committee = of_members([potential(seed) for seed in range(3)])
+    committee = of_members([springs(seed=seed) for seed in range(3)])
     run(tmp_path / "free", model=committee)
     worst = [float(row["max_force_std_eV_per_A"]) for row in rows(tmp_path / "free")]
     assert min(worst) > 0
@@ -194,19 +192,19 @@ def test_uncertainty_stops_the_run(tmp_path, float32):
 def test_minimize_positions_and_cell(float32):
     """At rest: no force, and with the cell the pressure that was asked for."""
     atoms = silicon()
-    resting = minimize(potential(), atoms, fmax=1e-4)
+    resting = minimize(springs(), atoms, fmax=1e-4)
     assert np.abs(resting.get_forces()).max() < 1e-4
     np.testing.assert_array_equal(resting.cell, atoms.cell)
     with pytest.raises(InputError, match="no rest after 1 steps"):
-        minimize(potential(), atoms, fmax=1e-9, steps=1)
+        minimize(springs(), atoms, fmax=1e-9, steps=1)
     with pytest.raises(InputError, match="only a periodic cell"):
-        minimize(potential(), Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), cell=True)
+        minimize(springs(), Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), cell=True)
 
 
 def test_minimize_the_enthalpy(float32):
     """The stress balances the pressure."""
     pressure = 0.2 * units.GPa
-    resting = minimize(potential(), silicon(), fmax=1e-3, cell=True, pressure=0.2)
+    resting = minimize(springs(), silicon(), fmax=1e-3, cell=True, pressure=0.2)
     stress = resting.get_stress(voigt=False)
     np.testing.assert_allclose(
         stress * resting.get_volume(), -pressure * np.eye(3) * resting.get_volume(), atol=2e-3

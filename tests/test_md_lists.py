@@ -8,15 +8,14 @@ import scipy.optimize
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
+from tests.md_runs import SIZES, springs
 from tests.systems import quick_jit
 from tripletjax import InputError
 from tripletjax.adaptive_tags import nearest_first
 from tripletjax.md.lists import Lists, mechanics, moved, roomy
-from tripletjax.models import Architecture
 from tripletjax.neighbors import full_cell
 from tripletjax.potential import untrained
 
-SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=2, channels=2, units=4, odd_units=2, width=4)
 SKIN = 0.5
 FRAMES = {
     "molecule": molecule("CH3CH2OH"),
@@ -29,8 +28,11 @@ FRAMES = {
 }
 
 
-def potential_of(frame):
-    return untrained(np.unique(frame.numbers), SIZES, seed=3)
+def potential_of(frame, name="springs"):
+    """A network where its tags matter most, in a crowded cell."""
+    if name == "triclinic":
+        return untrained(np.unique(frame.numbers), SIZES, seed=3)
+    return springs(frame.numbers)
 
 
 def direct(potential, frame):
@@ -46,7 +48,7 @@ def test_a_list_serves_while_it_says_so(name, float32):
     """Atoms and cell move until it is used up: the results are those of a fresh list."""
     frame = FRAMES[name].copy()
     frame.rattle(0.05, seed=1)
-    potential, random = potential_of(frame), np.random.default_rng(2)
+    potential, random = potential_of(frame, name), np.random.default_rng(2)
     with jax.enable_x64(True):
         lists = Lists(potential, frame, SKIN, "float64")
         cell = full_cell(frame)
@@ -54,7 +56,7 @@ def test_a_list_serves_while_it_says_so(name, float32):
         evaluate = quick_jit(lambda made, *at: mechanics(potential, made, *at))
         directions = random.normal(size=frame.positions.shape)
         strain = random.normal(size=(3, 3)) if frame.pbc.all() else np.zeros((3, 3))
-        for amount in (0.0, 0.004, 0.012):
+        for amount in (0.0, 0.004, 0.01):
             deformation = np.eye(3) + amount * strain
             positions = frame.positions @ deformation + 6 * amount * directions
             at = jnp.asarray(positions), jnp.asarray(cell @ deformation)
@@ -66,10 +68,10 @@ def test_a_list_serves_while_it_says_so(name, float32):
             if frame.pbc.any():
                 there.cell = cell @ deformation
             energy, forces, stress = direct(potential, there)
-            np.testing.assert_allclose(found.energy, energy, atol=1e-12)
-            np.testing.assert_allclose(found.forces, forces, atol=1e-11)
+            np.testing.assert_allclose(found.energy, energy, atol=1e-10)
+            np.testing.assert_allclose(found.forces, forces, atol=1e-10)
             if frame.pbc.all():
-                np.testing.assert_allclose(found.stress, stress, atol=1e-12)
+                np.testing.assert_allclose(found.stress, stress, atol=1e-11)
     assert amount == 0 or used > 0.1
 
 
@@ -102,7 +104,7 @@ def test_what_is_used_up_bounds_every_pair(float32):
 
 
 def test_width_of_a_list_never_shrinks(float32):
-    frame = bulk("Si", "diamond", a=5.0, cubic=True)
+    frame = bulk("Si", "diamond", a=4.9, cubic=True)
     lists = Lists(potential_of(frame), frame, SKIN, "float32")
     dense = lists.at(frame.positions, frame.cell.array)
     sparse = lists.at(frame.positions * 1.4, frame.cell.array * 1.4)
@@ -113,7 +115,7 @@ def test_width_of_a_list_never_shrinks(float32):
 def test_a_list_holds_no_padded_atoms_and_little_room(float32):
     """What is computed for is atoms, and as many neighbours as there are and a few more."""
     frame = bulk("Si", "diamond", a=5.43, cubic=True)
-    made = Lists(potential_of(frame), frame, SKIN, "float32").at(frame.positions, frame.cell)
+    made = Lists(potential_of(frame), frame, SKIN, "float32").at(frame.positions, frame.cell.array)
     most = int(made.batch.neighbor_mask.sum(1).max())
     assert made.batch.neighbors.shape == (8, roomy(most)) and roomy(most) <= most + 10
     assert made.batch.center_mask.all() and made.batch.atom_mask.all()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.md_runs import QUICK, potential, rows, run, silicon
+from tests.md_runs import QUICK, rows, run, silicon, springs
 from tripletjax import InputError
 from tripletjax.md.driver import _Run
 from tripletjax.md.files import FINAL, RESTART, THERMO, TRAJECTORY
@@ -122,10 +122,10 @@ def thinner():
 
 @pytest.mark.parametrize("change, text", [
     ({"config": replace(QUICK, timestep=1.0)}, "timestep"),
-    ({"model": potential(seed=1)}, "model"),
-    ({"model": replace(potential(), scale=0.2)}, "model"),
-    ({"model": replace(potential(), references=(-99.0,))}, "model"),
-    ({"model": of_members([potential(), potential(1)])}, "uncertainty"),
+    ({"model": springs(seed=1)}, "model"),
+    ({"model": replace(springs(), scale=0.2)}, "model"),
+    ({"model": replace(springs(), references=(-99.0,))}, "model"),
+    ({"model": of_members([springs(), springs(seed=1)])}, "uncertainty"),
     ({"atoms": heavier()}, "masses"),
     ({"atoms": thinner()}, "pbc"),
     ({"dtype": "float32"}, "dtype"),

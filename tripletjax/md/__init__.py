@@ -11,11 +11,11 @@ from tripletjax.md.config import MDConfig
 if TYPE_CHECKING:
     from tripletjax.md.driver import simulate
     from tripletjax.md.jaxmd import neighbor_list
-    from tripletjax.md.minimize import minimize
+    from tripletjax.md.relaxation import minimize
 
 __all__ = ["MDConfig", "minimize", "neighbor_list", "simulate"]
 
-_PLACES = {"simulate": "driver", "neighbor_list": "jaxmd", "minimize": "minimize"}
+_PLACES = {"simulate": "driver", "neighbor_list": "jaxmd", "minimize": "relaxation"}
 
 
 def __getattr__(name: str) -> Any:

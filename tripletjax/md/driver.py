@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ from tripletjax.uncertainty import Committee
 
 log = logging.getLogger(__name__)
 SECONDS_A_SAVE = 5.0
+PLAIN = MDConfig()
+# What no step depends on.
+OUTSIDE = ("steps", "log_every", "write_every", "max_temperature", "max_force_std", "seed")
 FREE = ("steps", "max_temperature", "max_force_std")  # may be others when a run goes on
 
 
@@ -146,8 +149,9 @@ class _Run:
         self.used = self.used_before = 0.0  # of the skin, in the last blocks
 
     def fixed(self) -> tuple:
-        """The arguments that every compiled function has."""
-        return self.static, self.config, self.fitted, self.masses
+        """The arguments that every compiled function has; one program for runs of any length."""
+        config = replace(self.config, **{name: getattr(PLAIN, name) for name in OUTSIDE})
+        return self.static, config, self.fitted, self.masses
 
     def open(self) -> bool:
         """Begin in an empty folder; whether the model is sure enough to go on."""

@@ -61,7 +61,7 @@ class Lists:
         reach = self.potential.cutoff + self.skin
         batch = prepare([self.frame], reach, self.potential.species, self.dtype)
         most = int(batch.neighbor_mask.sum(1).max())
-        if most > self.width:
+        if most > self.width or not self.width:  # a column at least, be it of padding
             self.width = roomy(most)
         batch = without_padded_atoms(with_width(batch, self.width), len(self.frame))
         batch = jax.tree.map(jnp.asarray, batch)
