@@ -52,7 +52,7 @@ def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
 @pytest.mark.parametrize("ensemble", ["nve", "npt"])
 def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
     """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
-    config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=1000.0, pressure=5.0)
+    config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=10_000.0, pressure=5.0)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
     renew, block, renewed, parts = _Run.renew, _Run.block, [], []
     monkeypatch.setattr(_Run, "renew", lambda self: (renewed.append(1), renew(self))[1])

@@ -86,9 +86,9 @@ def test_langevin_positions_are_canonical(float32):
 def test_volume_at_constant_pressure(target, float32):
     """p(V) ∝ V^(N-1) exp(-β (K (V - V0)² / 2 V0 + P V)), by quadrature."""
     force = autodiff(crystal)
-    ensemble = npt(force, MASSES, 1.0, KELVIN, 40.0, target, 950.0)
+    ensemble = npt(force, MASSES, 1.0, KELVIN, 40.0, target, 3800.0)
     states = starts(force, ensemble, (VOLUME * (1 - target / BULK)) ** (1 / 3))
-    volumes = replicas(ensemble, states, 1_000, 4_000, 10, lambda state: volume(state.cell))
+    volumes = replicas(ensemble, states, 2_000, 4_000, 10, lambda state: volume(state.cell))
     grid = np.linspace(0.5, 1.5, 20_001) * VOLUME
     exponent = (N - 1) * np.log(grid)
     exponent -= (BULK / (2 * VOLUME) * (grid - VOLUME) ** 2 + target * grid) / KT
@@ -107,7 +107,7 @@ def test_shape_at_constant_pressure(float32):
     """
     shear, target = 2.0, 0.01
     force = autodiff(partial(crystal, shear=shear))
-    ensemble = npt(force, MASSES, 1.0, KELVIN, 40.0, target, 950.0, isotropic=False)
+    ensemble = npt(force, MASSES, 1.0, KELVIN, 40.0, target, 3800.0, isotropic=False)
 
     def look(state):
         metric = state.cell @ state.cell.T / volume(state.cell) ** (2 / 3)

@@ -9,9 +9,8 @@ from ase.io import write
 
 import experiments.md.run as experiment
 from experiments.md.analysis import pair_distribution, squared_displacement, velocity_spectrum
+from tests.md_runs import springs
 from tripletjax.data.sets import load_frames
-from tripletjax.models import Architecture
-from tripletjax.potential import untrained
 
 
 def test_pair_distribution_of_an_ideal_gas():
@@ -38,10 +37,9 @@ def test_displacement_and_spectrum_of_a_drifting_oscillator():
 
 
 def test_smoke_run(tmp_path, monkeypatch, float32):
-    """From given data to the figure, with a tiny potential instead of a fit."""
-    sizes = Architecture(cutoff=3.0, n_radial=2, l_max=1, channels=2, units=4, width=4)
-    tiny = untrained([1, 8], sizes, scale=0.01)
-    monkeypatch.setattr(experiment, "fitted", lambda *_: (tiny, {"force_mae_ev_per_A": 0.1}))
+    """From given data to the figure, with soft springs instead of a fit."""
+    soft = springs([1, 8], scale=0.002)
+    monkeypatch.setattr(experiment, "fitted", lambda *_: (soft, {"force_mae_ev_per_A": 0.1}))
     frames = load_frames("water")
     (tmp_path / "data").mkdir()
     write(tmp_path / "data/water_train.xyz", frames[:3])

@@ -92,7 +92,8 @@ def nvt_langevin(
         >>> key = jax.random.key_data(jax.random.key(0))
         >>> state = State(at, at, cell, free(at, cell), None, None, key, count)
         >>> state = jax.jit(ensemble.step)(ensemble.begin(state))
-        >>> bool(kinetic_energy(state.momenta, jnp.ones(2)) == state.thermostat)  # all is heat
+        >>> heat = kinetic_energy(state.momenta, jnp.ones(2)) - state.thermostat
+        >>> bool(abs(heat) < 1e-6)  # all that moves is heat of the bath
         True
 
     Source: B. Leimkuhler and C. Matthews, Appl. Math. Res. Express 2013, 34 (2013).
@@ -218,7 +219,7 @@ def chain_energy(chain: Chain, count: int, kt: float, tau: float) -> Array:
     """What the chain adds to the conserved quantity, eV."""
     inertia = jnp.asarray(chain_masses(count, kt, tau), chain.momenta.dtype)
     weights = jnp.asarray([count * kt] + [kt] * (CHAIN - 1), chain.positions.dtype)
-    return 0.5 * jnp.sum(chain.momenta**2 / inertia) + jnp.vdot(weights, chain.positions)
+    return jnp.sum(0.5 * chain.momenta**2 / inertia + weights * chain.positions)
 
 
 def chain_masses(count: int, kt: float, tau: float) -> list[float]:

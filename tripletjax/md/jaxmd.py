@@ -68,13 +68,14 @@ def neighbor_list(
     Example:
         >>> from tripletjax.models import Architecture
         >>> from tripletjax.potential import untrained
-        >>> model = untrained([1], Architecture(cutoff=3.0, l_max=1, units=4, width=4))
+        >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
+        >>> model = untrained([1], sizes)
         >>> displacement = lambda a, b, **kwargs: a - b  # that of space.free()
         >>> neighbor_fn, init_fn, energy_fn = neighbor_list(displacement, None, model, [1, 1])
         >>> at = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]])
         >>> neighbor = neighbor_fn.allocate(at)
         >>> params = init_fn(jax.random.key(0), at, neighbor)
-        >>> jax.grad(energy_fn, 1)(params, at, neighbor).shape
+        >>> jax.jit(jax.grad(energy_fn, 1))(params, at, neighbor).shape
         (2, 3)
     """
     for name in options:
@@ -83,6 +84,8 @@ def neighbor_list(
                 f"{name} cannot be given: the energy needs it as it is; known are "
                 f"{', '.join(OPTIONS)}"
             )
+    if not dr_threshold >= 0:
+        raise InputError(f"dr_threshold={dr_threshold!r} is not usable; give Å from 0")
     kinds = _kinds(potential, species)
     reference = float(np.asarray(potential.references)[kinds].sum())
     static, _ = potential.split()
@@ -94,15 +97,16 @@ def neighbor_list(
     settings = {"disable_cell_list": without_cells} | options
     partition, made_class = _partition(), _made_class()
     # It makes a list at every call: when to call it is decided here.
-    inner = partition.neighbor_list(
-        displacement,
-        jnp.zeros(()) if box is None else jnp.asarray(box),
-        r_cutoff=reach,
-        dr_threshold=0.0,
-        fractional_coordinates=fractional_coordinates,
-        format=partition.NeighborListFormat.Dense,
-        **settings,
-    )
+    with _as_jax_md_computes():
+        inner = partition.neighbor_list(
+            displacement,
+            jnp.zeros(()) if box is None else jnp.asarray(box),
+            r_cutoff=reach,
+            dr_threshold=0.0,
+            fractional_coordinates=fractional_coordinates,
+            format=partition.NeighborListFormat.Dense,
+            **settings,
+        )
 
     def known(kwargs: dict[str, Any]) -> dict[str, Any]:
         """With fractional coordinates ``new_box`` is ``box``, which jax-md's cells know."""
@@ -210,7 +214,7 @@ def neighbor_list(
 @cache
 def _partition() -> Any:
     """jax-md takes seconds to import; its warnings are not for our users."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _as_jax_md_computes():
         warnings.simplefilter("ignore")
         from jax_md import partition
     return partition
@@ -231,9 +235,11 @@ def _made_class() -> Any:
 
 @contextmanager
 def _as_jax_md_computes() -> Iterator[None]:
-    """It mixes float32 with float64, and multiplies matrices as precisely as it is told to."""
+    """It mixes dtypes, and multiplies matrices as precisely as it is told to."""
     with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"):
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "scatter inputs", FutureWarning)
+            yield
 
 
 def _kinds(potential: Potential, species: Any) -> np.ndarray:

@@ -47,7 +47,7 @@ def minimize(
         >>> from tripletjax.potential import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])
-        >>> resting = minimize(untrained([1], sizes, scale=0.1), hydrogen, fmax=0.05)
+        >>> resting = minimize(untrained([1], sizes, scale=0.01), hydrogen, fmax=0.05)
         >>> bool(abs(resting.get_forces()).max() < 0.05)
         True
     """
