@@ -7,9 +7,11 @@ import pytest
 from ase import Atoms
 from ase.io import write
 
+import experiments.md.conservation as conservation
 import experiments.md.run as experiment
+import experiments.md.scaling as scaling
 from experiments.md.analysis import pair_distribution, squared_displacement, velocity_spectrum
-from tests.md_runs import springs
+from tests.md_runs import SIZES, silicon, springs
 from tripletjax.data.sets import load_frames
 
 
@@ -58,3 +60,33 @@ def test_data_that_are_not_there(tmp_path):
         experiment.frames_of(tmp_path)
     train, test = experiment.frames_of(None)
     assert len(train) + len(test) == 60 and isinstance(train[0], Atoms)
+
+
+def test_drift_and_fluctuation_of_a_line_and_a_wave():
+    times = np.linspace(0, 10, 2001)
+    found = conservation.drift_and_fluctuation(times, 3e-6 * times + 1e-4 * np.sin(44 * times) - 5)
+    assert found["drift_eV_atom_ps"] == pytest.approx(3e-6, rel=0.2)
+    assert found["fluctuation_eV_atom"] == pytest.approx(1e-4 / np.sqrt(2), rel=0.01)
+
+
+def test_conservation_smoke_run(tmp_path, monkeypatch, float32):
+    """Springs conserve better with shorter steps; a second run repeats nothing."""
+    monkeypatch.setattr(conservation, "load", lambda _: springs())
+    monkeypatch.setattr(conservation, "THERMALIZED", 20.0)
+    monkeypatch.setattr(conservation, "ROWS", (("float64", 1.0), ("float64", 0.5)))
+    write(tmp_path / "start.xyz", silicon())
+    arguments = "model", tmp_path / "start.xyz", 0.1, tmp_path / "scratch", tmp_path / "out"
+    rows = conservation.run(*arguments)
+    assert rows == conservation.run(*arguments)
+    spread = [row["fluctuation_eV_atom"] for row in rows]
+    assert spread[0] == pytest.approx(4 * spread[1], rel=0.3)
+    record = json.loads((tmp_path / "out" / "conservation.json").read_text())
+    assert record["structure"] == "Si8" and record["rows"] == rows
+
+
+def test_scaling_smoke_run(monkeypatch, float32):
+    monkeypatch.setattr(scaling, "Architecture", lambda: SIZES)
+    monkeypatch.setattr(scaling, "ATOM_STEPS", 1)
+    found = scaling.one(64)
+    assert found["atoms"] == 64 and found["us_per_atom_step"] > 0 and found["peak_MB"] > 100
+    assert scaling.exponent([10, 100, 1000], [3, 60, 1200]) == pytest.approx(1.30, abs=0.01)

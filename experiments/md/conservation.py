@@ -1,0 +1,102 @@
+"""What a trajectory at constant energy conserves, by time step and precision.
+
+    python -m experiments.md.conservation MODEL START [--picoseconds 10]
+
+MODEL is a fitted potential, START the structure, brought to 300 K by one picosecond of Langevin
+dynamics first. Every row is a trajectory of its own from there; those that the scratch folder holds
+are not repeated.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+
+from tripletjax.io import provenance, read_frames, save_json
+from tripletjax.md import MDConfig, simulate
+from tripletjax.potential import Potential, load
+from tripletjax.types import InputError
+
+RESULTS = Path(__file__).parent / "results"
+ROWS = (("float64", 1.0), ("float64", 0.5), ("float64", 0.25), ("float32", 0.5))  # fs
+ROW_EVERY, FRAME_EVERY = 4.0, 400.0  # fs
+KELVIN, THERMALIZED = 300.0, 1000.0  # fs
+
+
+def thermalized(potential: Potential, atoms: Atoms, folder: Path) -> Atoms:
+    """The structure at 300 K, its centre of mass at rest."""
+    config = MDConfig(
+        ensemble="nvt", steps=round(THERMALIZED / 0.5), timestep=0.5, temperature=KELVIN
+    )
+    if not (folder / "final.xyz").is_file():
+        simulate(potential, atoms, folder, config, restart=True, dtype="float64")
+    start = read(folder / "final.xyz")
+    momenta, masses = start.get_momenta(), start.get_masses()[:, None]
+    start.set_momenta(momenta - masses * momenta.sum(0) / masses.sum())
+    return start
+
+
+def row(potential: Potential, start: Atoms, folder: Path, dtype: str, step: float, length: float):
+    """Drift and fluctuation of the energy an atom, along one trajectory of so many picoseconds."""
+    every = round(ROW_EVERY / step)
+    config = MDConfig(
+        steps=round(1000 * length / step), timestep=step, log_every=every,
+        write_every=every * round(FRAME_EVERY / ROW_EVERY),
+    )  # fmt: skip
+    simulate(potential, start, folder, config, restart=True, dtype=dtype)
+    table = np.genfromtxt(folder / "thermo.csv", delimiter=",", names=True)
+    times, energies = table["time_fs"] / 1000, table["conserved_eV"] / len(start)
+    return {
+        "dtype": dtype,
+        "timestep_fs": step,
+        "temperature_K": float(table["temperature_K"].mean()),
+        **drift_and_fluctuation(times, energies),
+    }
+
+
+def drift_and_fluctuation(times: np.ndarray, energies: np.ndarray) -> dict[str, float]:
+    """Slope of a straight line, eV/atom/ps, and the standard deviation about it, eV/atom."""
+    slope, offset = np.polyfit(times, energies - energies[0], 1)
+    about = energies - energies[0] - (slope * times + offset)
+    return {"drift_eV_atom_ps": float(slope), "fluctuation_eV_atom": float(about.std())}
+
+
+def run(model: str, start: Path, picoseconds: float, scratch: Path, out: Path) -> list[dict]:
+    """All rows; writes conservation.json."""
+    potential = load(model)
+    atoms = thermalized(potential, read_frames(start)[-1], scratch / "start")
+    rows = [
+        row(potential, atoms, scratch / f"{dtype}-{step}", dtype, step, picoseconds)
+        for dtype, step in ROWS
+    ]
+    record = {"structure": str(atoms.symbols), "picoseconds": picoseconds, "rows": rows}
+    out.mkdir(parents=True, exist_ok=True)
+    save_json(out / "conservation.json", record | provenance())
+    return rows
+
+
+def main() -> None:
+    """Run the rows that are missing, and print all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("start", type=Path, metavar="START")
+    parser.add_argument("--picoseconds", type=float, default=10.0)
+    parser.add_argument("--scratch", type=Path, default=Path("md-scratch"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    for found in run(**vars(parser.parse_args())):
+        print(
+            f"{found['dtype']} {found['timestep_fs']:5.2f} fs: "
+            f"drift {found['drift_eV_atom_ps']:9.2e} eV/atom/ps, "
+            f"fluctuation {found['fluctuation_eV_atom']:.2e} eV/atom"
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
