@@ -46,7 +46,7 @@ test-64: ONCE := tests/test_b8_experiment.py tests/test_cli.py tests/test_notebo
   tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \
   tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
   tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \
-  tests/test_md_experiment.py
+  tests/test_md_experiment.py tests/test_ase_drivers.py
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
 

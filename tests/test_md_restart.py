@@ -122,6 +122,8 @@ def thinner():
 
 @pytest.mark.parametrize("change, text", [
     ({"config": replace(QUICK, timestep=1.0)}, "timestep"),
+    ({"config": replace(QUICK, ensemble="npt")}, "ensemble"),
+    ({"atoms": silicon() * (1, 1, 2)}, "structure"),
     ({"model": springs(seed=1)}, "model"),
     ({"model": replace(springs(), scale=0.2)}, "model"),
     ({"model": replace(springs(), references=(-99.0,))}, "model"),

@@ -40,7 +40,7 @@ def weights(architecture=SMALL):
     random = np.random.default_rng(3)
     return {
         name: random.normal(size=shape).astype(np.float32)
-        for name, shape in weight_shapes(architecture, N_SPECIES).items()
+        for name, shape in weight_shapes(AtomicEnergy(architecture, N_SPECIES)).items()
     }
 
 

@@ -15,8 +15,8 @@ from tests.systems import environment, methanol
 from tripletjax import InputError
 from tripletjax.angular import spherical_harmonics, wigner_matrix
 from tripletjax.data.sets import load_frames
-from tripletjax.models import Architecture
-from tripletjax.tensor_models import AtomicTensor, tensor_weight_shapes, to_cartesian
+from tripletjax.models import Architecture, weight_shapes
+from tripletjax.tensor_models import AtomicTensor, to_cartesian
 from tripletjax.tensor_properties import load_tensor, untrained_tensor
 from tripletjax.tensor_training import (
     TensorData,
@@ -91,7 +91,7 @@ def test_tensors_turn_with_the_molecule(target, dtype):
 def test_components_of_an_atom_turn_as_harmonics(dtype):
     degrees = (0, 1, 2, 3)  # the highest exceeds the l_max of the density
     net = AtomicTensor(SMALL, 3, degrees)
-    weights = {"params": random_weights(tensor_weight_shapes(SMALL, 3, degrees))}
+    weights = {"params": random_weights(weight_shapes(net))}
     vectors, species, mask = environment(dtype, n_neighbors=6)
     apply = jax.jit(net.apply)
     expected = np.asarray(apply(weights, vectors, species, mask, 1), float)
@@ -107,7 +107,7 @@ def test_odd_types_lead_out_of_the_plane_of_the_tags(float64):
     # Two tags in the plane z = 0, others above it, and no vectors of the density itself: only
     # r̂_t × r̂_s, times a pseudoscalar, leaves the plane.
     two = replace(SMALL, tags=2)
-    weights = random_weights(tensor_weight_shapes(two, 3, (1,)))
+    weights = random_weights(weight_shapes(AtomicTensor(two, 3, (1,))))
     weights = {k: 0 * w if k.startswith("density_gate") else w for k, w in weights.items()}
     vectors, species, mask = environment(float, n_neighbors=6)
     vectors[:2] = [[1.0, 0.0, 0.0], [0.3, 1.1, 0.0]]
@@ -263,4 +263,4 @@ def test_bad_fits_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no model of tensors"):
         load_tensor(tmp_path)
     with pytest.raises(InputError, match="different degrees"):
-        tensor_weight_shapes(SMALL, 1, (1, 1))
+        weight_shapes(AtomicTensor(SMALL, 1, (1, 1)))

@@ -63,7 +63,8 @@ def test_the_smaller_rate_lasts_when_a_run_goes_on(tmp_path):
     assert float(progress.state.factor) == 0.25
     save_checkpoint(tmp_path / "state", progress.checkpoint({}))
     like = at_start({"w": jnp.zeros(())})
-    progress = Progress.resumed(load_checkpoint(tmp_path / "state", (like.state, like.best)))
+    found = load_checkpoint(tmp_path / "state", (like.state, like.best), {})
+    progress = Progress.resumed(found)
     progress = run_epochs(Cliff(1e6), CONFIG, progress, lambda _: None, show=False)
     assert progress.state == whole.state
     assert progress.best == whole.best

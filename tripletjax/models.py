@@ -225,23 +225,22 @@ def other_weights(weights: Array) -> Array:
     return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
 
 
-def weight_shapes(architecture: Architecture, n_species: int) -> dict[str, tuple[int, ...]]:
+def weight_shapes(model: AtomicEnergy) -> dict[str, tuple[int, ...]]:
     """Shape of every array of the model, by name."""
-    model = AtomicEnergy(architecture, n_species)
     environment = jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0
     found = jax.eval_shape(model.init, jax.random.key(0), *environment)
     return {name: array.shape for name, array in found["params"].items()}
 
 
-def initial_weights(architecture: Architecture, n_species: int, seed: int) -> dict[str, Array]:
-    """What ``AtomicEnergy.init`` would draw, but on the host: the same on every machine."""
+def initial_weights(model: AtomicEnergy, seed: int) -> dict[str, Array]:
+    """What ``model.init`` would draw, but on the host: the same on every machine."""
     random = np.random.Generator(np.random.PCG64(seed))
     return {
         name: jnp.asarray(
             np.zeros(shape) if name.endswith((GAIN, BIAS)) else random.normal(size=shape),
             jnp.float32,
         )
-        for name, shape in sorted(weight_shapes(architecture, n_species).items())
+        for name, shape in sorted(weight_shapes(model).items())
     }
 
 

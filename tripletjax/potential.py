@@ -224,7 +224,7 @@ def untrained(
     """
     architecture = architecture or Architecture()
     kinds = tuple(sorted({int(number) for number in species}))
-    weights = initial_weights(architecture, len(kinds), seed)
+    weights = initial_weights(AtomicEnergy(architecture, len(kinds)), seed)
     references = tuple(map(float, references)) if references is not None else (0.0,) * len(kinds)
     return Potential(
         architecture=architecture,
@@ -262,8 +262,8 @@ def load(folder: str | Path) -> Potential:
             scale=record["scale_eV"],
             weights={name: jnp.asarray(array) for name, array in arrays.items()},
         )
-        shapes = weight_shapes(potential.architecture, len(potential.species))
-        if shapes != {name: array.shape for name, array in arrays.items()}:
+        net = AtomicEnergy(potential.architecture, len(potential.species))
+        if weight_shapes(net) != {name: array.shape for name, array in arrays.items()}:
             raise ValueError("the weights have other shapes")
     return potential
 

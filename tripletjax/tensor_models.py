@@ -14,15 +14,13 @@ cross products r̂_t × r̂_s, without which a dipole could not leave the span o
 density's own vectors. For λ = 0 the component is a function of x.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.angular import harmonic_slice, spherical_harmonics
-from tripletjax.models import BIAS, GAIN, Architecture, AtomicEnergy, other_weights
+from tripletjax.models import AtomicEnergy, other_weights
 from tripletjax.tensors import ROOT_4PI, bipolar_harmonics, bipolar_types
 from tripletjax.types import Array, InputError
 
@@ -47,6 +45,7 @@ class AtomicTensor(AtomicEnergy):
 
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
+        check_degrees(self.degrees)
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
         density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
         units, pseudoscalars, pooled, second = self._layers(tags, edges, weights, density)
@@ -104,45 +103,13 @@ class AtomicTensor(AtomicEnergy):
         return total
 
 
-def check_degrees(degrees: tuple[int, ...]) -> tuple[int, ...]:
-    """The degrees as they are.
-
-    Raises:
-        InputError: there are none, or one is negative, too high or given twice.
-
-    Example:
-        >>> check_degrees((0, 2))
-        (0, 2)
-    """
+def check_degrees(degrees: tuple[int, ...]) -> None:
+    """Raise InputError if there are none, or one is negative, too high or given twice."""
     usable = all(type(d) is int and 0 <= d <= HIGHEST_DEGREE for d in degrees)
     if not (degrees and usable and len(set(degrees)) == len(degrees)):
         raise InputError(
             f"degrees={degrees!r} is not usable; give different degrees, 0 to {HIGHEST_DEGREE}"
         )
-    return degrees
-
-
-def tensor_weight_shapes(
-    architecture: Architecture, n_species: int, degrees: tuple[int, ...]
-) -> dict[str, tuple[int, ...]]:
-    """Shape of every array of ``AtomicTensor``, by name."""
-    model = AtomicTensor(architecture, n_species, check_degrees(degrees))
-    environment = jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0
-    found = jax.eval_shape(model.init, jax.random.key(0), *environment)
-    return {name: array.shape for name, array in found["params"].items()}
-
-
-def initial_tensor_weights(
-    architecture: Architecture, n_species: int, degrees: tuple[int, ...], seed: int
-) -> dict[str, Array]:
-    """Random weights of ``AtomicTensor``, drawn on the host: the same on every machine."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    shapes = tensor_weight_shapes(architecture, n_species, degrees)
-    drawn: dict[str, Any] = {
-        name: np.zeros(shape) if name.endswith((GAIN, BIAS)) else random.normal(size=shape)
-        for name, shape in sorted(shapes.items())
-    }
-    return {name: jnp.asarray(array, jnp.float32) for name, array in drawn.items()}
 
 
 def to_cartesian(components: Array) -> Array:

@@ -13,16 +13,11 @@ from ase import Atoms
 
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import per_structure
-from tripletjax.models import Architecture
+from tripletjax.models import Architecture, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements
 from tripletjax.numerics import map_blocks
 from tripletjax.potential import ATOMS_A_BLOCK, Potential
-from tripletjax.tensor_models import (
-    AtomicTensor,
-    initial_tensor_weights,
-    tensor_weight_shapes,
-    to_cartesian,
-)
+from tripletjax.tensor_models import AtomicTensor, to_cartesian
 from tripletjax.types import Array, Batch, InputError
 
 FORMAT = FolderFormat(
@@ -188,7 +183,7 @@ def untrained_tensor(
         references=tuple(map(float, references)) if references is not None else (0.0,) * len(kinds),
         scale=float(scale),
         charges=charges,
-        weights=initial_tensor_weights(architecture, len(kinds), degrees, seed),
+        weights=initial_weights(AtomicTensor(architecture, len(kinds), degrees), seed),
     )
 
 
@@ -218,8 +213,8 @@ def load_tensor(folder: str | Path) -> TensorModel:
             charges=record["charges"],
             weights={name: jnp.asarray(array) for name, array in arrays.items()},
         )
-        shapes = tensor_weight_shapes(model.architecture, len(model.species), model.degrees)
-        if shapes != {name: array.shape for name, array in arrays.items()}:
+        net = AtomicTensor(model.architecture, len(model.species), model.degrees)
+        if weight_shapes(net) != {name: array.shape for name, array in arrays.items()}:
             raise ValueError("the weights have other shapes")
     return model
 

@@ -172,14 +172,7 @@ class _Run:
     def resume(self) -> bool:
         """Go on where the folder's run was saved, with the list that it had."""
         like = self.state, (self.made.positions, self.made.cell)
-        found = load_checkpoint(self.folder / RESTART, like)
-        settings, before = self.settings(), found.record["settings"]
-        changed = [name for name in settings if settings[name] != before.get(name)]
-        if changed:
-            raise InputError(
-                f"{self.folder} was begun with other settings ({', '.join(changed)}); give the "
-                "same ones, or start again with --force"
-            )
+        found = load_checkpoint(self.folder / RESTART, like, self.settings())
         self.state, (positions, cell) = found.state, found.best
         self.lists.width, self.used, self.used_before = found.record["list"]
         self.made = self.lists.at(positions, cell)

@@ -1,6 +1,7 @@
 """The state of a fit in one file, written atomically, from which it goes on bit for bit."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ class Checkpoint(NamedTuple):
 
     state: Any  # pytree
     best: Any  # the state at the best validation so far
-    record: dict[str, Any]  # epoch, seconds, history, settings: whatever JSON holds
+    record: dict[str, Any]  # the settings of the run, and whatever else JSON holds
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -33,15 +34,19 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         file.write(save(arrays, metadata={"format": str(FORMAT_VERSION), "record": record}))
 
 
-def load_checkpoint(path: str | Path, like: Any) -> Checkpoint:
-    """Read a checkpoint.
+def load_checkpoint(
+    path: str | Path, like: Any, settings: dict[str, Any], free: Collection[str] = ()
+) -> Checkpoint:
+    """Read the checkpoint from which a run with these settings goes on.
 
     Args:
         path: the file.
         like: (state, best) with the arrays' shapes, as at the start of the run.
+        settings: must equal those in the checkpoint's record.
+        free: names of settings that may be others.
 
     Raises:
-        InputError: the file is missing, truncated, of another version or of another model.
+        InputError: the file is missing, truncated, of another version or of another run.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,8 +65,16 @@ def load_checkpoint(path: str | Path, like: Any) -> Checkpoint:
             f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
             "resume with the version that wrote it, or start again with --force"
         )
+    record = json.loads(metadata["record"])
+    before = record["settings"]
+    changed = [k for k in settings if k not in free and settings[k] != before.get(k)]
+    if changed:
+        raise InputError(
+            f"{path.parent} was begun with other settings ({', '.join(changed)}); give the same "
+            "ones, or start again with --force"
+        )
     expected, structure = jax.tree.flatten(like)
     if [np.shape(a) for a in expected] != [a.shape for a in leaves]:
         raise InputError(f"{path} belongs to another model; start again with --force")
     state, best = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
-    return Checkpoint(state, best, json.loads(metadata["record"]))
+    return Checkpoint(state, best, record)

@@ -11,7 +11,6 @@ from tripletjax.io import save_csv
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.loop import Progress, at_start
-from tripletjax.types import InputError
 
 CHECKPOINT = "checkpoint.safetensors"
 FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
@@ -31,15 +30,8 @@ def begun(folder: Path | None, weights: Any, settings: dict[str, Any], resume: b
     start = at_start(weights)
     if folder is None or not (resume and folder.is_dir() and any(folder.iterdir())):
         return start
-    checkpoint = load_checkpoint(folder / CHECKPOINT, (start.state, start.best))
-    before = checkpoint.record["settings"]
-    changed = [k for k in settings if k not in FREE and settings[k] != before.get(k)]
-    if changed:
-        raise InputError(
-            f"{folder} was begun with other settings ({', '.join(changed)}); give the same ones, "
-            "or start again with --force"
-        )
-    return Progress.resumed(checkpoint)
+    like = start.state, start.best
+    return Progress.resumed(load_checkpoint(folder / CHECKPOINT, like, settings, FREE))
 
 
 def keeper(
