@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.io import write
 
 import experiments.md.conservation as conservation
 import experiments.md.run as experiment
 import experiments.md.scaling as scaling
 from experiments.md.analysis import pair_distribution, squared_displacement, velocity_spectrum
-from tests.md_runs import SIZES, silicon, springs
+from tests.md_runs import SIZES, springs
 from tripletjax.data.sets import load_frames
 
 
@@ -74,7 +75,8 @@ def test_conservation_smoke_run(tmp_path, monkeypatch, float32):
     monkeypatch.setattr(conservation, "load", lambda _: springs())
     monkeypatch.setattr(conservation, "THERMALIZED", 20.0)
     monkeypatch.setattr(conservation, "ROWS", (("float64", 1.0), ("float64", 0.5)))
-    write(tmp_path / "start.xyz", silicon())
+    resting = bulk("Si", "fcc", a=2.81, cubic=True) * (2, 1, 1)  # the springs at rest
+    write(tmp_path / "start.xyz", resting)
     arguments = "model", tmp_path / "start.xyz", 0.1, tmp_path / "scratch", tmp_path / "out"
     rows = conservation.run(*arguments)
     assert rows == conservation.run(*arguments)
