@@ -34,6 +34,7 @@ class AtomicTensor(AtomicEnergy):
     ``degrees`` in turn.
 
     Example:
+        >>> from tripletjax.models import Architecture
         >>> model = AtomicTensor(Architecture(units=4, width=4), n_species=1, degrees=(0, 2))
         >>> environment = jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool), 0
         >>> weights = jax.jit(model.init)(jax.random.key(0), *environment)
