@@ -56,6 +56,7 @@ SYSTEMS = {
     "triclinic": triclinic(),
     "water": water(),
     "cells": shaken(bulk("Si", "diamond", a=5.43, cubic=True) * (3, 3, 3)),
+    "512 atoms": shaken(bulk("Si", "diamond", a=5.43, cubic=True) * (4, 4, 4)),
     "slab": shaken(fcc111("Al", (3, 3, 3), vacuum=5.0, periodic=True, orthogonal=False)),
 }
 
@@ -95,7 +96,7 @@ def compile_for(space, atoms, fractional=True, name="springs"):
 
 @pytest.mark.parametrize("name, fractional", [
     ("molecule", False), ("silicon", True), ("silicon", False), ("triclinic", True),
-    ("triclinic", False), ("slab", True), ("water", True), ("cells", True),
+    ("triclinic", False), ("slab", True), ("water", True), ("cells", True), ("512 atoms", True),
 ])  # fmt: skip
 def test_energy_and_forces_are_those_of_ase(name, fractional, space, float32):
     atoms = SYSTEMS[name]
@@ -106,7 +107,7 @@ def test_energy_and_forces_are_those_of_ase(name, fractional, space, float32):
             dr_threshold=0.3, fractional_coordinates=fractional and box is not None,
         )  # fmt: skip
         neighbor = neighbor_fn.allocate(at)
-        assert (neighbor.cell_list_fn is not None) == (name == "cells")
+        assert (neighbor.cell_list_fn is not None) == (name in ("cells", "512 atoms"))
         params = init_fn(None, at, neighbor)
         energy, slopes = jax.jit(jax.value_and_grad(energy_fn, 1))(params, at, neighbor)
         # jax-md gives slopes in Å, by fractional coordinates too.
