@@ -7,6 +7,7 @@ from unittest.mock import patch
 import flax.linen as nn
 import jax.numpy as jnp
 
+from tripletjax import models
 from tripletjax.models import AtomicEnergy
 
 
@@ -59,7 +60,9 @@ VARIANTS = {
 def variant(name: str) -> Iterator[None]:
     """Inside, potentials are made of this variant, if the name is one."""
     model = VARIANTS.get(name, AtomicEnergy)
+    roughness = 0.0 if name == "rough" else models.ROUGHNESS  # radial functions of equal size
     with (
+        patch("tripletjax.models.ROUGHNESS", roughness),
         patch("tripletjax.potential.AtomicEnergy", model),
         patch("tripletjax.models.AtomicEnergy", model),
     ):
