@@ -262,6 +262,36 @@ def test_sides_instead_of_a_matrix(sides, space, float32):
     np.testing.assert_allclose(forces, expected[1], atol=1e-8)
 
 
+def test_cells_know_one_box(space, float32):
+    """jax-md would make cells of the new one and find atoms by the old."""
+    atoms = SYSTEMS["cells"]
+    with jax.enable_x64(True):
+        displacement, _ = space.periodic(16.29)
+        given = displacement, 16.29, potential_of(atoms), atoms.numbers
+        at = jnp.asarray(atoms.positions)
+        neighbor_fn, *_ = neighbor_list(*given, dr_threshold=0.3)
+        with pytest.raises(InputError, match="disable_cell_list"):
+            neighbor_fn.allocate(at, box=17.0)
+        neighbor_fn, init_fn, energy_fn = neighbor_list(*given, disable_cell_list=True)
+        neighbor = neighbor_fn.allocate(at)
+        energy, _ = value_and_force(energy_fn, init_fn(None, at, neighbor), at, neighbor)
+    assert energy == pytest.approx(by_ase(atoms)[0], abs=1e-9)
+
+
+def test_a_perturbation_makes_no_list(space, float32):
+    """Cells are sized without it: what it brings nearer than the threshold is not trusted."""
+    atoms = SYSTEMS["cells"]
+    with jax.enable_x64(True):
+        _, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms, 0.1)
+        neighbor = neighbor_fn.allocate(at)
+        params = init_fn(None, at, neighbor)
+        for factor, is_sound in ((0.9, False), (0.99, True)):
+            strain = factor * jnp.eye(3)
+            updated = neighbor.update(at, perturbation=strain)
+            energy, _ = value_and_force(energy_fn, params, at, updated, perturbation=strain)
+            assert np.isfinite(energy) == is_sound
+
+
 def test_stress_has_the_other_sign_than_that_of_ase(space, float32):
     from jax_md import quantity
 

@@ -1,7 +1,7 @@
 """The driver: rows and frames, rolled back blocks, conservation, and what stops it."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -166,11 +166,18 @@ def test_structures_that_cannot_be_used(atoms, settings, text, tmp_path, float32
 @pytest.mark.parametrize("settings, text", [
     ({"seed": -1}, "seed"), ({"seed": 0.5}, "seed"), ({"timestep": 0.0}, "timestep"),
     ({"temperature": -1.0}, "temperature"), ({"write_every": 15}, "multiple"),
-    ({"pressure": float("nan")}, "pressure"), ({"cell": "cubic"}, "isotropic"),
+    ({"pressure": float("nan")}, "pressure"), ({"pressure": "1"}, "pressure"),
+    ({"cell": "cubic"}, "isotropic"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_used(settings, text, float32):
     with pytest.raises(InputError, match=text):
         MDConfig(**settings)
+
+
+def test_settings_are_plain_numbers(float32):
+    """Whatever kind of float they were, JSON can hold them."""
+    config = MDConfig(temperature=np.float32(300), pressure=1)
+    assert json.dumps(asdict(config)) and config == MDConfig(temperature=300.0, pressure=1.0)
 
 
 def test_uncertainty_stops_the_run(tmp_path, float32):
@@ -210,6 +217,31 @@ def test_minimize_the_enthalpy(float32):
         stress * resting.get_volume(), -pressure * np.eye(3) * resting.get_volume(), atol=2e-3
     )
     assert np.abs(resting.get_forces()).max() < 1e-3
+
+
+def test_frames_hold_no_labels_of_the_start(tmp_path, float32):
+    """Forces of the first structure would be wrong beside any other; masses are kept."""
+    atoms = silicon()
+    atoms.arrays["REF_forces"] = np.ones((8, 3))
+    atoms.set_masses([30.0] * 8)
+    final = run(tmp_path / "run", replace(QUICK, steps=5), atoms)
+    assert "REF_forces" not in final.arrays
+    np.testing.assert_array_equal(final.get_masses(), 30.0)
+
+
+def test_momenta_of_the_start(tmp_path, float32):
+    """Zero is at rest; what all atoms have in common is no heat."""
+    still = silicon()
+    still.set_momenta(np.zeros((8, 3)))
+    run(tmp_path / "still", replace(QUICK, steps=5), still)
+    assert float(rows(tmp_path / "still")[0]["kinetic_eV"]) == 0
+    drifting = silicon()
+    drifting.set_velocities(drifting.get_velocities() + np.array([0.05, 0, 0]))
+    for name, atoms in (("plain", silicon()), ("drifting", drifting)):
+        run(tmp_path / name, replace(QUICK, steps=5), atoms)
+    plain, moving = (rows(tmp_path / name)[0] for name in ("plain", "drifting"))
+    assert float(moving["temperature_K"]) == pytest.approx(float(plain["temperature_K"]))
+    assert float(moving["kinetic_eV"]) > 1.1 * float(plain["kinetic_eV"])
 
 
 def test_one_atom_moves_freely(tmp_path, float32):

@@ -1,5 +1,6 @@
 """Restarts: after any kind of kill, with the same bits; and not with anything else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from tests.md_runs import QUICK, rows, run, silicon, springs
 from tripletjax import InputError
 from tripletjax.md.driver import _Run
-from tripletjax.md.files import FINAL, RESTART, THERMO, TRAJECTORY
+from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
 from tripletjax.uncertainty import of_members
 
 DYING = """
@@ -98,13 +99,43 @@ def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
         run(tmp_path / "other", QUICK, restart=True)
 
 
+def test_what_looks_like_a_run_is_not_begun_again(tmp_path, float32):
+    """A trajectory from elsewhere, and a run whose state was lost, need --force."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / TRAJECTORY).write_text("precious")
+    run(tmp_path / "done", QUICK)
+    (tmp_path / "done" / RESTART).unlink()
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / THERMO).write_bytes((tmp_path / "done" / THERMO).read_bytes())
+    for name in ("other", "done", "half"):
+        before = {path: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        with pytest.raises(InputError, match="already holds files"):
+            run(tmp_path / name, QUICK, restart=True)
+        assert before == {path: path.read_bytes() for path in (tmp_path / name).iterdir()}
+    with pytest.raises(InputError, match="one of them"):
+        run(tmp_path / "done", QUICK, restart=True, force=True)
+
+
+def test_an_unsure_run_stays_where_it_is(tmp_path, float32):
+    """Going on with the same bound moves nothing; with a wider one it does."""
+    committee = of_members([springs(seed=seed) for seed in range(3)])
+    limit = replace(QUICK, max_force_std=1e-6)
+    for restart in (False, True):
+        final = run(tmp_path / "run", limit, model=committee, restart=restart)
+        assert final.info["step"] == 0 and len(rows(tmp_path / "run")) == 1
+    wider = replace(limit, max_force_std=1e6)
+    assert run(tmp_path / "run", wider, model=committee, restart=True).info["step"] == 20
+
+
 def test_more_steps_may_be_asked_for(tmp_path, float32):
     """And another bound; the rows are those of one run."""
     run(tmp_path / "once", replace(QUICK, steps=20))
     run(tmp_path / "twice", replace(QUICK, steps=10))
     run(tmp_path / "twice", replace(QUICK, max_temperature=3000.0), restart=True)
     assert_same(tmp_path / "twice", tmp_path / "once")
+    cost = json.loads((tmp_path / "twice" / RECORD).read_text())["us_per_atom_step"]
     run(tmp_path / "twice", QUICK, restart=True)  # nothing is left to do
+    assert json.loads((tmp_path / "twice" / RECORD).read_text())["us_per_atom_step"] == cost
     assert_same(tmp_path / "twice", tmp_path / "once")
 
 
@@ -120,6 +151,12 @@ def thinner():
     return atoms
 
 
+def wider():
+    atoms = silicon()
+    atoms.set_cell(1.01 * atoms.cell, scale_atoms=True)
+    return atoms
+
+
 @pytest.mark.parametrize("change, text", [
     ({"config": replace(QUICK, timestep=1.0)}, "timestep"),
     ({"config": replace(QUICK, ensemble="npt")}, "ensemble"),
@@ -130,6 +167,7 @@ def thinner():
     ({"model": of_members([springs(), springs(seed=1)])}, "uncertainty"),
     ({"atoms": heavier()}, "masses"),
     ({"atoms": thinner()}, "pbc"),
+    ({"atoms": wider()}, "start's cell"),
     ({"dtype": "float32"}, "dtype"),
 ])  # fmt: skip
 def test_restart_of_another_run(change, text, finished, float32):

@@ -8,6 +8,7 @@ from pathlib import Path
 from tripletjax.types import InputError
 
 HELP = {
+    "ensemble": "nve, nvt or npt",
     "steps": "how many",
     "timestep": "fs",
     "temperature": "K, of nvt and npt, and of momenta that are drawn",
@@ -42,13 +43,13 @@ def add_md(commands, add_command: Callable) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     choices = {"ensemble": ENSEMBLES, "thermostat": THERMOSTATS, "cell": CELLS}
     for field in fields(MDConfig):
-        kind = {"int": int, "str": str}.get(str(getattr(field.type, "__name__", field.type)), float)
+        kind = field.type if field.type in (int, str) else float
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=kind,
             default=field.default,
             choices=choices.get(field.name),
-            help=HELP.get(field.name, "nve, nvt or npt"),
+            help=HELP[field.name],
         )
     parser.add_argument("--minimize", action="store_true", help="first bring the atoms to rest")
     parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")

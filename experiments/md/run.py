@@ -60,7 +60,7 @@ def start_of(frames: list[Atoms]) -> Atoms:
     """The last structure, at the volume closest to the middle of all."""
     volumes = np.array([frame.get_volume() for frame in frames])
     atoms = frames[int(np.argmin(abs(volumes - np.median(volumes))))].copy()
-    atoms.set_momenta(np.zeros((len(atoms), 3)))
+    atoms.arrays.pop("momenta", None)  # to be drawn
     return atoms
 
 
@@ -91,7 +91,8 @@ def analyse(folder: Path, reference: list[Atoms]) -> dict:
     times = step * np.arange(lags)
     late = slice(lags // 2, None)
     slope = np.polyfit(times[late], displaced[late], 1)[0]  # Å²/fs
-    half = 0.5 * min(frame.cell.lengths().min() for frame in [frames[0], *reference])
+    # The largest sphere within every cell.
+    half = 0.5 / max(f.cell.reciprocal().lengths().max() for f in [frames[0], *reference])
     edges = np.linspace(0.5, half, 121)
     wavenumbers, power = velocity_spectrum(velocities, frames[0].get_masses(), step)
     shown = wavenumbers < 4500

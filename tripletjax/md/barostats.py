@@ -1,6 +1,6 @@
 """Constant temperature and pressure: the cell moves by equations of motion of its own.
 
-The rate of strain A = G / W has symmetric momenta G, so that the cell does not turn. With N_f
+The rate of strain A = G / W has symmetric momenta G, so that no step turns the cell. With N_f
 degrees of freedom and the pressure tensor Π,
 
     r' = p/m + A r,   p' = F - (A + tr A / N_f) p - thermostat,   h' = A h,

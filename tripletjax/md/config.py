@@ -82,8 +82,13 @@ class MDConfig:
             )
         if not (type(self.seed) is int and 0 <= self.seed <= MAX_SEED):
             raise InputError(f"seed={self.seed!r} is not usable; give a whole number from 0")
-        if not np.isfinite(self.pressure):
+        if not (
+            isinstance(self.pressure, (int, float, np.floating)) and np.isfinite(self.pressure)
+        ):
             raise InputError(f"pressure={self.pressure!r} is not usable; give GPa")
+        for name in ("pressure", "max_temperature", "max_force_std", *units):
+            if getattr(self, name) is not None:  # JSON and the hash know no other floats
+                object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def bound(self) -> float:

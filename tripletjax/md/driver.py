@@ -33,7 +33,7 @@ from tripletjax.md.files import (
     UNCERTAIN,
     Output,
     clear,
-    foreign,
+    killed_at_once,
     save_frame,
     snapshot,
 )
@@ -107,6 +107,8 @@ def simulate(
         2
     """
     folder, config = Path(folder), config or MDConfig()
+    if restart and force:
+        raise InputError("restart goes on with a run, force replaces it; give one of them")
     if config.max_force_std is not None and isinstance(model, Potential):
         raise InputError("max_force_std needs a model with uncertainties; give a committee")
     (model if isinstance(model, Potential) else model.potential).require_known([atoms])
@@ -114,8 +116,7 @@ def simulate(
     resumes = restart and (folder / RESTART).is_file()
     if not resumes:
         check_overlap(atoms)
-        only_own = restart and not any(foreign(folder))  # killed before the first state
-        require_unused(folder, force or only_own)
+        require_unused(folder, force or (restart and killed_at_once(folder)))
     dtype = float_type(dtype)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         run = _Run(model, atoms, config, folder, dtype)
@@ -135,7 +136,7 @@ class _Run:
         self.masses = jnp.asarray(masses_of(atoms), dtype)
         self.lists = Lists(potential, atoms, config.skin, dtype)
         momenta = atoms.get_momenta() / ase.units.fs
-        if not momenta.any():
+        if not atoms.has("momenta"):
             momenta = thermal_momenta(masses_of(atoms), config.temperature, config.seed)
         if config.keeps_momentum:
             momenta = without_drift(momenta, masses_of(atoms))
@@ -162,22 +163,23 @@ class _Run:
                 f"the start cannot be used: {why}; minimise it, check the model, or give a larger "
                 "max_temperature"
             )
+        record = {"settings": self.settings()} | provenance()
         clear(self.folder)
         self.output = Output(self.folder)
-        save_json(self.folder / RECORD, {"settings": self.settings()} | provenance())
+        save_json(self.folder / RECORD, record)
         sure = self.write(observed)
         self.save()
         return sure
 
     def resume(self) -> bool:
-        """Go on where the folder's run was saved, with the list that it had."""
+        """Go on where the folder's run was saved, with the list that it had; as ``open``."""
         like = self.state, (self.made.positions, self.made.cell)
         found = load_checkpoint(self.folder / RESTART, like, self.settings())
         self.state, (positions, cell) = found.state, found.best
         self.lists.width, self.used, self.used_before = found.record["list"]
         self.made = self.lists.at(positions, cell)
         self.output = Output(self.folder, found.record["lengths"])
-        return True
+        return self.config.max_force_std is None or self.is_sure(self.deviations()[1])
 
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be the same one; FREE settings may be others."""
@@ -185,6 +187,7 @@ class _Run:
         settings |= {
             "structure": str(self.template.symbols),
             "pbc": self.template.pbc.tolist(),
+            "start's cell": _digest(self.template.cell.array),
             "masses": _digest(self.template.get_masses()),
             "model": _digest(*jax.tree.leaves(self.model.split()[1]), self.references),
             "uncertainty": isinstance(self.model, Committee),
@@ -222,7 +225,7 @@ class _Run:
         final = self.frame()
         save_frame(self.folder / FINAL, final)
         record = {"settings": asdict(config) | self.settings(), "steps": done}
-        record |= {"us_per_atom_step": clock.cost()}
+        record |= {"us_per_atom_step": clock.cost() or self.earlier_cost()}
         save_json(self.folder / RECORD, record | provenance())
         return final
 
@@ -293,8 +296,7 @@ class _Run:
         if isinstance(self.model, Committee):
             energy, forces = map(np.asarray, self.deviations())
             row |= {"energy_std_eV": float(energy), "max_force_std_eV_per_A": float(forces.max())}
-            limit = self.config.max_force_std
-            sure = limit is None or float(forces.max()) <= limit
+            sure = self.is_sure(forces)
         self.output.row(row)
         if step % self.config.write_every == 0:
             self.output.frame(self.frame())
@@ -305,6 +307,16 @@ class _Run:
                 step, row["max_force_std_eV_per_A"], self.folder / UNCERTAIN,
             )  # fmt: skip
         return sure
+
+    def is_sure(self, deviations: Array) -> bool:
+        """Whether the standard deviations of the forces are within the limit, if there is one."""
+        limit = self.config.max_force_std
+        return limit is None or float(np.max(deviations)) <= limit
+
+    def earlier_cost(self) -> float | None:
+        """µs/atom/step of the run that was gone on with, if this one was too short to tell."""
+        path = self.folder / RECORD
+        return json.loads(path.read_text()).get("us_per_atom_step") if path.is_file() else None
 
     def deviations(self) -> tuple[Array, Array]:
         """Standard deviations of the energy [] and the forces [N, 3]."""

@@ -21,6 +21,7 @@ from tripletjax.types import InputError
 THERMO, TRAJECTORY, RESTART = "thermo.csv", "trajectory.xyz", "restart.safetensors"
 RECORD, FINAL = "md.json", "final.xyz"
 LAST_GOOD, UNCERTAIN = "last_good.xyz", "uncertain.xyz"
+KEPT_ARRAYS = {"numbers", "positions", "masses", "tags"}  # labels of the start are not the frame's
 OWN = (RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
 
 
@@ -70,7 +71,9 @@ def snapshot(
     atoms.calc = None
     atoms.set_constraint()
     atoms.info = dict(info)
-    if atoms.pbc.any():
+    for name in set(atoms.arrays) - KEPT_ARRAYS:
+        del atoms.arrays[name]
+    if atoms.pbc.all():  # no other cell changes
         atoms.set_cell(np.asarray(cell, float))
     atoms.positions = np.asarray(positions, float)
     atoms.set_momenta(np.asarray(momenta, float))
@@ -99,6 +102,16 @@ def foreign(folder: Path) -> Iterator[Path]:
     """What a folder holds that no simulation wrote."""
     if folder.is_dir():
         yield from (path for path in folder.iterdir() if not is_own(path.name))
+
+
+def killed_at_once(folder: Path) -> bool:
+    """Whether a folder holds what a run leaves that was killed before its first state, at most."""
+    if any(foreign(folder)) or (folder / FINAL).exists():
+        return False
+    table = folder / THERMO
+    if not table.is_file():  # it is made before the trajectory
+        return not (folder / TRAJECTORY).exists()
+    return table.read_text().count("\n") <= 2  # the header and the start
 
 
 def clear(folder: Path) -> None:

@@ -75,7 +75,7 @@ def nvt_langevin(
 ) -> Ensemble:
     """Langevin dynamics, p' = F - γp + noise, in the order B A O A B.
 
-    Every atom is a canonical ensemble's, the total momentum too. The conserved quantity is the
+    All 3N momenta are canonical, the total one included. The conserved quantity is the
     energy less the heat from the bath.
 
     Args:

@@ -94,7 +94,9 @@ def neighbor_list(
         _require_box(box, reach)
     # Lists for real coordinates in a matrix never use cells, but jax-md would refuse box= then.
     without_cells = box is None or (np.ndim(box) == 2 and not fractional_coordinates)
-    settings = {"disable_cell_list": without_cells} | options
+    settings = options | {
+        "disable_cell_list": without_cells or options.get("disable_cell_list", False)
+    }
     partition, made_class = _partition(), _made_class()
     # It makes a list at every call: when to call it is decided here.
     with _as_jax_md_computes():
@@ -114,6 +116,15 @@ def neighbor_list(
             kwargs = kwargs | {"box": kwargs["new_box"]}
             del kwargs["new_box"]
         return kwargs
+
+    def of_list(kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What a list is made with: no perturbation, which the energy judges when it comes."""
+        if not (fractional_coordinates or settings["disable_cell_list"]) and "box" in kwargs:
+            raise InputError(
+                "box= cannot be given with real coordinates in a box of sides, whose cells know "
+                "one box; give disable_cell_list=True, or fractional coordinates"
+            )
+        return {name: value for name, value in kwargs.items() if name != "perturbation"}
 
     def matrix_of(kwargs: dict[str, Any], dtype) -> Array:
         """The box that displacements are in, without derivatives."""
@@ -137,6 +148,7 @@ def neighbor_list(
         return made_class(**values | {"error": error, "update_fn": update, "box": matrix})
 
     def allocate(position: Array, extra_capacity: int = 0, **kwargs: Any) -> Any:
+        kwargs = of_list(kwargs)
         given = kwargs.get("new_box", kwargs.get("box"))
         if given is not None:
             _require_box(given, reach)
@@ -147,6 +159,7 @@ def neighbor_list(
             return finished(found, matrix_of(kwargs, position.dtype))
 
     def update(position: Array, neighbor: Any, **kwargs: Any) -> Any:
+        kwargs = of_list(kwargs)
         plain = partition.NeighborList(
             **{f.name: getattr(neighbor, f.name) for f in fields(partition.NeighborList)}
         )
@@ -181,6 +194,9 @@ def neighbor_list(
         if box is None:
             return is_sound
         is_sound &= _widths(matrix).min() >= 2 * cutoff
+        # In a skewed box, made narrower than that, a list may hold the farther image of a pair.
+        is_straight = jnp.all(jnp.triu(neighbor.box, 1) == 0)
+        is_sound &= is_straight | (_widths(neighbor.box).min() >= 2 * reach)
         is_sound &= _least_stretch(neighbor.box, matrix) * reach >= cutoff - HARMLESS
         if neighbor.cell_list_fn is not None:  # its cells are sized for such a box
             is_sound &= jnp.all(jnp.tril(neighbor.box, -1) == 0)

@@ -43,8 +43,8 @@ def kinetic_energy(momenta: Array, masses: Array) -> Array:
     """Σ p²/2m, eV.
 
     Example:
-        >>> kinetic_energy(jnp.ones((2, 3)), jnp.array([1.0, 3.0])).item()
-        2.0
+        >>> kinetic_energy(jnp.ones((2, 3)), jnp.array([1.0, 4.0])).item()
+        1.875
     """
     return 0.5 * jnp.sum(momenta**2 / masses[:, None])
 
@@ -52,12 +52,17 @@ def kinetic_energy(momenta: Array, masses: Array) -> Array:
 def temperature(momenta: Array, masses: Array, degrees_of_freedom: int) -> Array:
     """2 · kinetic energy / (degrees of freedom · kB), K.
 
+    With fewer degrees of freedom than momenta the kinetic energy is that about the centre of mass.
+
     Example:
         >>> momenta, masses = jnp.full((2, 3), KB), jnp.full(2, KB)
         >>> round(temperature(momenta, masses, degrees_of_freedom=6).item(), 5)
         1.0
     """
-    return 2 * kinetic_energy(momenta, masses) / (degrees_of_freedom * KB)
+    energy = kinetic_energy(momenta, masses)
+    if degrees_of_freedom < momenta.size:
+        energy -= 0.5 * jnp.sum(jnp.sum(momenta, 0) ** 2) / jnp.sum(masses)
+    return 2 * energy / (degrees_of_freedom * KB)
 
 
 def pressure(state: State, masses: Array) -> Array:
