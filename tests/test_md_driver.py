@@ -54,9 +54,9 @@ def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
     """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
     config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=10_000.0, pressure=5.0)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
-    renew, block, renewed, parts = _Run.renew, _Run.block, [], []
+    renew, advanced, renewed, parts = _Run.renew, _Run.advanced, [], []
     monkeypatch.setattr(_Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
-    monkeypatch.setattr(_Run, "block", lambda self, n: (parts.append(n), block(self, n))[1])
+    monkeypatch.setattr(_Run, "advanced", lambda self, n: (parts.append(n), advanced(self, n))[1])
     before = blocks.advanced._cache_size()
     thin = run(tmp_path / "thin", replace(config, skin=0.06))
     assert len(renewed) >= 4 and min(parts) < 5

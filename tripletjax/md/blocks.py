@@ -43,10 +43,16 @@ def begun(static, config: MDConfig, fitted, masses, made, positions, momenta, ce
 def advanced(
     static: Potential, config: MDConfig, fitted, masses, made: SkinList, state: State, count: int
 ) -> tuple[State, Observed]:
-    """The state ``count`` steps later, and what is looked at."""
+    """The state ``count`` steps later, or where the list no longer holds, and what is looked at."""
     ensemble = config.ensemble_of(_force(static, fitted, made), masses)
 
-    def body(_, carry):
+    until = state.steps + count
+
+    def goes_on(carry):
+        state, most = carry
+        return (state.steps < until) & (most <= 1)
+
+    def body(carry):
         state, most = carry
         state = ensemble.step(state)
         at = state.positions, state.cell
@@ -54,7 +60,7 @@ def advanced(
         return state, jnp.maximum(most, here)  # NaN stays NaN
 
     start = state, jnp.zeros((), state.positions.dtype)
-    state, most = jax.lax.fori_loop(0, count, body, start)
+    state, most = jax.lax.while_loop(goes_on, body, start)
     return state, _observed(ensemble, state, masses, most)
 
 

@@ -148,6 +148,7 @@ class _Run:
         self.state: State = blocks.begun(*self.fixed(), self.made, positions, momenta, cell, key)
         self.output: Output
         self.used = self.used_before = 0.0  # of the skin, in the last blocks
+        self.is_fresh = True  # the list was made where the atoms are
 
     def fixed(self) -> tuple:
         """The arguments that every compiled function has; one program for runs of any length."""
@@ -177,7 +178,7 @@ class _Run:
         found = load_checkpoint(self.folder / RESTART, like, self.settings())
         self.state, (positions, cell) = found.state, found.best
         self.lists.width, self.used, self.used_before = found.record["list"]
-        self.made = self.lists.at(positions, cell)
+        self.made, self.is_fresh = self.lists.at(positions, cell), False
         self.output = Output(self.folder, found.record["lengths"])
         return self.config.max_force_std is None or self.is_sure(self.deviations()[1])
 
@@ -231,19 +232,25 @@ class _Run:
 
     def block(self, count: int) -> Observed:
         """Go on by some steps; with a new list, or in parts, where the list does not hold."""
-        if 2 * self.used - self.used_before > 1:  # it will not hold for as much again
-            self.renew()
-        state, observed = self.advanced(count)
-        if not float(observed.moved) <= 1:
-            self.renew()
-            state, observed = self.advanced(count)
-        if not float(observed.moved) <= 1 and count > 1:
-            self.block(count // 2)
-            return self.block(count - count // 2)
-        self.require_sound(state, observed)
-        self.state = state
-        self.used_before, self.used = self.used, float(observed.moved)
-        return observed
+        end, most = int(self.state.steps) + count, count
+        while True:
+            if 2 * self.used - self.used_before > 1:  # it will not hold for as much again
+                self.renew()
+            begun = int(self.state.steps)
+            state, observed = self.advanced(min(most, end - begun))
+            if not float(observed.moved) <= 1:
+                if not self.is_fresh:
+                    self.renew()
+                    continue
+                held = int(state.steps) - begun - 1
+                if held:
+                    most = held
+                    continue
+            self.require_sound(state, observed)
+            self.state, self.is_fresh = state, False
+            self.used_before, self.used = self.used, float(observed.moved)
+            if int(state.steps) == end:
+                return observed
 
     def advanced(self, count: int) -> tuple[State, Observed]:
         """The state after some steps, if the list holds."""
@@ -253,6 +260,7 @@ class _Run:
         """Make the neighbour list where the atoms are."""
         self.made = self.lists.at(self.state.positions, self.state.cell)
         self.used = self.used_before = 0.0
+        self.is_fresh = True
 
     def unsound(self, observed: Observed) -> str:
         """Why a state cannot be gone on from; empty if it can."""
