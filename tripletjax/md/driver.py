@@ -38,13 +38,7 @@ from tripletjax.md.files import (
     snapshot,
 )
 from tripletjax.md.lists import Lists
-from tripletjax.md.states import (
-    GPA,
-    State,
-    masses_of,
-    thermal_momenta,
-    without_drift,
-)
+from tripletjax.md.states import GPA, State, masses_of, thermal_momenta, without_drift
 from tripletjax.neighbors import float_type, full_cell
 from tripletjax.potential import Potential
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
