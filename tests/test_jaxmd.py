@@ -31,6 +31,13 @@ def shaken(atoms, seed=0):
     return atoms
 
 
+def strained(atoms, strain):
+    """With lattice vectors multiplied by a matrix from the left, as jax-md has them."""
+    atoms = atoms.copy()
+    atoms.set_cell(atoms.cell @ strain.T, scale_atoms=True)
+    return atoms
+
+
 def triclinic():
     """64 atoms in a skewed cell whose vectors are not along the axes as jax-md needs them."""
     atoms = bulk("Si", "diamond", a=5.43, cubic=True) * (2, 2, 2)
@@ -129,9 +136,7 @@ def test_a_new_box_and_a_perturbation_are_forwarded(space, float32):
     """The strained energy of ASE, by either of jax-md's ways to strain."""
     atoms = SYSTEMS["silicon"]
     strain = np.array([[1.02, 0.01, 0.0], [0.0, 0.99, 0.02], [0.0, 0.0, 1.01]])
-    strained = atoms.copy()
-    strained.set_cell(atoms.cell @ strain.T, scale_atoms=True)
-    expected, _ = by_ase(strained)
+    expected, _ = by_ase(strained(atoms, strain))
     with jax.enable_x64(True):
         box, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms)
         neighbor = neighbor_fn.allocate(at, box=strain @ box)
@@ -224,9 +229,7 @@ def test_real_coordinates_in_another_box(space, float32):
     """``box=`` holds the positions; ``new_box=`` strains them with the box."""
     atoms = SYSTEMS["silicon"]
     strain = np.array([[0.97, 0.01, 0.0], [0.0, 0.99, 0.02], [0.0, 0.0, 1.01]])
-    strained = atoms.copy()
-    strained.set_cell(atoms.cell @ strain.T, scale_atoms=True)
-    expected, _ = by_ase(strained)
+    expected, _ = by_ase(strained(atoms, strain))
     with jax.enable_x64(True):
         displacement, box, at, _, potential = compile_for(space, atoms, fractional=False)
         neighbor_fn, init_fn, energy_fn = neighbor_list(

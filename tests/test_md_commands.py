@@ -86,6 +86,10 @@ def test_minimize_comes_first(model, files, capsys):
     assert command(model, files, *SHORT, "--minimize", "--temperature", "1e-3", out="rest") == 0
     first = read(files / "rest/trajectory.xyz", 0)
     assert np.abs(first.get_forces()).max() < 0.02
+    options = [*SHORT, "--minimize-cell", "--pressure", "0.05"]
+    assert command(model, files, *options, out="rested") == 0
+    assert read(files / "rested/trajectory.xyz", 0).get_volume() != first.get_volume()
+    assert "minimize:" in capsys.readouterr().err
 
 
 def test_uncertainty(model, files, caplog):

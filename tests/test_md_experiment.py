@@ -74,7 +74,7 @@ def test_conservation_smoke_run(tmp_path, monkeypatch, float32):
     """Springs conserve better with shorter steps; a second run repeats nothing."""
     monkeypatch.setattr(conservation, "load", lambda _: springs())
     monkeypatch.setattr(conservation, "THERMALIZED", 20.0)
-    monkeypatch.setattr(conservation, "ROWS", (("float64", 1.0), ("float64", 0.5)))
+    monkeypatch.setattr(conservation, "ROWS", (("float64", 1.0, 1.0), ("float64", 0.5, 1.0)))
     resting = bulk("Si", "fcc", a=2.81, cubic=True) * (2, 1, 1)  # the springs at rest
     write(tmp_path / "start.xyz", resting)
     arguments = "model", tmp_path / "start.xyz", 0.1, tmp_path / "scratch", tmp_path / "out"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.md_runs import QUICK, rows, run, silicon, springs
 from tripletjax import InputError
+from tripletjax.md import driver
 from tripletjax.md.driver import _Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
 from tripletjax.uncertainty import of_members
@@ -192,3 +193,25 @@ def test_force_replaces_a_run_and_nothing_else(tmp_path, float32):
     run(tmp_path / "run", force=True)
     assert len(rows(tmp_path / "run")) == 5
     assert (tmp_path / "run/precious").read_text() == "data"
+
+
+def test_one_run_a_folder(tmp_path, monkeypatch, float32):
+    """What another run writes is neither gone on with nor replaced."""
+    write = _Run.write
+
+    def write_and_try(self, observed):
+        before = {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        for other in ({"restart": True}, {"force": True}):
+            if RESTART in before:
+                with pytest.raises(InputError, match="another run writes to"):
+                    run(tmp_path / "run", config, **other)
+        assert before == {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        return write(self, observed)
+
+    config = replace(QUICK, steps=10)
+    monkeypatch.setattr(_Run, "write", write_and_try)
+    monkeypatch.setattr(driver, "SECONDS_A_SAVE", -1.0)
+    run(tmp_path / "run", config)
+    monkeypatch.setattr(_Run, "write", write)
+    run(tmp_path / "run", replace(config, steps=15), restart=True)
+    assert len(rows(tmp_path / "run")) == 4

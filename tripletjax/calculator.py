@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tripletjax.neighbors import with_width
 from tripletjax.potential import Potential, load, resolve
 from tripletjax.types import Batch, InputError
-from tripletjax.uncertainty import Committee, load_committee
+from tripletjax.uncertainty import Committee, load_committee, potential_of
 
 
 class TripletCalculator(Calculator):
@@ -60,7 +60,7 @@ class TripletCalculator(Calculator):
         if not isinstance(model, Potential | Committee):
             model = load_committee(resolve(model) / "committee") if uncertainty else load(model)
         self.model = model
-        self.potential = model if isinstance(model, Potential) else model.potential
+        self.potential = potential_of(model)
         self.dtype = dtype
         self._width = 0
 
@@ -97,7 +97,7 @@ class TripletCalculator(Calculator):
 def _evaluate(static: Potential | Committee, fitted, batch: Batch):
     """Energies of atoms without references, forces, stress; deviations of energy and forces."""
     model = static.joined(fitted)
-    potential = model if isinstance(model, Potential) else model.potential
+    potential = potential_of(model)
     batch = batch._replace(elements=np.asarray(potential.species, np.int32))
     if isinstance(model, Potential):
         return model.atomic_forces_stress(batch)

@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"tripletjax: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, say
+        print(f"tripletjax: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("tripletjax: stopped; nothing half-written", file=sys.stderr)
         return 130

@@ -7,7 +7,6 @@ add both to ``KINDS``.
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from hashlib import sha256
 from math import prod
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from tripletjax.correlations import bispectrum, power_spectrum
 from tripletjax.coupled import environment_coupled
 from tripletjax.densities import Mixing, density_coefficients
 from tripletjax.fingerprints import FingerprintWeights, fingerprint, fingerprint_weights
+from tripletjax.io import checksum
 from tripletjax.neighbors import displacements
 from tripletjax.nice import Contraction, correlations
 from tripletjax.triplets import environment_triplets, triplet_sum
@@ -87,7 +87,7 @@ class Descriptor(NamedTuple):
             "species": list(self.elements),
             **asdict(self.hypers),
             "mixing": None if plain is None else plain._asdict(),
-            "contraction": None if contraction is None else _checksum(contraction),
+            "contraction": None if contraction is None else checksum(contraction),
         }
 
 
@@ -225,12 +225,6 @@ def _finite(name: str, matrix: Any) -> np.ndarray | jax.Array:
     if not np.isfinite(matrix).all():
         raise InputError(f"{name} is not finite; give finite numbers")
     return matrix
-
-
-def _checksum(tree: Any) -> str:
-    """Of the numbers in a pytree, whatever holds them."""
-    leaves = (np.ascontiguousarray(leaf, dtype=np.float64) for leaf in jax.tree.leaves(tree))
-    return sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest()[:16]
 
 
 def _density_of(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):

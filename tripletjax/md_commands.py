@@ -52,6 +52,7 @@ def add_md(commands, add_command: Callable) -> None:
             help=HELP[field.name],
         )
     parser.add_argument("--minimize", action="store_true", help="first bring the atoms to rest")
+    parser.add_argument("--minimize-cell", action="store_true", help="and the cell, at --pressure")
     parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")
     parser.add_argument("--restart", action="store_true", help="go on from the state in --out")
     parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
@@ -75,8 +76,9 @@ def _md(arguments: argparse.Namespace) -> None:
         raise InputError(f"{start} would be written over; give another folder, or copy it first")
     model = load(arguments.model)
     atoms = read_frames(start)[-1]
-    if arguments.minimize and not resumes:
-        atoms = minimize(model, atoms)
+    if (arguments.minimize or arguments.minimize_cell) and not resumes:
+        moved = {"cell": arguments.minimize_cell, "pressure": config.pressure}
+        atoms = minimize(model, atoms, **moved, show=True)
     if arguments.uncertainty or config.max_force_std is not None:
         model = load_committee(resolve(arguments.model) / "committee")
     final = simulate(model, atoms, out, config, restart=arguments.restart, force=arguments.force)

@@ -159,6 +159,11 @@ def of_members(potentials: Sequence[Potential]) -> Committee:
     return Committee(potential=first, members=members)
 
 
+def potential_of(model: Potential | Committee) -> Potential:
+    """The potential itself, or that of a committee."""
+    return model if isinstance(model, Potential) else model.potential
+
+
 def load_committee(folder: str | Path) -> Committee:
     """Read a committee as ``Committee.save`` wrote it.
 

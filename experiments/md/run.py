@@ -161,7 +161,6 @@ def run(data: Path | None, minutes: float, picoseconds: float, scratch: Path, ou
         "minutes": minutes,
         "us_per_atom_step": md["us_per_atom_step"],
     }
-    out.mkdir(parents=True, exist_ok=True)
     save_json(out / "results.json", record | found | provenance())
     draw(out / "water.png", found)
     return record | found

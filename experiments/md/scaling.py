@@ -70,7 +70,6 @@ def run(sizes: list[int], out: Path) -> dict:
     record = {"rows": rows, "time_exponent": exponent(atoms, seconds)}
     # The interpreter and the compiled program are there before the first atom.
     record["MB_per_atom"] = ((memory - memory[0])[1:] / (atoms - atoms[0])[1:]).tolist()
-    out.mkdir(parents=True, exist_ok=True)
     save_json(out / "scaling.json", record | provenance())
     return record
 

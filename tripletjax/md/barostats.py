@@ -100,9 +100,8 @@ def npt(
         momenta = state.barostat.momenta + 0.5 * dt * push
         return state._replace(barostat=state.barostat._replace(momenta=momenta))
 
-    def kicked(state: State) -> State:
-        """p' = F - (A + tr A / N_f) p, exactly, for half a step."""
-        rates, axes = jnp.linalg.eigh(state.barostat.momenta / inertia)
+    def kicked(state: State, rates: Array, axes: Array) -> State:
+        """p' = F - (A + tr A / N_f) p, exactly, for half a step; A by its eigenvectors."""
         rates, time = rates + jnp.sum(rates) / count, 0.5 * dt
         momenta, forces = state.momenta @ axes, state.mechanics.forces @ axes
         # ∫ e^-λ(t-s) ds = t e^-λt/2 sinh(λt/2) / (λt/2)
@@ -110,9 +109,8 @@ def npt(
         change += time * forces * jnp.exp(-0.5 * rates * time) * _sinhc(0.5 * rates * time)
         return state._replace(momenta=state.momenta + change @ axes.T)
 
-    def drifted(state: State) -> State:
+    def drifted(state: State, rates: Array, axes: Array) -> State:
         """r' = p/m + A r and h' = A h, exactly, for a step."""
-        rates, axes = jnp.linalg.eigh(state.barostat.momenta / inertia)
         growth = jnp.expm1(rates * dt)  # of increments: rounding must not rescale what moves little
         shift = dt * (state.momenta / masses[:, None]) @ axes
         shift *= jnp.exp(0.5 * rates * dt) * _sinhc(0.5 * rates * dt)
@@ -124,9 +122,11 @@ def npt(
 
     def step(state: State) -> State:
         with jax.default_matmul_precision("highest"):
-            state = drifted(kicked(strained(thermalised(state))))
+            state = strained(thermalised(state))
+            strain = jnp.linalg.eigh(state.barostat.momenta / inertia)
+            state = drifted(kicked(state, *strain), *strain)
             state = state._replace(mechanics=force(state.positions, state.cell))
-            state = thermalised(strained(kicked(state)))
+            state = thermalised(strained(kicked(state, *strain)))
         return state._replace(steps=state.steps + 1)
 
     def conserved(state: State) -> Array:

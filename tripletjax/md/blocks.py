@@ -64,13 +64,6 @@ def advanced(
     return state, _observed(ensemble, state, masses, most)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def observe(static, config: MDConfig, fitted, masses, made: SkinList, state: State) -> Observed:
-    """Before the first step."""
-    ensemble = config.ensemble_of(_force(static, fitted, made), masses)
-    return _observed(ensemble, state, masses, jnp.zeros((), state.positions.dtype))
-
-
 def _observed(ensemble: Ensemble, state: State, masses: Array, most: Array) -> Observed:
     return Observed(
         conserved=ensemble.conserved(state),

@@ -4,12 +4,12 @@ A block during which atoms moved further than the skin allows is done again from
 a new neighbour list; one that ends hotter than allowed, or not in numbers, ends the run.
 """
 
-import hashlib
 import json
 import logging
 import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.io import checksum, provenance, require_unused, save_json
 from tripletjax.md import blocks
 from tripletjax.md.blocks import Observed
 from tripletjax.md.clock import Clock
@@ -32,7 +32,6 @@ from tripletjax.md.files import (
     RESTART,
     UNCERTAIN,
     Output,
-    clear,
     killed_at_once,
     save_frame,
     snapshot,
@@ -43,7 +42,7 @@ from tripletjax.neighbors import float_type, full_cell
 from tripletjax.potential import Potential
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError
-from tripletjax.uncertainty import Committee
+from tripletjax.uncertainty import Committee, potential_of
 
 log = logging.getLogger(__name__)
 SECONDS_A_SAVE = 5.0
@@ -105,7 +104,7 @@ def simulate(
         raise InputError("restart goes on with a run, force replaces it; give one of them")
     if config.max_force_std is not None and isinstance(model, Potential):
         raise InputError("max_force_std needs a model with uncertainties; give a committee")
-    (model if isinstance(model, Potential) else model.potential).require_known([atoms])
+    potential_of(model).require_known([atoms])
     check_start(atoms, config)
     resumes = restart and (folder / RESTART).is_file()
     if not resumes:
@@ -114,8 +113,9 @@ def simulate(
     dtype = float_type(dtype)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         run = _Run(model, atoms, config, folder, dtype)
-        sure = run.resume() if resumes else run.open()
-        return run.run(show, sure)
+        with run.output:
+            sure = run.resume() if resumes else run.open()
+            return run.run(show, sure)
 
 
 class _Run:
@@ -123,27 +123,30 @@ class _Run:
 
     def __init__(self, model, atoms: Atoms, config: MDConfig, folder: Path, dtype):
         self.model, self.template, self.config, self.folder = model, atoms, config, folder
-        potential = model if isinstance(model, Potential) else model.potential
+        self.output = Output(folder)
+        potential = potential_of(model)
         self.static, self.fitted = potential.split()
         self.references = np.asarray(potential.references)
         self.reference = potential.reference(atoms)
-        self.masses = jnp.asarray(masses_of(atoms), dtype)
+        masses = masses_of(atoms)
+        self.masses = jnp.asarray(masses, dtype)
         self.lists = Lists(potential, atoms, config.skin, dtype)
         momenta = atoms.get_momenta() / ase.units.fs
         if not atoms.has("momenta"):
-            momenta = thermal_momenta(masses_of(atoms), config.temperature, config.seed)
+            momenta = thermal_momenta(masses, config.temperature, config.seed)
         if config.keeps_momentum:
-            momenta = without_drift(momenta, masses_of(atoms))
+            momenta = without_drift(momenta, masses)
         positions, momenta, cell = (
             jnp.asarray(array, dtype) for array in (atoms.positions, momenta, full_cell(atoms))
         )
         self.made = self.lists.at(positions, cell)
         key = jax.random.key_data(jax.random.key(config.seed))
-        self.state: State = blocks.begun(*self.fixed(), self.made, positions, momenta, cell, key)
-        self.output: Output
+        self.start = *self.fixed, self.made, positions, momenta, cell, key
+        self.state: State
         self.used = self.used_before = 0.0  # of the skin, in the last blocks
         self.is_fresh = True  # the list was made where the atoms are
 
+    @cached_property
     def fixed(self) -> tuple:
         """The arguments that every compiled function has; one program for runs of any length."""
         config = replace(self.config, **{name: getattr(PLAIN, name) for name in OUTSIDE})
@@ -151,16 +154,16 @@ class _Run:
 
     def open(self) -> bool:
         """Begin in an empty folder; whether the model is sure enough to go on."""
-        observed = blocks.observe(*self.fixed(), self.made, self.state)
+        self.state = blocks.begun(*self.start)
+        _, observed = self.advanced(0)
         why = self.unsound(observed)
         if why:
             raise InputError(
                 f"the start cannot be used: {why}; minimise it, check the model, or give a larger "
                 "max_temperature"
             )
-        record = {"settings": self.settings()} | provenance()
-        clear(self.folder)
-        self.output = Output(self.folder)
+        record = {"settings": self.settings} | provenance()
+        self.output.begin()
         save_json(self.folder / RECORD, record)
         sure = self.write(observed)
         self.save()
@@ -168,32 +171,33 @@ class _Run:
 
     def resume(self) -> bool:
         """Go on where the folder's run was saved, with the list that it had; as ``open``."""
-        like = self.state, (self.made.positions, self.made.cell)
-        found = load_checkpoint(self.folder / RESTART, like, self.settings())
+        like = blocks.begun.eval_shape(*self.start), (self.made.positions, self.made.cell)
+        found = load_checkpoint(self.folder / RESTART, like, self.settings)
         self.state, (positions, cell) = found.state, found.best
         self.lists.width, self.used, self.used_before = found.record["list"]
         self.made, self.is_fresh = self.lists.at(positions, cell), False
-        self.output = Output(self.folder, found.record["lengths"])
+        self.output.go_on(found.record["lengths"])
         return self.config.max_force_std is None or self.is_sure(self.deviations()[1])
 
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What must be equal for a run to be the same one; FREE settings may be others."""
         settings = {name: value for name, value in asdict(self.config).items() if name not in FREE}
         settings |= {
             "structure": str(self.template.symbols),
             "pbc": self.template.pbc.tolist(),
-            "start's cell": _digest(self.template.cell.array),
-            "masses": _digest(self.template.get_masses()),
-            "model": _digest(*jax.tree.leaves(self.model.split()[1]), self.references),
+            "start's cell": checksum(self.template.cell.array),
+            "masses": checksum(self.template.get_masses()),
+            "model": checksum((self.model.split()[1], self.references)),
             "uncertainty": isinstance(self.model, Committee),
-            "dtype": str(self.state.positions.dtype),
+            "dtype": str(self.masses.dtype),
         }
         return json.loads(json.dumps(settings))
 
     def save(self) -> None:
         """What ``resume`` reads: the list too, without which sums would be in another order."""
         record = {
-            "settings": self.settings(),
+            "settings": self.settings,
             "lengths": self.output.lengths(),
             "list": (self.lists.width, self.used, self.used_before),
         }
@@ -219,7 +223,7 @@ class _Run:
                 bar.set_postfix_str(f"{float(observed.kelvin):.0f} K, {clock}")
         final = self.frame()
         save_frame(self.folder / FINAL, final)
-        record = {"settings": asdict(config) | self.settings(), "steps": done}
+        record = {"settings": asdict(config) | self.settings, "steps": done}
         record |= {"us_per_atom_step": clock.cost() or self.earlier_cost()}
         save_json(self.folder / RECORD, record | provenance())
         return final
@@ -248,7 +252,7 @@ class _Run:
 
     def advanced(self, count: int) -> tuple[State, Observed]:
         """The state after some steps, if the list holds."""
-        return blocks.advanced(*self.fixed(), self.made, self.state, count)
+        return blocks.advanced(*self.fixed, self.made, self.state, count)
 
     def renew(self) -> None:
         """Make the neighbour list where the atoms are."""
@@ -335,11 +339,3 @@ class _Run:
             self.template, *arrays, energy, state.mechanics.forces,
             step=int(state.steps), time_fs=int(state.steps) * self.config.timestep,
         )  # fmt: skip
-
-
-def _digest(*arrays: Any) -> str:
-    """Tells other values apart from these."""
-    content = hashlib.sha256()
-    for array in arrays:
-        content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()[:16]

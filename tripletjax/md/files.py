@@ -7,6 +7,7 @@ it was saved, and they are cut there when the simulation goes on: no step is los
 import io
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,22 +27,35 @@ OWN = (RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
 
 
 class Output:
-    """The growing files of one run.
+    """The growing files of one run, which holds them until its context ends."""
 
-    Args:
-        folder: exists.
-        lengths: of the files, in bytes, from the state to go on from; None: new files.
-    """
-
-    def __init__(self, folder: Path, lengths: dict[str, int] | None = None):
+    def __init__(self, folder: Path):
+        self.folder = folder
         self.files = {name: folder / name for name in (THERMO, TRAJECTORY)}
+        self._held = ExitStack()
+
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def begin(self) -> None:
+        """Make empty files, in place of those of an earlier run."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(hold(self.files[THERMO]))
+        clear(self.folder)
+        for path in self.files.values():
+            path.write_bytes(b"")
+
+    def go_on(self, lengths: dict[str, int]) -> None:
+        """Cut the files where they were, in bytes, when the state was saved."""
         for name, path in self.files.items():
-            if lengths is None:
-                path.write_bytes(b"")
-            elif not path.is_file() or path.stat().st_size < lengths[name]:
+            if not path.is_file() or path.stat().st_size < lengths[name]:
                 raise InputError(f"{path} is shorter than its run was; start again with --force")
-            else:
-                os.truncate(path, lengths[name])
+        self._held.enter_context(hold(self.files[THERMO]))
+        for name, path in self.files.items():
+            os.truncate(path, lengths[name])
 
     def row(self, values: dict[str, Any]) -> None:
         """Append a row of numbers, and the header before the first."""
@@ -115,15 +129,35 @@ def killed_at_once(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Make an empty folder, or remove what a simulation wrote and nothing else.
+    """Remove what a simulation wrote and nothing else, but for the table, which is held.
 
     The state goes first: what is left of a run that was cut short here is not gone on with.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RESTART).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if is_own(path.name) and path.is_file():
+        if is_own(path.name) and path.is_file() and path.name != THERMO:
             path.unlink()
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keep other runs from a file, where the system can; a lock ends with its process.
+
+    Raises:
+        InputError: another run holds it.
+    """
+    with path.open("ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another run writes to {path.parent}; wait for it, or give another folder"
+            ) from None
+        except (ImportError, OSError):  # Windows; file systems without locks
+            pass
+        yield
 
 
 def _extxyz(atoms: Atoms) -> str:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.md.lists import least_stretch
 from tripletjax.numerics import map_blocks
 from tripletjax.potential import ATOMS_A_BLOCK, Potential
 from tripletjax.types import Array, InputError
@@ -171,7 +172,7 @@ def neighbor_list(
             )
             used = 2 * furthest
             if box is not None:
-                used += (1 - _least_stretch(neighbor.box, matrix)) * reach
+                used += (1 - _shrunk(neighbor.box, matrix)) * reach
             # NaN, and real coordinates in another box, whose motion says nothing: a new list.
             holds = used <= dr_threshold if dr_threshold > 0 else jnp.zeros((), bool)
             if "box" in kwargs and not fractional_coordinates:
@@ -197,7 +198,7 @@ def neighbor_list(
         # In a skewed box, made narrower than that, a list may hold the farther image of a pair.
         is_straight = jnp.all(jnp.triu(neighbor.box, 1) == 0)
         is_sound &= is_straight | (_widths(neighbor.box).min() >= 2 * reach)
-        is_sound &= _least_stretch(neighbor.box, matrix) * reach >= cutoff - HARMLESS
+        is_sound &= _shrunk(neighbor.box, matrix) * reach >= cutoff - HARMLESS
         if neighbor.cell_list_fn is not None:  # its cells are sized for such a box
             is_sound &= jnp.all(jnp.tril(neighbor.box, -1) == 0)
         return is_sound
@@ -276,10 +277,9 @@ def _matrix(box: Any, dtype) -> Array:
     return box if box.ndim == 2 else jnp.eye(3, dtype=dtype) * box
 
 
-def _least_stretch(before: Array, after: Array) -> Array:
-    """The least factor by which a length changes from one box to another."""
-    deformation = jnp.linalg.solve(before.T, after.T)  # of rows
-    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
+def _shrunk(before: Array, after: Array) -> Array:
+    """The least factor by which a length changes from one box to another, vectors as columns."""
+    return least_stretch(jnp.linalg.solve(before.T, after.T))
 
 
 def _widths(matrix: Any) -> Any:

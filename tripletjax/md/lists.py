@@ -110,9 +110,19 @@ def moved(
         return 2 * _furthest(positions - made.positions) / skin
     with jax.default_matmul_precision("highest"):
         deformation = jnp.linalg.solve(made.cell, cell)  # rows: r = r⁰ F
-        stretch = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
+        stretch = least_stretch(deformation)
         apart = positions - made.positions @ deformation
     return (2 * _furthest(apart) + (1 - stretch) * (cutoff + skin)) / skin
+
+
+def least_stretch(deformation: Array) -> Array:
+    """The least factor by which a matrix [3, 3] changes a length.
+
+    Example:
+        >>> round(least_stretch(jnp.diag(jnp.array([1.0, 0.5, 2.0]))).item(), 6)
+        0.5
+    """
+    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
 
 
 def _furthest(vectors: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
+from tqdm import tqdm
 
 from tripletjax.calculator import TripletCalculator
 from tripletjax.md.states import GPA
@@ -23,6 +24,7 @@ def minimize(
     steps: int = 1000,
     dtype: str = "float64",
     log: Any = None,
+    show: bool = False,
 ) -> Atoms:
     """Move atoms, and with ``cell`` the lattice vectors too, until no force is above ``fmax``.
 
@@ -35,6 +37,7 @@ def minimize(
         steps: at most.
         dtype: float32 or float64.
         log: a file, or its name, for ASE's progress; "-" for the screen.
+        show: a progress bar.
 
     Returns:
         The structure at rest, with its calculator.
@@ -59,7 +62,17 @@ def minimize(
     moving: Any = resting
     if cell:
         moving = FrechetCellFilter(resting, scalar_pressure=pressure * GPA)
-    with FIRE(moving, logfile=log) as optimizer:
+    form = "minimize: {n_fmt} steps{postfix}"
+    with (
+        FIRE(moving, logfile=log) as optimizer,
+        tqdm(bar_format=form, disable=not show, initial=-1) as bar,
+    ):
+
+        def tell() -> None:
+            bar.set_postfix_str(f"{abs(moving.get_forces()).max():.3f} eV/Å", refresh=False)
+            bar.update()
+
+        optimizer.attach(tell)
         if not optimizer.run(fmax=fmax, steps=steps):
             raise InputError(
                 f"no rest after {steps} steps: the largest force is above {fmax} eV/Å; give more "
