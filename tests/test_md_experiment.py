@@ -74,14 +74,18 @@ def test_conservation_smoke_run(tmp_path, monkeypatch, float32):
     """Springs conserve better with shorter steps; a second run repeats nothing."""
     monkeypatch.setattr(conservation, "load", lambda _: springs())
     monkeypatch.setattr(conservation, "THERMALIZED", 20.0)
+    monkeypatch.setattr(conservation, "FRAME_EVERY", 4.0)
     monkeypatch.setattr(conservation, "ROWS", (("float64", 1.0, 1.0), ("float64", 0.5, 1.0)))
     resting = bulk("Si", "fcc", a=2.81, cubic=True) * (2, 1, 1)  # the springs at rest
     write(tmp_path / "start.xyz", resting)
     arguments = "model", tmp_path / "start.xyz", 0.1, tmp_path / "scratch", tmp_path / "out"
     rows = conservation.run(*arguments)
     assert rows == conservation.run(*arguments)
-    spread = [row["fluctuation_eV_atom"] for row in rows]
+    spread = [row["energy"]["fluctuation_eV_atom"] for row in rows]
     assert spread[0] == pytest.approx(4 * spread[1], rel=0.3)
+    for row in rows:
+        left = row["shadow_energy"]["fluctuation_eV_atom"]
+        assert left < 0.1 * row["energy"]["fluctuation_eV_atom"]
     record = json.loads((tmp_path / "out" / "conservation.json").read_text())
     assert record["structure"] == "Si8" and record["rows"] == rows
 

@@ -150,8 +150,9 @@ def test_a_neighbour_leaves_through_the_cutoff_smoothly(float64):
     np.testing.assert_array_less(np.abs(inside - outside), 1e-5 * np.abs(size))
 
 
-def test_neighbours_that_change_order_leave_energy_and_forces_smooth(float64):
-    """Along a path where the third and fourth neighbour change places, with forces of the sorted
+@pytest.mark.parametrize("place", range(5))
+def test_neighbours_that_change_order_leave_energy_and_forces_smooth(place, float64):
+    """Along a path where two neighbours change places, tagged or not, with forces of the sorted
     environment: second differences of the energy's slope stay small, as they would not at a kink.
     """
     base, species, mask = environment(float, n_neighbors=6)
@@ -161,7 +162,8 @@ def test_neighbours_that_change_order_leave_energy_and_forces_smooth(float64):
         return jax.grad(plain_energy)(vectors, species, mask)
 
     def force(t):
-        radii = np.array([1.0, 1.2, 1.8 + t, 1.8 - t, 2.3, 2.6])
+        radii = np.array([1.0, 1.1, 1.2, 1.3, 1.4, 1.5])
+        radii[place : place + 2] = radii[place] + np.array([t, -t])
         vectors = base / np.linalg.norm(base, axis=-1, keepdims=True) * radii[:, None]
         order = np.argsort(radii)
         gradient = np.empty_like(vectors)
@@ -174,40 +176,51 @@ def test_neighbours_that_change_order_leave_energy_and_forces_smooth(float64):
     assert np.abs(np.diff(forces, 2, axis=0)).max() < 0.01 * scale
 
 
-def reference_weights(r, u, beyond, cutoff, n_pairs):
+def reference_weights(r, u, count, cutoff, n_pairs):
     """By SciPy's root finder and plain loops."""
 
     def falloff(x):
         return (1 - x**4) ** 4 if x < 1 else 0.0
 
-    def barrier(x, start):
-        y = max((x - start) / (1 - start), 0)
-        return y**4 / (1 - y)
+    def rise(x):
+        x = min(max(x, 0), 1)
+        return 35 * x**4 - 84 * x**5 + 70 * x**6 - 20 * x**7
 
     def excess(radius):
-        total = barrier(radius / cutoff, 0.5) + barrier(radius / beyond, 0.9)
-        total = n_pairs * total - n_pairs
-        for j in range(len(r)):
+        y = max((radius / cutoff - 0.5) / 0.3, 0)
+        inside = sum(rise((radius / other - 0.8) / 0.2) for other in r) / (count + 1)
+        if y >= 1 or inside >= 1:
+            return 1e9
+        total = n_pairs * (y**4 / (1 - y) + inside**24 / (1 - inside) - 1)
+        for j in range(len(u)):
             for k in range(j):
                 sine = np.linalg.norm(np.cross(u[j], u[k]))
                 total += falloff(r[j] / radius) * falloff(r[k] / radius) * sine**2
         return total
 
-    radius = brentq(excess, 1e-3, beyond * (1 - 1e-6), xtol=1e-13)
+    radius = brentq(excess, 1e-3, cutoff, xtol=1e-13)
     return np.array([falloff(x / radius) for x in r])
 
 
 @pytest.mark.parametrize("n_pairs", [0.3, 2.0, 8.0])
-@pytest.mark.parametrize("beyond", [5.0, 3.0])
-def test_tag_weights_solve_their_equation(n_pairs, beyond, dtype):
+@pytest.mark.parametrize("count", [3, 6, 8])
+def test_tag_weights_solve_their_equation(n_pairs, count, dtype):
+    """No neighbour but those that can be tagged has a weight."""
     random = np.random.default_rng(5)
     u = random.normal(size=(6, 3))
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
     r = np.sort(random.uniform(0.9, 3.0, 6))
-    solve = quick_jit(adaptive_weights, static_argnums=(3, 4))
-    found = solve(r.astype(dtype), u.astype(dtype), jnp.asarray(beyond, dtype), 5.0, n_pairs)
-    expected = reference_weights(r, u, beyond, 5.0, n_pairs)
-    np.testing.assert_allclose(found, expected, atol=1e-4 if dtype == jnp.float32 else 1e-11)
+    tags = u[:count]
+    solve = quick_jit(adaptive_weights, static_argnums=(2, 3, 4))
+    found = solve(r.astype(dtype), tags.astype(dtype), count, 5.0, n_pairs)
+    expected = reference_weights(r, tags, count, 5.0, n_pairs)
+    np.testing.assert_allclose(
+        found, expected[:count], atol=1e-4 if dtype == jnp.float32 else 1e-11
+    )
+    assert not expected[count:].any()
+    padded = np.append(r, [5.0, 5.0])
+    more = solve(padded.astype(dtype), tags.astype(dtype), count, 5.0, n_pairs)
+    np.testing.assert_allclose(more, found, atol=1e-6)
 
 
 def test_derivatives_of_tag_weights(float64):
@@ -217,7 +230,7 @@ def test_derivatives_of_tag_weights(float64):
 
     def weighted(vectors):
         r = jnp.linalg.norm(vectors, axis=-1)
-        return adaptive_weights(r, vectors / r[:, None], jnp.asarray(3.0), 4.0, 2.0)
+        return adaptive_weights(r, vectors / r[:, None], 4, 4.0, 2.0)
 
     assert_gradients(weighted, vectors)
     first = quick_jit(jax.jacrev(weighted))

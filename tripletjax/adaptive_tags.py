@@ -3,9 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from tripletjax.numerics import smooth_step
 from tripletjax.types import Array
 
-LIMIT_START = 0.9  # of the distance of the first neighbour that cannot be tagged
+REACH = 0.8  # of the cutoff: tags are nearer
+RIM = 0.8  # of the distance of a neighbour: where the tag radius begins to count it
+STEEPNESS = 24  # power of the number of neighbours counted, over those that are too many
 N_BISECTIONS, N_NEWTON = 9, 5
 
 
@@ -45,41 +48,45 @@ def nearest_first(
 
 
 def adaptive_weights(
-    distances: Array, directions: Array, beyond: Array, cutoff: float, n_pairs: float
+    distances: Array, directions: Array, count: int, cutoff: float, n_pairs: float
 ) -> Array:
     """Weights f(r_j / r_t) of neighbours, with a radius r_t that adapts to the environment:
 
-        Σ_{j<k} f_j f_k sin²θ_jk + b(r_t) = n_pairs,   f(x) = (1 - x⁴)⁴ below 1 and 0 above.
+        Σ_{j<k} f_j f_k sin²θ_jk + b(r_t) + y²⁴ / (1 - y) = n_pairs,
+        y = Σ_j s(r_t / r_j) / (T + 1),
 
-    So the tags hold a fixed number of pairs, counted by weight and by how far they are from
-    collinear, in dense and open environments alike. b is 0 up to half the cutoff and diverges at
-    the cutoff, so that an r_t exists for every environment. The weights have three continuous
-    derivatives, through the implicit function theorem, as long as r_t stays below 0.9 of
-    ``beyond``; above, b rises there too and the weights still are continuous.
+    with f(x) = (1 - x⁴)⁴ below 1 and 0 above. So the tags hold a fixed number of pairs, counted by
+    weight and by how far they are from collinear, in dense and open environments alike. b is 0 up
+    to half the cutoff and diverges at 0.8 of it: an r_t exists for every environment. s rises from
+    0 at 0.8 to 1 at 1: y comes to 1 when T + 1 neighbours are within r_t, of which none but the
+    nearest T therefore have a weight. The weights have three continuous derivatives, through the
+    implicit function theorem, whichever neighbours change places.
 
     Args:
-        distances: ``[T]`` Å, the nearest neighbours; the cutoff on padding.
-        directions: ``[T, 3]`` unit vectors.
-        beyond: distance of the next neighbour; the cutoff if there is none.
+        distances: ``[K]`` Å, of all neighbours, the nearest ones first; the cutoff on padding.
+        directions: ``[t, 3]`` unit vectors of the nearest min(T, K).
+        count: T, the most neighbours that can have a weight.
         cutoff: Å.
         n_pairs: number of pairs.
 
     Returns:
-        ``[T]``, between 0 and 1.
+        ``[t]``, between 0 and 1.
 
     Example:
         >>> r, u = jnp.array([1.0, 1.1, 3.0]), jnp.eye(3)
-        >>> [round(w, 2) for w in adaptive_weights(r, u, jnp.array(5.0), 5.0, 0.5).tolist()]
+        >>> [round(w, 2) for w in adaptive_weights(r, u, 3, 5.0, 0.5).tolist()]
         [0.76, 0.66, 0.0]
     """
-    x = distances * (1 / cutoff)
-    limit = beyond * (1 / cutoff)
+    everyone = distances * (1 / cutoff)
+    x = everyone[: len(directions)]
     squared_sines = 1 - jnp.einsum("ti,si->ts", directions, directions) ** 2
 
     def excess(radius):
         weights = _falloff(x / radius)
         pairs = 0.5 * jnp.vdot(weights, squared_sines @ weights)
-        barrier = _barrier(radius, 0.5) + _barrier(radius / limit, LIMIT_START)
+        inside = jnp.sum(1 - smooth_step((radius / everyone - RIM) * (1 / (1 - RIM))))
+        y = jnp.minimum(inside * (1 / (count + 1)), 1 - 1e-6)
+        barrier = _barrier(radius, 0.5, REACH) + y**STEEPNESS / (1 - y)
         return pairs + n_pairs * barrier - n_pairs
 
     def solve(function, guess):
@@ -90,7 +97,7 @@ def adaptive_weights(
             return jnp.where(above, low, middle), jnp.where(above, middle, high)
 
         low, high = jax.lax.fori_loop(
-            0, N_BISECTIONS, halve, (jnp.zeros_like(guess), jax.lax.stop_gradient(limit))
+            0, N_BISECTIONS, halve, (jnp.zeros_like(guess), jnp.full_like(guess, REACH))
         )
 
         def newton(_, radius):
@@ -99,7 +106,8 @@ def adaptive_weights(
 
         return jax.lax.fori_loop(0, N_NEWTON, newton, 0.5 * (low + high))
 
-    radius = jax.lax.custom_root(excess, 0.5 * limit, solve, lambda g, y: y / g(jnp.ones_like(y)))
+    guess = jnp.full((), 0.5, x.dtype)
+    radius = jax.lax.custom_root(excess, guess, solve, lambda g, y: y / g(jnp.ones_like(y)))
     return _falloff(x / radius)
 
 
@@ -107,7 +115,7 @@ def _falloff(x: Array) -> Array:
     return jnp.maximum(1 - (x * x) ** 2, 0) ** 4
 
 
-def _barrier(x: Array, start: float) -> Array:
-    """0 up to start, three times differentiable there, and diverging at 1."""
-    y = jnp.clip((x - start) * (1 / (1 - start)), 0, 1 - 1e-6)
+def _barrier(x: Array, start: float, end: float) -> Array:
+    """0 up to start, three times differentiable there, and diverging at the end."""
+    y = jnp.clip((x - start) * (1 / (end - start)), 0, 1 - 1e-6)
     return y**4 / (1 - y)

@@ -90,9 +90,8 @@ class AtomicEnergy(nn.Module):
         r, directions, edges = self._edges(vectors, species, mask)
         density = self._density(directions, edges, center_kind)
         n_tags = min(size.tags, len(mask))
-        beyond = r[n_tags] if n_tags < len(mask) else jnp.full((), size.cutoff, r.dtype)
         tags = directions[:n_tags]
-        weights = adaptive_weights(r[:n_tags], tags, beyond, size.cutoff, size.n_pairs)
+        weights = adaptive_weights(r, tags, size.tags, size.cutoff, size.n_pairs)
         return density, tags, edges[:n_tags], weights
 
     def _edges(self, vectors, species, mask):

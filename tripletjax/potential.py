@@ -169,8 +169,7 @@ class Potential:
             center: species index of the centre.
             is_real: whether it is an atom, and not padding.
         """
-        count = self.architecture.tags + 1  # the weights look at one more than the tags
-        moved = nearest_first(vectors, species, mask, count)
+        moved = nearest_first(vectors, species, mask, self.architecture.tags)
         return self._atomic_energy(*moved, center, is_real)
 
     def species_index(self, batch: Batch) -> Array:
