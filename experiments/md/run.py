@@ -157,7 +157,7 @@ def run(data: Path | None, minutes: float, picoseconds: float, scratch: Path, ou
     md = json.loads((scratch / "md" / "md.json").read_text())
     record = {"errors_of_test": errors, "data": "package" if data is None else "given"}
     record |= {
-        "picoseconds": picoseconds,
+        "length_ps": picoseconds,
         "minutes": minutes,
         "us_per_atom_step": md["us_per_atom_step"],
     }
