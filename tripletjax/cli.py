@@ -68,10 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             jax.config.update("jax_enable_x64", True)
         parsed.run(parsed)
-    except InputError as error:
-        print(f"tripletjax: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, say
+    except (InputError, OSError) as error:  # bad input; a full disk, say
         print(f"tripletjax: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ fluctuation alone; those that the scratch folder holds are not repeated.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -26,7 +27,7 @@ from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.md import MDConfig, simulate
 from tripletjax.md.states import without_drift
 from tripletjax.potential import Potential, load
-from tripletjax.types import InputError
+from tripletjax.types import Array, Batch, InputError
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = (  # dtype, fs, part of the length
@@ -53,49 +54,51 @@ def thermalized(potential: Potential, atoms: Atoms, folder: Path) -> Atoms:
 
 def row(potential: Potential, start: Atoms, folder: Path, dtype: str, step: float, length: float):
     """Drift and fluctuation of energy and shadow energy, along one trajectory of some ps."""
-    every = round(ROW_EVERY / step)
+    every, stride = round(ROW_EVERY / step), round(FRAME_EVERY / ROW_EVERY)
     config = MDConfig(
         steps=round(1000 * length / step), timestep=step, log_every=every,
-        write_every=every * round(FRAME_EVERY / ROW_EVERY),
+        write_every=every * stride,
     )  # fmt: skip
     simulate(potential, start, folder, config, restart=True, dtype=dtype)
     table = np.genfromtxt(folder / "thermo.csv", delimiter=",", names=True)
-    energies = table["conserved_eV"] / len(start)
+    times, energies = table["time_fs"] / 1000, table["conserved_eV"] / len(start)
     frames = read(folder / "trajectory.xyz", ":")
-    shadows = energies[:: round(FRAME_EVERY / ROW_EVERY)] + shadow_terms(potential, frames, step)
-    times = [frame.info["time_fs"] / 1000 for frame in frames]
+    shadows = energies[::stride] + shadow_terms(potential, frames, step)
     return {
         "dtype": dtype,
         "timestep_fs": step,
         "picoseconds": length,
         "temperature_K": float(table["temperature_K"].mean()),
-        "energy": drift_and_fluctuation(table["time_fs"] / 1000, energies),
-        "shadow_energy": drift_and_fluctuation(np.array(times), shadows),
+        "energy": drift_and_fluctuation(times, energies),
+        "shadow_energy": drift_and_fluctuation(times[::stride], shadows),
     }
 
 
 def shadow_terms(potential: Potential, frames: list[Atoms], timestep: float) -> np.ndarray:
     """What the shadow energy has besides the energy, eV/atom, in float64."""
-
-    @jax.jit
-    def stiffness(batch, velocities):
-        def forces(positions):
-            return potential.energy_forces_stress(batch._replace(positions=positions)).forces
-
-        found, change = jax.jvp(forces, (batch.positions,), (velocities,))
-        return found, -jnp.sum(change * velocities)
-
     terms, time = [], timestep * units.fs
     with jax.enable_x64(True):
         for frame in frames:
-            batch = jax.tree.map(jnp.asarray, potential.prepare(frame, dtype="float64"))
+            batch = potential.prepare(frame, dtype="float64")
             velocities = np.zeros(batch.positions.shape)
             velocities[: len(frame)] = frame.get_velocities()
-            forces, stiff = stiffness(batch, velocities)
+            forces, stiff = _stiffness(*potential.split(), batch, velocities)
             masses = frame.get_masses()[:, None]
             soft = float(np.sum(np.asarray(forces)[: len(frame)] ** 2 / masses))
             terms.append(time**2 * (float(stiff) / 12 - soft / 24) / len(frame))
     return np.array(terms)
+
+
+@partial(jax.jit, static_argnums=0)
+def _stiffness(static: Potential, fitted, batch: Batch, velocities: Array) -> tuple[Array, Array]:
+    """Forces, and v·∇∇U·v; compiled once for all rows."""
+
+    def forces(positions):
+        moved = batch._replace(positions=positions)
+        return static.joined(fitted).interaction_forces_stress(moved).forces
+
+    found, change = jax.jvp(forces, (batch.positions,), (velocities,))
+    return found, -jnp.sum(change * velocities)
 
 
 def drift_and_fluctuation(times: np.ndarray, energies: np.ndarray) -> dict[str, float]:

@@ -45,7 +45,6 @@ def advanced(
 ) -> tuple[State, Observed]:
     """The state ``count`` steps later, or where the list no longer holds, and what is looked at."""
     ensemble = config.ensemble_of(_force(static, fitted, made), masses)
-
     until = state.steps + count
 
     def goes_on(carry):

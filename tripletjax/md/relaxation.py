@@ -72,7 +72,8 @@ def minimize(
             bar.set_postfix_str(f"{abs(moving.get_forces()).max():.3f} eV/Å", refresh=False)
             bar.update()
 
-        optimizer.attach(tell)
+        if show:
+            optimizer.attach(tell)
         if not optimizer.run(fmax=fmax, steps=steps):
             raise InputError(
                 f"no rest after {steps} steps: the largest force is above {fmax} eV/Å; give more "
