@@ -1,0 +1,72 @@
+"""The networks of the paper's table. Each takes features of one structure, ``[T, D]`` of its
+triplets or ``[D]`` of its correlations, and gives one vector."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+CODE, WIDE, HEAD, GROUPS = 128, 512, 128, 4
+
+
+class Linear(nn.Module):
+    """One layer."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.features)(x)
+
+
+class Wide(nn.Module):
+    """512-LayerNorm-SiLU-512-LayerNorm-SiLU-features."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(2):
+            x = nn.silu(nn.LayerNorm()(nn.Dense(WIDE)(x)))
+        return nn.Dense(self.features)(x)
+
+
+class LinearHead(nn.Module):
+    """Two linear layers through 128."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(nn.Dense(HEAD)(x))
+
+
+class Head(nn.Module):
+    """128-GroupNorm(4)-SiLU-128-GroupNorm(4)-SiLU-1."""
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(2):
+            # Over the features of one triplet alone: no other row enters.
+            x = nn.silu(nn.GroupNorm(GROUPS, reduction_axes=(-1,))(nn.Dense(HEAD)(x)))
+        return nn.Dense(1)(x)
+
+
+class Summed(nn.Module):
+    """A network on every triplet, then the sum over triplets."""
+
+    of_triplet: nn.Module
+
+    @nn.compact
+    def __call__(self, triplets):
+        return jnp.sum(self.of_triplet(triplets), -2)
+
+
+class Reconstruction(nn.Module):
+    """Triplets encoded, summed, and decoded to correlations."""
+
+    encoder: nn.Module
+    features: int
+
+    def setup(self):
+        self.encode = Summed(self.encoder)
+        self.decode = Wide(self.features)
+
+    def __call__(self, triplets):
+        return self.decode(self.encode(triplets))
