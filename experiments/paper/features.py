@@ -9,12 +9,13 @@ rows are invariant under rotations, not under reflections.
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.paper.labels import FIRST_TEST
+from experiments.paper.labels import FIRST_TEST, N_STRUCTURES
 from tripletjax import descriptor
 from tripletjax.coupled import coupled_invariants, pair_channels
 from tripletjax.data.b8 import load_b8
@@ -27,43 +28,62 @@ from tripletjax.nice.fitting import PAPER_COMPONENTS
 logger = logging.getLogger(__name__)
 N_ATOMS, BORON = 8, 5
 LOSS = 1e-12
-TRIPLETS_TO_FIT = 12_000  # whose covariance gives the principal components of all
+
+
+class Resolution(NamedTuple):
+    """How finely environments are expanded, and for which structures."""
+
+    name: str
+    hypers: dict[str, Any]
+    components: Any  # of the contraction
+    structures: np.ndarray  # indices, ascending, whole pairs
+    triplets_to_fit: int  # whose covariance gives the principal components of all
+
+
+RESOLUTIONS = {
+    "paper": Resolution("paper", PAPER, PAPER_COMPONENTS, np.arange(N_STRUCTURES), 12_000),
+    "quick": Resolution(
+        "quick", PAPER | {"n_max": 2, "l_max": 2}, 20,
+        np.r_[0:400, FIRST_TEST : FIRST_TEST + 100], 1_000,
+    ),
+}  # fmt: skip
 ORDERS = {"nu3": 3, "nu7": 7}  # name of a set of correlations, and its highest order
 
 
-def triplets(cache: Path, n_structures: int | None = None) -> np.ndarray:
-    """Coupled features of all ordered pairs of atoms, ``[S, 64, components]`` float32.
+def values(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
+    """Features of all structures of a resolution; made once and kept in the folder ``cache``.
 
-    Both members of a pair may be the same neighbour; pairs with the centre itself are zero rows.
+    Args:
+        name: "triplets", ``[S, 64, D]``, of all ordered pairs of atoms: both may be the same, and
+            pairs with the centre are rows of zeros; "nu3" or "nu7", ``[S, D]``, correlations of all
+            orders up to 3 or 7.
+        resolution: one of ``RESOLUTIONS``.
+        cache: for files NAME-RESOLUTION.npz.
+
+    Returns:
+        float32.
     """
-    return _cached(cache / "triplets.npz", n_structures, _triplets)
-
-
-def invariants(name: str, cache: Path, n_structures: int | None = None) -> np.ndarray:
-    """Correlations of all orders up to 3 ("nu3") or 7 ("nu7"), ``[S, components]`` float32."""
-    make = partial(_invariants, ORDERS[name])
-    return _cached(cache / f"{name}.npz", n_structures, make)
-
-
-def _cached(path: Path, n_structures: int | None, make) -> np.ndarray:
-    """From the file if it is there; of the first structures alone, nothing is kept."""
-    if n_structures is None and path.is_file():
+    path = cache / f"{name}-{resolution.name}.npz"
+    if path.is_file():
         with np.load(path) as file:
             return file["values"]
     with jax.enable_x64(True):
-        values = make(load_b8().positions[:n_structures])
-    if n_structures is None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_npz(path, values=values)
-    return values
+        pairs = pair_expansions(load_b8().positions[resolution.structures], resolution.hypers)
+        n_fit = int(np.sum(resolution.structures < FIRST_TEST))
+        if name == "triplets":
+            found = _triplets(pairs, n_fit, resolution.triplets_to_fit)
+        else:
+            found = _invariants(pairs.sum(1), n_fit, ORDERS[name], resolution.components)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_npz(path, values=found)
+    return found
 
 
-def _triplets(positions: np.ndarray) -> np.ndarray:
-    pairs = pair_expansions(positions)  # [S, 7, 1, n, lm]
+def _triplets(pairs: np.ndarray, n_fit: int, n_triplets: int) -> np.ndarray:
     n = pairs.shape[1]
     random = np.random.Generator(np.random.PCG64(0))
-    structures = random.integers(min(len(pairs), FIRST_TEST), size=TRIPLETS_TO_FIT)
-    first, second = random.integers(n, size=(2, TRIPLETS_TO_FIT))
+    structures = random.integers(n_fit, size=n_triplets)
+    first, second = random.integers(n, size=(2, n_triplets))
     both = jax.jit(jax.vmap(_both_parities))
     sample = _in_parts(
         lambda s, i, j: both(pairs[s, i], pairs[s, j], pairs[s].sum(1)), structures, first, second
@@ -90,12 +110,10 @@ def _both_parities(first, second, density):
     return jnp.concatenate([coupled_invariants(first, second, density, p) for p in (1, -1)])
 
 
-def _invariants(nu: int, positions: np.ndarray) -> np.ndarray:
-    coefficients = pair_expansions(positions).sum(1)  # [S, 1, n, lm]
-    n_fit = min(len(coefficients), FIRST_TEST)
+def _invariants(coefficients: np.ndarray, n_fit: int, nu: int, components) -> np.ndarray:
     contraction = None
     if nu > UNCONTRACTED_NU:
-        contraction = fit_contraction(coefficients[:n_fit], nu, PAPER_COMPONENTS[: nu - 2])
+        contraction = fit_contraction(coefficients[:n_fit], nu, components)
     products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
     for order in range(1, nu + 1):
         for parity in (1, -1) if order >= 3 else (1,):
@@ -111,9 +129,9 @@ def _invariants(nu: int, positions: np.ndarray) -> np.ndarray:
     return (products @ directions * scale).astype(np.float32)
 
 
-def pair_expansions(positions: np.ndarray) -> np.ndarray:
+def pair_expansions(positions: np.ndarray, hypers: dict[str, Any]) -> np.ndarray:
     """Every other atom's term of the density about atom 0, ``[S, 7, 1, n, lm]``."""
-    basis = descriptor("density", (BORON,), **PAPER).hypers.basis
+    basis = descriptor("density", (BORON,), **hypers).hypers.basis
     species, mask = np.zeros(N_ATOMS - 1, np.int32), np.ones(N_ATOMS - 1, bool)
     vectors = positions[:, 1:] - positions[:, :1]
     expand = jax.jit(jax.vmap(lambda v: pair_channels(v, species, mask, basis, 1)))

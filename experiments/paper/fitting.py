@@ -77,10 +77,10 @@ class Fit:
             weights = self.network.init(jax.random.key(self.seed), jnp.asarray(self.inputs[0]))
             return State(weights, self.optimizer.init(weights))
 
-    def predict(self, weights: Any, index: np.ndarray) -> np.ndarray:
-        """Predictions [len(index), D], in the units of the targets."""
+    def predict(self, weights: Any, index: np.ndarray, method: str | None = None) -> np.ndarray:
+        """Predictions [len(index), D], in the units of the targets; or another method's."""
         return np.concatenate([
-            np.asarray(_apply(self.network, weights, self.inputs[index[i : i + PART]]))
+            np.asarray(_apply(self.network, method, weights, self.inputs[index[i : i + PART]]))
             for i in range(0, len(index), PART)
         ])  # fmt: skip
 
@@ -91,10 +91,10 @@ class Fit:
         return float(np.mean((self.predict(weights, index) - self.targets[index]) ** 2))
 
 
-@partial(jax.jit, static_argnums=0)
-def _apply(network: nn.Module, weights: Any, inputs: Array) -> Array:
+@partial(jax.jit, static_argnums=(0, 1))
+def _apply(network: nn.Module, method: str | None, weights: Any, inputs: Array) -> Array:
     with jax.numpy_dtype_promotion("standard"):
-        return jax.vmap(partial(network.apply, weights))(inputs)
+        return jax.vmap(partial(network.apply, weights, method=method))(inputs)
 
 
 def epoch_function(fit: Fit) -> Callable[[State, int], tuple[State, Array]]:

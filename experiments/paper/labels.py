@@ -22,6 +22,11 @@ class Labels(NamedTuple):
     index: np.ndarray  # [S] which of the 8000 structures, ascending
     energies: np.ndarray  # [S] eV
 
+    def among(self, structures: np.ndarray) -> "Labels":
+        """Those of some structures, which are whole pairs."""
+        kept = np.isin(self.index, structures)
+        return Labels(self.index[kept], self.energies[kept])
+
 
 class Split(NamedTuple):
     """Places in ``Labels``; each holds whole pairs."""
