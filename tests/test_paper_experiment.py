@@ -1,0 +1,151 @@
+"""The paper's table: its errors and splits, features and networks, and a quick run of its rows."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.paper import features
+from experiments.paper.errors import errors, intervals
+from experiments.paper.label import Label, read, save
+from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
+from experiments.paper.networks import Head, Linear, Reconstruction, Summed
+from experiments.paper.running import Runner, Settings
+from experiments.paper.table import table
+from tripletjax import InputError
+from tripletjax.demo import pair_errors
+
+QUICK = Settings(resolution="quick")
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("paper")
+
+
+@pytest.fixture(autouse=True)
+def once(float32):
+    """The features are made in float64, the networks run in float32."""
+
+
+def test_errors_are_those_of_the_demo():
+    random = np.random.default_rng(0)
+    reference, predicted = random.normal(size=(2, 200))
+    found, expected = errors(predicted, reference), pair_errors(predicted, reference)
+    assert found["mean"] == pytest.approx(expected["mean"])
+    assert found["delta"] == pytest.approx(expected["difference"])
+    vectors = errors(np.stack([predicted] * 3, 1), np.stack([reference] * 3, 1))
+    assert vectors == pytest.approx(found)
+    for name, (low, high) in intervals(predicted, reference).items():
+        assert low < found[name] < high
+
+
+def test_a_blind_model_has_the_error_of_the_paper():
+    """RMS(Δ)/std(Δ), whatever it predicts for a pair."""
+    labels = read_labels("pbe")
+    energies = labels.energies[labels.index >= FIRST_TEST]
+    predicted = np.repeat(np.random.default_rng(0).normal(size=500), 2)
+    assert errors(predicted, energies)["delta"] == pytest.approx(1.0001, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["xtb", "pbe"])
+def test_splits_hold_whole_pairs(kind):
+    labels = read_labels(kind)
+    found = split(labels, 1000)
+    assert [len(part) for part in found] == [900, 100, 1000]
+    assert len(np.unique(np.concatenate(found))) == 2000
+    for part in found:
+        index = labels.index[part].reshape(-1, 2)
+        assert (index[:, 0] % 2 == 0).all() and (index[:, 1] == index[:, 0] + 1).all()
+    assert (labels.index[found.test] >= FIRST_TEST).all()
+    assert len(split(labels, clean=False).valid) == 0
+    smaller = split(labels, 500)
+    assert np.isin(smaller.train, np.concatenate([found.train, found.valid])).all()
+    with pytest.raises(InputError, match="n_train=7002"):
+        split(labels, 7002)
+
+
+def test_labels_that_are_missing(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_labels("pbe", tmp_path / "none.npz")
+    file = tmp_path / "few.npz"
+    save(file, {index: Label(index, -1.0, -1.0, True) for index in (0, 1, 2)})
+    assert sorted(read(file)) == [0, 1, 2]
+    with pytest.raises(InputError, match="lacks 1000 of the test"):
+        read_labels("pbe", file)
+    with pytest.raises(InputError, match="dft"):
+        read_labels("dft")
+
+
+def test_features_of_pairs(scratch):
+    """Equal within a pair for all that four-body correlations determine, and only for that."""
+    size = features.RESOLUTIONS["quick"]
+    found = {name: features.values(name, size, scratch) for name in ("triplets", "nu3", "nu7")}
+    triplets = found["triplets"]
+    assert triplets.shape[:2] == (500, 64)
+    assert not triplets[:, :8].any() and not triplets[:, ::8].any(), "pairs with the centre"
+    assert triplets[:, 9:16].any(-1).all(), "both tags may be one neighbour"
+    sums = triplets.astype(float).sum(1)
+    for rows in (sums, found["nu3"]):
+        apart = np.abs(rows[0::2] - rows[1::2]).max()
+        assert apart < 1e-4 * np.abs(rows).max()
+    apart = np.abs(found["nu7"][0::2] - found["nu7"][1::2]).max(1)
+    assert np.median(apart) > 1e-3 * np.abs(found["nu7"]).max()
+    for rows in (triplets[:400, 9:], found["nu3"][:400], found["nu7"][:400]):
+        assert 0.3 < np.mean(rows**2) < 3
+
+
+def test_networks_see_one_triplet_at_a_time():
+    triplets = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    for network in (Summed(Head()), Reconstruction(Linear(4), 3)):
+        with jax.numpy_dtype_promotion("standard"):
+            weights = network.init(jax.random.key(0), triplets)
+            whole = network.apply(weights, triplets)
+            turned = network.apply(weights, triplets[::-1])
+        np.testing.assert_allclose(turned, whole, rtol=2e-5)
+    head = Summed(Head())
+    with jax.numpy_dtype_promotion("standard"):
+        weights = head.init(jax.random.key(0), triplets)
+        parts = [head.apply(weights, triplets[i : i + 2]) for i in (0, 2, 4)]
+        whole = head.apply(weights, triplets)
+    np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
+
+
+def test_rows_from_labels_to_the_table(scratch):
+    """Blind rows are blind, the others are not; what is there is not repeated."""
+    out = scratch / "results"
+    runner = Runner(QUICK, 0.02, scratch, out)
+    found = {name: runner.row(name) for name in ("D_L", "B_NL", "C_L", "A_rho_L", "A_L")}
+    blind = found["D_L"]["best_on_valid"]["test"]["delta"]
+    for name in ("A_rho_L", "A_L"):
+        assert found[name]["best_on_test"]["test"]["delta"] == pytest.approx(1, abs=0.02)
+    assert found["A_L"]["best_on_test"]["test"]["delta"] == pytest.approx(blind, abs=1e-4)
+    assert abs(found["C_L"]["best_on_test"]["test"]["delta"] - blind) > 1e-3
+    written = (out / "D_L-xtb.json").read_bytes()
+    assert runner.row("D_L") == json.loads(written)
+    assert (out / "D_L-xtb.json").read_bytes() == written
+    assert table(out).count("B_NL") == 2  # the epoch best on either set
+
+
+def test_results_of_other_settings_are_kept(scratch):
+    out = scratch / "kept"
+    Runner(QUICK, 0.002, scratch / "s1", out).row("D_L")
+    before = (out / "D_L-xtb.json").read_bytes()
+    with pytest.raises(InputError, match=r"other settings \(minutes\)"):
+        Runner(QUICK, 1.0, scratch / "s1", out).row("D_L")
+    assert (out / "D_L-xtb.json").read_bytes() == before
+    Runner(replace(QUICK, clean=False), 0.002, scratch / "s1", out).row("D_L")
+    assert "best_on_valid" not in json.loads((out / "D_L-xtb-all.json").read_text())
+
+
+def test_a_budget_too_small(scratch):
+    with pytest.raises(InputError, match="budget=0"):
+        Runner(QUICK, 0.0, scratch, scratch / "none")
+    assert not (scratch / "none").exists()
+
+
+def test_among_keeps_whole_pairs():
+    labels = Labels(np.arange(10), np.arange(10.0))
+    assert labels.among(np.array([2, 3, 8, 9])).energies.tolist() == [2, 3, 8, 9]
