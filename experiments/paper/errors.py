@@ -6,7 +6,7 @@ DRAWS, LEVEL = 1000, 0.95
 
 
 def errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """"mean": RMSE of pair means over the standard deviation of all; "delta": RMSE of pair
+    """ "mean": RMSE of pair means over the standard deviation of all; "delta": RMSE of pair
     differences over the standard deviation of the differences.
 
     Args:

@@ -7,13 +7,13 @@ rows are invariant under rotations, not under reflections.
 """
 
 import logging
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from experiments.paper.labels import FIRST_TEST, N_STRUCTURES
 from tripletjax import descriptor
@@ -28,6 +28,7 @@ from tripletjax.nice.fitting import PAPER_COMPONENTS
 logger = logging.getLogger(__name__)
 N_ATOMS, BORON = 8, 5
 LOSS = 1e-12
+DENSITIES_TO_FIT = 1000  # the contraction of correlations
 
 
 class Resolution(NamedTuple):
@@ -113,15 +114,22 @@ def _both_parities(first, second, density):
 def _invariants(coefficients: np.ndarray, n_fit: int, nu: int, components) -> np.ndarray:
     contraction = None
     if nu > UNCONTRACTED_NU:
-        contraction = fit_contraction(coefficients[:n_fit], nu, components)
+        n_densities = min(n_fit, DENSITIES_TO_FIT)
+        contraction = fit_contraction(coefficients[:n_fit], nu, components, n_fit=n_densities)
+    kinds = [(k, parity) for k in range(1, nu + 1) for parity in ((1, -1) if k >= 3 else (1,))]
+
+    @jax.jit
+    @jax.vmap
+    def all_of(density):  # in one program: what they have in common is made once
+        rows = [correlations(density, contraction, *kind) for kind in kinds]
+        return [row.astype(jnp.float32) for row in rows]  # 5 GB otherwise
+
     products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
-    for order in range(1, nu + 1):
-        for parity in (1, -1) if order >= 3 else (1,):
-            of_one = partial(correlations, contraction=contraction, nu=order, parity=parity)
-            rows = _in_parts(jax.jit(jax.vmap(of_one)), coefficients)
-            rows /= np.sqrt((rows[:n_fit] ** 2).sum(1).mean())  # orders and parities count alike
-            products += rows @ rows[:n_fit].T
-            logger.info("order %d, parity %+d: %d columns", order, parity, rows.shape[1])
+    for kind, rows in zip(kinds, _in_parts(all_of, coefficients, size=50), strict=True):
+        rows = rows.astype(float)
+        rows /= np.sqrt((rows[:n_fit] ** 2).sum(1).mean())  # orders and parities count alike
+        products += rows @ rows[:n_fit].T
+        logger.info("order %d, parity %+d: %d columns", *kind, rows.shape[1])
     variances, vectors = np.linalg.eigh(products[:n_fit])
     kept = variances > LOSS * variances.sum()
     directions = np.flip(vectors[:, kept] / np.sqrt(variances[kept]), 1)
@@ -138,12 +146,13 @@ def pair_expansions(positions: np.ndarray, hypers: dict[str, Any]) -> np.ndarray
     return np.asarray(expand(vectors))
 
 
-def _in_parts(function, *arrays: np.ndarray, size: int = 250) -> np.ndarray:
+def _in_parts(function, *arrays: np.ndarray, size: int = 250):
     """A function of many rows, a part of them at a time; the last part is filled up."""
     found = []
-    for start in range(0, len(arrays[0]), size):
+    for start in tqdm(range(0, len(arrays[0]), size), desc="features", leave=False):
         part = [array[start : start + size] for array in arrays]
         short = size - len(part[0])
         padded = [np.concatenate([p, np.repeat(p[-1:], short, 0)]) for p in part]
-        found.append(np.asarray(function(*padded))[: len(part[0])])
-    return np.concatenate(found)
+        rows = function(*padded)
+        found.append(jax.tree.map(lambda row: np.asarray(row)[: size - short], rows))  # noqa: B023
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)

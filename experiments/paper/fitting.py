@@ -113,9 +113,7 @@ def epoch_function(fit: Fit) -> Callable[[State, int], tuple[State, Array]]:
                 return jnp.mean((found - targets[rows]) ** 2)
 
             value, slopes = jax.value_and_grad(objective)(state.weights)
-            updates, changed = optimizer.update(
-                slopes, state.optimizer, state.weights, value=value
-            )
+            updates, changed = optimizer.update(slopes, state.optimizer, state.weights, value=value)
             return State(optax.apply_updates(state.weights, updates), changed), value
 
         state, values = jax.lax.scan(step, state, order.reshape(n_steps, fit.batch))

@@ -59,7 +59,13 @@ def read(path: Path) -> dict[int, Label]:
 def save(path: Path, labels: dict[int, Label]) -> None:
     """Replace the file, its rows by ascending index."""
     rows = [labels[index] for index in sorted(labels)]
-    save_npz(path, **{name: np.array(column) for name, column in zip(Label._fields, zip(*rows, strict=True), strict=True)})
+    save_npz(
+        path,
+        **{
+            name: np.array(column)
+            for name, column in zip(Label._fields, zip(*rows, strict=True), strict=True)
+        },
+    )
 
 
 def run(first: int, last: int, workers: int, out: Path) -> None:

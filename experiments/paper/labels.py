@@ -55,8 +55,8 @@ def read_labels(kind: str, path: Path = PBE) -> Labels:
     missing = np.setdiff1d(np.arange(FIRST_TEST, N_STRUCTURES), index)
     if len(missing):
         raise InputError(
-            f"{path} lacks {len(missing)} of the test structures, {missing[0]} first; label them by "
-            "python -m experiments.paper.label"
+            f"{path} lacks {len(missing)} of the test structures, {missing[0]} first; "
+            "python -m experiments.paper.label labels them"
         )
     is_whole = np.isin(index ^ 1, index)
     return Labels(index[is_whole], energies[is_whole])

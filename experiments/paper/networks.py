@@ -49,13 +49,15 @@ class Head(nn.Module):
 
 
 class Summed(nn.Module):
-    """A network on every triplet, then the sum over triplets."""
+    """A network on every triplet, then the sum over triplets and over some rows of zeros."""
 
     of_triplet: nn.Module
+    zeros: int = 0
 
     @nn.compact
     def __call__(self, triplets):
-        return jnp.sum(self.of_triplet(triplets), -2)
+        nothing = self.of_triplet(jnp.zeros_like(triplets[..., 0, :]))
+        return jnp.sum(self.of_triplet(triplets), -2) + self.zeros * nothing
 
 
 class Reconstruction(nn.Module):
@@ -63,10 +65,15 @@ class Reconstruction(nn.Module):
 
     encoder: nn.Module
     features: int
+    zeros: int = 0
 
     def setup(self):
-        self.encode = Summed(self.encoder)
+        self.codes = Summed(self.encoder, self.zeros)
         self.decode = Wide(self.features)
 
     def __call__(self, triplets):
-        return self.decode(self.encode(triplets))
+        return self.decode(self.codes(triplets))
+
+    def encode(self, triplets):
+        """The code of a structure, [CODE]."""
+        return self.codes(triplets)

@@ -15,6 +15,8 @@ from experiments.paper.networks import (
     Wide,
 )  # fmt: skip
 
+ZEROS = 8 * 8 - 7 * 7  # pairs of atoms one of which is the centre
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,11 +32,11 @@ class Row:
 ROWS = {
     "A_rho_L": Row(
         "A_L^rho  (reconstruct nu<=7 features, linear encoder)",
-        lambda n: Reconstruction(Linear(CODE), n), "triplets", "nu7", is_blind=True,
+        lambda n: Reconstruction(Linear(CODE), n, ZEROS), "triplets", "nu7", is_blind=True,
     ),
     "A_rho_NL": Row(
         "A_NL^rho (reconstruct nu<=7 features, nonlinear encoder)",
-        lambda n: Reconstruction(Wide(CODE), n), "triplets", "nu7",
+        lambda n: Reconstruction(Wide(CODE), n, ZEROS), "triplets", "nu7",
     ),
     "A_L": Row(
         "A_L  (energy from linearly encoded triplets, nonlinear head)",
@@ -44,9 +46,10 @@ ROWS = {
         "A_NL (energy from nonlinearly encoded triplets)", lambda _: Head(), "A_rho_NL"
     ),
     "B_L": Row(
-        "B_L  (triplets nu=1, linear)", lambda _: Summed(LinearHead()), "triplets", is_blind=True
+        "B_L  (triplets nu=1, linear)",
+        lambda _: Summed(LinearHead(), ZEROS), "triplets", is_blind=True,
     ),
-    "B_NL": Row("B_NL (triplets nu=1, nonlinear)", lambda _: Summed(Head()), "triplets"),
+    "B_NL": Row("B_NL (triplets nu=1, nonlinear)", lambda _: Summed(Head(), ZEROS), "triplets"),
     "C_L": Row("C_L  (nu<=7, linear)", lambda _: LinearHead(), "nu7"),
     "C_NL": Row("C_NL (nu<=7, nonlinear)", lambda _: Head(), "nu7"),
     "D_L": Row("D_L  (nu<=3, linear)", lambda _: LinearHead(), "nu3", is_blind=True),

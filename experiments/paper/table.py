@@ -5,33 +5,44 @@ from pathlib import Path
 from typing import Any
 
 from experiments.paper.labels import DATA
+from experiments.paper.ours import OURS
 from experiments.paper.rows import ROWS
 
-HEADER = f"{'row':9}{'labels':>7}{'train':>6}  {'epoch of':9}{'mean':>8}  {'delta, 95 % interval':24}"
-PUBLISHED = "   published: mean  delta"
+NAMES = [*ROWS, *OURS]
+HEADER = (
+    f"{'row':22}{'labels':>6}{'train':>6}{'epochs':>8}{'seconds':>8}  {'best on':8}"
+    f"{'mean':>7}  {'delta, 95 % interval':26}published: mean    delta"
+)
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
     """All result files of rows of the table, in its order."""
     found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    found = [record for record in found if record.get("settings", {}).get("row") in ROWS]
-    order = list(ROWS)
+    found = [record for record in found if record.get("settings", {}).get("row") in NAMES]
 
     def place(record):
         settings = record["settings"]
-        size = record["structures"]["train"]
-        return order.index(settings["row"]), settings["labels"], -size, settings["seed"]
+        size = n_known(record)
+        return NAMES.index(settings["row"]), settings["labels"], -size, settings["seed"]
 
     return sorted(found, key=place)
+
+
+def n_known(record: dict[str, Any]) -> int:
+    """Structures to train and validate on."""
+    return record["structures"]["train"] + record["structures"]["valid"]
 
 
 def table(folder: Path) -> str:
     """Errors on the test structures."""
     published = json.loads((DATA / "paper_table.json").read_text())["rows"]
-    lines = [HEADER + PUBLISHED]
+    lines = [HEADER]
     for record in results(folder):
         settings = record["settings"]
-        theirs = published[ROWS[settings["row"]].published]
+        theirs = ""
+        if settings["row"] in ROWS:
+            row = published[ROWS[settings["row"]].published]
+            theirs = f"{row['mean_test']:15.4f}{row['delta_test']:9.5f}"
         for choice in ("valid", "test"):
             entry = record.get(f"best_on_{choice}")
             if entry is None:
@@ -39,8 +50,8 @@ def table(folder: Path) -> str:
             low, high = entry["test_interval"]["delta"]
             delta = f"{entry['test']['delta']:.5f} ({low:.3f} to {high:.3f})"
             lines.append(
-                f"{settings['row']:9}{settings['labels']:>7}{record['structures']['train']:6d}  "
-                f"{choice:9}{entry['test']['mean']:8.4f}  {delta:24}"
-                f"{theirs['mean_test']:18.4f}{theirs['delta_test']:9.5f}"
+                f"{settings['row']:22}{settings['labels']:>6}{n_known(record):6d}"
+                f"{record.get('epochs', '-'):>8}{record['seconds']:8.0f}  {choice:8}"
+                f"{entry['test']['mean']:7.4f}  {delta:26}{theirs}"
             )
     return "\n".join(lines)
