@@ -7,6 +7,7 @@ rows are invariant under rotations, not under reflections.
 """
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,13 @@ from tripletjax.coupled import coupled_invariants, pair_channels
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import PAPER
 from tripletjax.io import save_npz
-from tripletjax.nice import correlations, fit_contraction
+from tripletjax.nice import (
+    Contraction,
+    correlations,
+    fit_contraction,
+    load_contraction,
+    save_contraction,
+)  # fmt: skip
 from tripletjax.nice.correlations import UNCONTRACTED_NU
 from tripletjax.nice.fitting import PAPER_COMPONENTS
 
@@ -39,6 +46,19 @@ class Resolution(NamedTuple):
     components: Any  # of the contraction
     structures: np.ndarray  # indices, ascending, whole pairs
     triplets_to_fit: int  # whose covariance gives the principal components of all
+    noise: float = 0.0  # Å, standard deviation, on all positions
+
+    @property
+    def n_fit(self) -> int:
+        """Training structures, which come first."""
+        return int(np.sum(self.structures < FIRST_TEST))
+
+    @property
+    def positions(self) -> np.ndarray:
+        """[S, 8, 3] Å."""
+        exact = load_b8().positions[self.structures]
+        random = np.random.Generator(np.random.PCG64(0))
+        return exact + self.noise * random.normal(size=exact.shape) if self.noise else exact
 
 
 RESOLUTIONS = {
@@ -47,12 +67,16 @@ RESOLUTIONS = {
         "quick", PAPER | {"n_max": 2, "l_max": 2}, 20,
         np.r_[0:400, FIRST_TEST : FIRST_TEST + 100], 1_000,
     ),
+    # The basis of the paper; correlations that are fit for distorted structures, and less dear.
+    "distorted": Resolution("distorted", PAPER, 50, np.arange(500), 1_000, noise=0.05),
 }  # fmt: skip
 ORDERS = {"nu3": 3, "nu7": 7}  # name of a set of correlations, and its highest order
 
 
 def values(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
     """Features of all structures of a resolution; made once and kept in the folder ``cache``.
+
+    What they are made with is kept beside them, so that other structures can have the same.
 
     Args:
         name: "triplets", ``[S, 64, D]``, of all ordered pairs of atoms: both may be the same, and
@@ -64,36 +88,21 @@ def values(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
     Returns:
         float32.
     """
-    path = cache / f"{name}-{resolution.name}.npz"
+    path = _file(cache, name, resolution, "npz")
     if path.is_file():
         with np.load(path) as file:
             return file["values"]
-    with jax.enable_x64(True):
-        pairs = pair_expansions(load_b8().positions[resolution.structures], resolution.hypers)
-        n_fit = int(np.sum(resolution.structures < FIRST_TEST))
-        if name == "triplets":
-            found = _triplets(pairs, n_fit, resolution.triplets_to_fit)
-        else:
-            found = _invariants(pairs.sum(1), n_fit, ORDERS[name], resolution.components)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if name == "triplets":
+        found = triplets(resolution.positions, resolution, cache)
+    else:
+        found = _invariants(name, resolution, cache)
     save_npz(path, values=found)
     return found
 
 
-def _triplets(pairs: np.ndarray, n_fit: int, n_triplets: int) -> np.ndarray:
-    n = pairs.shape[1]
-    random = np.random.Generator(np.random.PCG64(0))
-    structures = random.integers(n_fit, size=n_triplets)
-    first, second = random.integers(n, size=(2, n_triplets))
-    both = jax.jit(jax.vmap(_both_parities))
-    sample = _in_parts(
-        lambda s, i, j: both(pairs[s, i], pairs[s, j], pairs[s].sum(1)), structures, first, second
-    )
-    covariance = sample.T @ sample / len(sample)
-    variances, vectors = np.linalg.eigh(covariance)
-    kept = variances > LOSS * variances.sum()
-    directions = np.flip(vectors[:, kept], 1) * np.sqrt(kept.sum() / variances.sum())
-    logger.info("triplets: %d components of %d columns", kept.sum(), len(directions))
+def triplets(positions: np.ndarray, resolution: Resolution, cache: Path) -> np.ndarray:
+    """ "triplets" of any positions ``[S, 8, 3]``, in the principal components of a resolution."""
+    directions = _triplet_components(resolution, cache)
 
     @jax.jit
     @jax.vmap
@@ -102,39 +111,143 @@ def _triplets(pairs: np.ndarray, n_fit: int, n_triplets: int) -> np.ndarray:
         rows = jax.vmap(lambda g: jax.vmap(lambda h: _both_parities(g, h, density))(pairs))(pairs)
         return (rows @ directions).astype(jnp.float32)
 
-    values = np.zeros((len(pairs), N_ATOMS, N_ATOMS, directions.shape[1]), np.float32)
-    values[:, 1:, 1:] = _in_parts(of_structure, pairs, size=10)
-    return values.reshape(len(pairs), N_ATOMS**2, -1)
+    with jax.enable_x64(True):
+        pairs = pair_expansions(positions, resolution.hypers)
+        found = np.zeros((len(pairs), N_ATOMS, N_ATOMS, directions.shape[1]), np.float32)
+        found[:, 1:, 1:] = _in_parts(of_structure, pairs, size=10)
+    return found.reshape(len(pairs), N_ATOMS**2, -1)
+
+
+def without_centre(values: np.ndarray) -> np.ndarray:
+    """Triplets ``[S, 49, D]`` of neighbours alone, from all, ``[S, 64, D]``."""
+    square = values.reshape(len(values), N_ATOMS, N_ATOMS, -1)[:, 1:, 1:]
+    return square.reshape(len(values), (N_ATOMS - 1) ** 2, -1)
+
+
+def correlation_blocks(
+    name: str, positions: np.ndarray, resolution: Resolution, cache: Path
+) -> Iterator[np.ndarray]:
+    """Correlations of any positions ``[S, 8, 3]``, ``[S, columns]`` of each order and parity.
+
+    Side by side they are "nu3" or "nu7" before the rotation to principal components, which keeps
+    distances, and up to one factor for all.
+    """
+    contraction, scales = _contraction(name, resolution, cache), _scales(name, resolution, cache)
+    with jax.enable_x64(True):
+        coefficients = pair_expansions(positions, resolution.hypers).sum(1)
+    rows = _unscaled_blocks(coefficients, contraction, ORDERS[name])
+    for block, scale in zip(rows, scales, strict=True):
+        yield block / scale
+
+
+def _triplet_components(resolution: Resolution, cache: Path) -> np.ndarray:
+    """Principal directions of triplets of training structures, [columns, D]."""
+    path = _file(cache, "triplets", resolution, "components.npz")
+    if path.is_file():
+        with np.load(path) as file:
+            return file["directions"]
+    with jax.enable_x64(True):
+        pairs = pair_expansions(resolution.positions, resolution.hypers)
+        n, n_triplets = pairs.shape[1], resolution.triplets_to_fit
+        random = np.random.Generator(np.random.PCG64(0))
+        structures = random.integers(resolution.n_fit, size=n_triplets)
+        first, second = random.integers(n, size=(2, n_triplets))
+        both = jax.jit(jax.vmap(_both_parities))
+        sample = _in_parts(
+            lambda s, i, j: both(pairs[s, i], pairs[s, j], pairs[s].sum(1)),
+            structures, first, second,
+        )  # fmt: skip
+    covariance = sample.T @ sample / len(sample)
+    variances, vectors = np.linalg.eigh(covariance)
+    kept = variances > LOSS * variances.sum()
+    directions = np.flip(vectors[:, kept], 1) * np.sqrt(kept.sum() / variances.sum())
+    logger.info("triplets: %d components of %d columns", kept.sum(), len(directions))
+    save_npz(path, directions=directions)
+    return directions
 
 
 def _both_parities(first, second, density):
     return jnp.concatenate([coupled_invariants(first, second, density, p) for p in (1, -1)])
 
 
-def _invariants(coefficients: np.ndarray, n_fit: int, nu: int, components) -> np.ndarray:
-    contraction = None
-    if nu > UNCONTRACTED_NU:
-        n_densities = min(n_fit, DENSITIES_TO_FIT)
-        contraction = fit_contraction(coefficients[:n_fit], nu, components, n_fit=n_densities)
+def _invariants(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
+    contraction, n_fit = _contraction(name, resolution, cache), resolution.n_fit
+    coefficients = _densities(resolution)
+    products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
+    scales = []
+    # In float32, or they are 5 GB.
+    for rows in _unscaled_blocks(coefficients, contraction, ORDERS[name], np.float32):
+        rows = rows.astype(float)
+        scales.append(_norm(rows[:n_fit]))  # orders and parities count alike
+        rows /= scales[-1]
+        products += rows @ rows[:n_fit].T
+    save_npz(_file(cache, name, resolution, "scales.npz"), scales=np.array(scales))
+    variances, vectors = np.linalg.eigh(products[:n_fit])
+    kept = variances > LOSS * variances.sum()
+    directions = np.flip(vectors[:, kept] / np.sqrt(variances[kept]), 1)
+    scale = np.sqrt(kept.sum() * n_fit / variances.sum())
+    return (products @ directions * scale).astype(np.float32)
+
+
+def _contraction(name: str, resolution: Resolution, cache: Path) -> Contraction | None:
+    """Fitted to the training structures; kept in a file."""
+    if ORDERS[name] <= UNCONTRACTED_NU:
+        return None
+    path = _file(cache, name, resolution, "contraction.safetensors")
+    if not path.is_file():
+        coefficients = _densities(resolution)[: resolution.n_fit]
+        n_densities = min(len(coefficients), DENSITIES_TO_FIT)
+        with jax.enable_x64(True):
+            contraction = fit_contraction(
+                coefficients, ORDERS[name], resolution.components, n_fit=n_densities
+            )
+        save_contraction(path, contraction)
+    return load_contraction(path)
+
+
+def _scales(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
+    """Root mean square norms of each order and parity in the training structures."""
+    path = _file(cache, name, resolution, "scales.npz")
+    if not path.is_file():
+        rows = _unscaled_blocks(
+            _densities(resolution)[: resolution.n_fit],
+            _contraction(name, resolution, cache), ORDERS[name],
+        )  # fmt: skip
+        save_npz(path, scales=np.array([_norm(block) for block in rows]))
+    with np.load(path) as file:
+        return file["scales"]
+
+
+def _unscaled_blocks(
+    coefficients: np.ndarray, contraction: Contraction | None, nu: int, dtype: Any = np.float64
+) -> Iterator[np.ndarray]:
     kinds = [(k, parity) for k in range(1, nu + 1) for parity in ((1, -1) if k >= 3 else (1,))]
 
     @jax.jit
     @jax.vmap
     def all_of(density):  # in one program: what they have in common is made once
         rows = [correlations(density, contraction, *kind) for kind in kinds]
-        return [row.astype(jnp.float32) for row in rows]  # 5 GB otherwise
+        return [row.astype(dtype) for row in rows]
 
-    products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
-    for kind, rows in zip(kinds, _in_parts(all_of, coefficients, size=50), strict=True):
-        rows = rows.astype(float)
-        rows /= np.sqrt((rows[:n_fit] ** 2).sum(1).mean())  # orders and parities count alike
-        products += rows @ rows[:n_fit].T
+    with jax.enable_x64(True):
+        found = _in_parts(all_of, coefficients, size=50)
+    for kind, rows in zip(kinds, found, strict=True):
         logger.info("order %d, parity %+d: %d columns", *kind, rows.shape[1])
-    variances, vectors = np.linalg.eigh(products[:n_fit])
-    kept = variances > LOSS * variances.sum()
-    directions = np.flip(vectors[:, kept] / np.sqrt(variances[kept]), 1)
-    scale = np.sqrt(kept.sum() * n_fit / variances.sum())
-    return (products @ directions * scale).astype(np.float32)
+        yield rows
+
+
+def _norm(rows: np.ndarray) -> float:
+    return float(np.sqrt((rows**2).sum(1).mean()))
+
+
+def _densities(resolution: Resolution) -> np.ndarray:
+    """Of all structures, [S, 1, n, lm]."""
+    with jax.enable_x64(True):
+        return pair_expansions(resolution.positions, resolution.hypers).sum(1)
+
+
+def _file(cache: Path, name: str, resolution: Resolution, kind: str) -> Path:
+    return cache / f"{name}-{resolution.name}.{kind}"
 
 
 def pair_expansions(positions: np.ndarray, hypers: dict[str, Any]) -> np.ndarray:

@@ -24,6 +24,7 @@ from tripletjax.types import Array, InputError
 
 LEARNING_RATE, FACTOR, PATIENCE, BATCH = 1e-3, 0.8, 10, 250
 SECONDS_A_SAVE = 60.0
+CHECKPOINT = "checkpoint.safetensors"
 PART = 250  # structures evaluated at once
 
 
@@ -141,7 +142,7 @@ def run(
     epoch, state = epoch_function(fit), fit.start()
     best = Best(state.weights, state.weights)
     record = {"epochs": 0, "seconds": 0.0, "best_valid": None, "best_test": None}
-    path = folder / "checkpoint.safetensors"
+    path = folder / CHECKPOINT
     if path.is_file():
         found = load_checkpoint(path, (state, best), settings)
         state, best, record = found.state, found.best, found.record["run"]
@@ -174,6 +175,18 @@ def run(
         raise InputError(f"{label}: {minutes} minutes are not enough for one epoch; give more")
     save()
     return best, record
+
+
+def load(fit: Fit, folder: Path, settings: dict[str, Any]) -> tuple[Best, dict[str, Any]]:
+    """What ``run`` left in a folder, without further training.
+
+    Raises:
+        InputError: there is no checkpoint, or it is of other settings.
+    """
+    state = fit.start()
+    like = (state, Best(state.weights, state.weights))
+    found = load_checkpoint(folder / CHECKPOINT, like, settings)
+    return found.best, found.record["run"]
 
 
 def _compiled(epoch, fit: Fit, state: State) -> State:

@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments.paper import features
 from experiments.paper.errors import errors, intervals
-from experiments.paper.fitting import Best, Fit, run
+from experiments.paper.fitting import CHECKPOINT, Best, Fit, load, run
 from experiments.paper.labels import Split, read_labels, split
 from experiments.paper.ours import OURS, Problem, require_gradients
 from experiments.paper.rows import ROWS
@@ -48,6 +48,11 @@ class Runner:
         self.size = features.RESOLUTIONS[settings.resolution]
         self.labels = read_labels(settings.labels).among(self.size.structures)
         self.split = split(self.labels, settings.n_train, settings.clean, settings.seed)
+
+    @property
+    def known(self) -> np.ndarray:
+        """Places of all structures but those of the test set."""
+        return np.concatenate([self.split.train, self.split.valid])
 
     def row(self, name: str, force: bool = False) -> dict[str, Any]:
         """The result of a row, from its file or from a fit."""
@@ -93,8 +98,32 @@ class Runner:
 
     def trained(self, name: str, fit: Fit) -> tuple[Best, dict[str, Any]]:
         """Weights of a row; from its scratch folder where it was left."""
-        folder = self.scratch / self.settings.name(name)
-        return run(fit, self.minutes, folder, vars(self.settings) | {"row": name}, name)
+        settings = vars(self.settings) | {"row": name}
+        return run(fit, self.minutes, self.folder(name), settings, name)
+
+    def kept(self, name: str, fit: Fit) -> tuple[Any, dict[str, Any]]:
+        """Weights of a row at its best epoch as its scratch folder has them, and the record."""
+        self.require(name)
+        best, record = load(fit, self.folder(name), vars(self.settings) | {"row": name})
+        return self.chosen(best), record
+
+    def require(self, name: str) -> None:
+        """Raise InputError unless a row has been trained, or is being trained."""
+        if not (self.folder(name) / CHECKPOINT).is_file():
+            quick = " --quick" if self.settings.resolution == "quick" else ""
+            raise InputError(
+                f"{self.folder(name)} holds no trained row {name}; train it by python -m "
+                f"experiments.paper{quick} --rows {name} --labels {self.settings.labels} with the "
+                "same --scratch"
+            )
+
+    def folder(self, name: str) -> Path:
+        """Where a row is trained."""
+        return self.scratch / self.settings.name(name)
+
+    def chosen(self, best: Best) -> Any:
+        """The weights that the validation structures chose, or without them the test set."""
+        return best.valid if self.settings.clean else best.test
 
     def fit(self, name: str) -> Fit:
         """The network of a row with its inputs and targets."""
@@ -103,13 +132,19 @@ class Runner:
             targets = self.labels.energies[:, None]
         else:
             targets = self.features(row.targets)
-        known = np.concatenate([self.split.train, self.split.valid])
-        centred = targets - targets[known].mean(0)
-        scaled = (centred / np.sqrt((centred[known] ** 2).mean())).astype(np.float32)
+        centred = targets - targets[self.known].mean(0)
+        scaled = (centred / np.sqrt((centred[self.known] ** 2).mean())).astype(np.float32)
         return Fit(
             row.network(scaled.shape[1]), self.inputs(row.inputs), scaled, self.split,
             self.settings.seed,
         )  # fmt: skip
+
+    def energies(self, name: str, index: np.ndarray) -> np.ndarray:
+        """Energies in eV, [len(index)], that a row trained before predicts."""
+        fit = self.fit(name)
+        weights, _ = self.kept(name, fit)
+        known = self.labels.energies[self.known]
+        return known.mean() + known.std() * fit.predict(weights, index)[:, 0].astype(float)
 
     def inputs(self, name: str) -> np.ndarray:
         """Features of the labelled structures, or the codes that a row makes of them."""
@@ -117,18 +152,14 @@ class Runner:
             return self.features(name)
         fit = self.fit(name)
         best, _ = self.trained(name, fit)
-        weights = best.valid if self.settings.clean else best.test
-        codes = fit.predict(weights, np.arange(len(self.labels.index)), method="encode")
+        codes = fit.predict(self.chosen(best), np.arange(len(self.labels.index)), method="encode")
         return (codes / np.sqrt((codes[self.split.train] ** 2).mean())).astype(np.float32)
 
     def features(self, name: str) -> np.ndarray:
         """Triplets, but for those that are zeros, or correlations, of the labelled structures."""
         values = features.values(name, self.size, self.scratch / "features")
         if name == "triplets":
-            n = features.N_ATOMS
-            values = values.reshape(len(values), n, n, -1)[:, 1:, 1:].reshape(
-                -1, (n - 1) ** 2, values.shape[-1]
-            )
+            values = features.without_centre(values)
         return values[np.searchsorted(self.size.structures, self.labels.index)]
 
 
