@@ -139,5 +139,6 @@ def test_run(scratch, tmp_path):
         assert summary["same 0.0001"][feature]["median"] == pytest.approx(distant, rel=0.05)
     ratio = record["correlations"]["ratio_to_those_of_the_rows"]
     np.testing.assert_allclose(ratio, ratio[1], rtol=1e-3)
+    assert record["correlations"]["rank_with_those_of_the_rows"] > 0.99
     assert record["energies"]["D_NL"]["delta"] == pytest.approx(1, abs=0.02)
     assert record["energies"]["fingerprint, Gaussian process"]["delta"] < 0.8

@@ -150,7 +150,7 @@ def drawn_pairs(runner: Runner, n_pairs: int) -> np.ndarray:
 def summary(found: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
     """Of every set and feature: the distances' median, and how they go with the reference.
 
-    "rank": Spearman's correlation with it; "spread": standard deviation of log10 of the ratio.
+    "rank": their rank correlation with it; "spread": standard deviation of log10 of the ratio.
     """
     told = {}
     for i, name in enumerate(names):
@@ -160,12 +160,15 @@ def summary(found: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
             told[name][feature] = {
                 "median": float(np.median(found[feature][i])),
                 "largest": float(found[feature][i].max()),
-                "rank": float(
-                    np.corrcoef(rankdata(found[feature][i]), rankdata(found[REFERENCE][i]))[0, 1]
-                ),
+                "rank": rank_correlation(found[feature][i], found[REFERENCE][i]),
                 "spread": float(np.log10(ratio).std()),
             }
     return told
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation."""
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def predicted_energies(runner: Runner) -> dict[str, np.ndarray]:
@@ -183,9 +186,9 @@ def predicted_energies(runner: Runner) -> dict[str, np.ndarray]:
 def draw(path: Path, found: dict[str, np.ndarray], names: list[str]) -> None:
     """Distances in each feature against the reference; a row a kind of noise."""
     note = (
-        "A point is a pair, in units of the distance between different pairs. Complete features "
-        "follow the line at every noise.\nCorrelations to order 3 see nothing but the noise: "
-        "they fall with it, however far the members are apart."
+        "A point is a pair; distances are in units of those between different pairs. Correlations "
+        "to order 3 see nothing but the noise:\nthey fall with it, however far the members are "
+        "apart. Complete features keep them apart without noise too."
     )
     with drawing(path, (12.5, 8.6), note) as figure:
         axes = figure.subplots(len(NOISES), len(COMPARED), sharex=True, sharey=True)
@@ -226,7 +229,8 @@ def run(runner: Runner, n_pairs: int, n_predicted: int, correlated: str) -> dict
     sets = distortions(load_b8().positions[runner.labels.index[index]])
     names = list(sets)
     found, encoder = distances(runner, index, sets, correlated)
-    # The same pairs in the correlations that the encoder was trained on, with all components.
+    # The same pairs in the correlations that the encoder was trained on: with all components, and
+    # with the scales of structures without noise.
     full = pair_distances([runner.features("nu7")[index]], 1)[0]
     energies = predicted_energies(runner)
     test, reference = runner.split.test, runner.labels.energies[runner.split.test]
@@ -238,6 +242,7 @@ def run(runner: Runner, n_pairs: int, n_predicted: int, correlated: str) -> dict
             "ratio_to_those_of_the_rows": np.percentile(
                 found[REFERENCE][0] / full, (0, 50, 100)
             ).tolist(),
+            "rank_with_those_of_the_rows": rank_correlation(found[REFERENCE][0], full),
         },
         "encoder": encoder,
         "summary": summary(found, names),
