@@ -89,14 +89,14 @@ def test_correlations_of_any_structures(cache, name):
 
 
 def test_correlations_without_features_of_all(cache, tmp_path):
-    """What they are made with is the same, made for them alone."""
+    """What they are made with is the same, made for them alone; features of all are float32."""
     features.values("nu3", QUICK, cache)
     positions = load_b8().positions[:6]
     found, again = (
         np.concatenate(list(features.correlation_blocks("nu3", positions, QUICK, folder)), 1)
         for folder in (cache, tmp_path)
     )
-    np.testing.assert_allclose(again, found, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(again, found, rtol=1e-6, atol=1e-6)
     assert not (tmp_path / "nu3-quick.npz").exists()
 
 
