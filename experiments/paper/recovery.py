@@ -71,9 +71,7 @@ def triplet_errors(positions: np.ndarray, basis: Basis, noise: float) -> list[fl
         placed = np.concatenate([vectors[[0, second]], others])
         values = noisy(np.asarray(triplet_values(placed, basis)), noise, index)
         random = np.random.default_rng([index, 1])
-        starts = [
-            random_environment(len(vectors), RADIUS, random, 0.8) for _ in range(STARTS)
-        ]
+        starts = [random_environment(len(vectors), RADIUS, random, 0.8) for _ in range(STARTS)]
         points, squares = fit(outside(np.array(starts), basis.cutoff), values)
         best = np.nanargmin(np.asarray(squares))
         found.append(apart(vectors, np.asarray(inside(points[best], basis.cutoff))))

@@ -33,8 +33,8 @@ BASIS = dict(
     cutoff=5.5, cutoff_width=0.5, radial="gaussian", radial_range=(1.5, 4.5), n_max=4
 )  # fmt: skip
 FULL = {
-    "pairs": None, "l_max": 8, "n_features": 1024, "length_scale": 0.5,
-    "correlations_l_max": 4, "components": 20,
+    "pairs": None, "l_max": 8, "n_features": 256, "length_scale": 0.5,
+    "correlations_l_max": 4, "components": 12,
 }  # fmt: skip
 QUICK = FULL | {
     "pairs": 30, "l_max": 6, "n_features": 64, "correlations_l_max": 2, "components": 4
@@ -61,9 +61,7 @@ def shuffled(rings: Rings, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rings.positions[place], rings.energies[place]
 
 
-def correlation_features(
-    frames: list[Atoms], n_fit: int, settings: dict[str, Any]
-) -> np.ndarray:
+def correlation_features(frames: list[Atoms], n_fit: int, settings: dict[str, Any]) -> np.ndarray:
     """Invariants of all orders up to 5, ``[2P, D]``, each order with a mean square of one.
 
     Orders 4 and 5 with a contraction fitted to the first structures. Invariants under reflections:
