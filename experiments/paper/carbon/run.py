@@ -1,0 +1,268 @@
+"""Energies of random carbon clusters: does a head on triplets beat the same one on ν = 3?
+
+    python -m experiments.paper.carbon.run [--tune] [--quick]
+
+Features are made once and kept in the scratch folder. ``--tune`` compares hyperparameters on
+validation structures first and writes results/tuning.json; without it the file decides. ``--quick``
+takes 400 clusters and few features, in under two minutes, and writes into the scratch folder.
+"""
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.paper.carbon import features
+from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, root_mean_square, split
+from experiments.paper.carbon.make import LABELS, Structure, read
+from tripletjax.io import provenance, save_json, save_npz
+from tripletjax.plotting import drawing
+from tripletjax.types import InputError
+
+logger = logging.getLogger(__name__)
+RESULTS = Path(__file__).parent / "results"
+MODELS = ("nu3", "triplets")
+NAMES = {"nu3": "ν = 3", "triplets": "triplets"}
+PUBLISHED = {"nu3": 0.7536, "triplets": 0.7255}  # eV
+# Every candidate is a change of these; the better one of each model is kept.
+BASIS = {
+    "cutoff": 3.5, "cutoff_width": 1.5, "cutoff_function": "smooth", "radial": "gto",
+    "n_max": 4, "l_max": 3,
+}  # fmt: skip
+SEEDS, N_FEATURES = 5, 2048
+PART = 250  # structures described at once
+TUNE_STRUCTURES, TUNE_FEATURES = 2500, 1024
+CANDIDATES: dict[str, list[dict[str, Any]]] = {
+    "nu3": [
+        {"length_scale": scale, "whitening": whitening, **basis}
+        for basis in ({}, {"cutoff": 4.5}, {"n_max": 3})
+        for whitening in (0.0, 0.5)
+        for scale in (0.5, 1.0, 2.0, 4.0)
+    ],
+    "triplets": [
+        {"length_scale": scale, **basis}
+        for basis in ({}, {"cutoff": 4.5}, {"n_max": 3})
+        for scale in (1.5, 3.0, 6.0)
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Clusters, their energies, and a folder for what is made of them, a part at a time."""
+
+    structures: Sequence[Structure]
+    scratch: Path
+
+    @property
+    def energies(self) -> np.ndarray:
+        """[S] eV."""
+        return np.array([s.energy for s in self.structures])
+
+    @property
+    def n_known(self) -> int:
+        """Structures that do not test."""
+        return len(self.structures) - len(self.structures) // 5
+
+    def kept(self, make: Callable[..., tuple[np.ndarray, ...]], **settings: Any):
+        """Arrays of all structures, part by part from the scratch folder, or made and left there.
+
+        Args:
+            make: arrays of some structures.
+            **settings: all that they depend on besides.
+        """
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        parts = []
+        for first in range(0, len(self.structures), PART):
+            part = self.structures[first : first + PART]
+            told = settings | {"first": first, "energies": [s.energy for s in part]}
+            text = json.dumps(told, sort_keys=True)
+            path = self.scratch / f"{sha256(text.encode()).hexdigest()[:16]}.npz"
+            if not path.is_file():
+                arrays = make(part)
+                save_npz(path, **{str(i): array for i, array in enumerate(arrays)})
+            with np.load(path) as file:
+                parts.append([file[str(i)] for i in range(len(file.files))])
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    def baseline(self) -> np.ndarray:
+        """Features of the baseline, at the starting basis."""
+        return self.kept(lambda part: (features.baseline(part, BASIS),), of="baseline", **BASIS)[0]
+
+    def atoms(self, basis: dict[str, Any]) -> features.Atoms:
+        """Correlations of all atoms."""
+        *orders, sizes = self.kept(
+            lambda part: (*features.atoms(part, basis)[:-1], sizes_of(part)), of="atoms", **basis
+        )
+        return features.Atoms(*orders, np.repeat(np.arange(len(sizes)), sizes))
+
+    def inputs(self, model: str, chosen: dict[str, Any], n_features: int, seed: int) -> np.ndarray:
+        """Features of a head, [S, D]."""
+        settings = BASIS | chosen
+        if model == "triplets":
+            make = lambda part: (features.triplets(part, settings, n_features, seed),)  # noqa: E731
+            return self.kept(make, of=model, seed=seed, n_features=n_features, **settings)[0]
+        atoms = self.atoms({name: settings[name] for name in BASIS})
+        rows = features.correlations(atoms, self.n_known, settings["whitening"])
+        scale = settings["length_scale"]
+        return features.random_features(rows, len(self.structures), n_features, scale, seed)
+
+
+def sizes_of(structures: Sequence[Structure]) -> np.ndarray:
+    """Atoms of each."""
+    return np.array([len(s.positions) for s in structures])
+
+
+def residuals(data: Data, parts: Split) -> tuple[np.ndarray, dict[str, float]]:
+    """Energies less the linear baseline, [S] eV, and what the baseline is like."""
+    fit = ridge(data.baseline(), data.energies, parts)
+    left = data.energies - fit.predicted
+    return left, {"penalty": fit.penalty, "test_rmse": root_mean_square(left[parts.test])}
+
+
+def tune(data: Data, n_features: int) -> dict[str, Any]:
+    """RMSE (eV) of all candidates on the last fifth, for which a set without tests is given."""
+    valid = np.arange(data.n_known, len(data.structures))
+    parts = Split(np.arange(data.n_known), valid, valid)
+    targets, _ = residuals(data, parts)
+    found: dict[str, Any] = {"structures": len(parts.train), "features": n_features, "basis": BASIS}
+    for model, candidates in CANDIDATES.items():
+        trials = []
+        for chosen in candidates:
+            start = time.monotonic()
+            fit = ridge(data.inputs(model, chosen, n_features, 0), targets, parts)
+            seconds = time.monotonic() - start
+            trials.append(chosen | {"valid_rmse": fit.valid_rmse, "seconds": seconds})
+            logger.info("%s %s: %.4f eV, %.0f s", model, chosen, fit.valid_rmse, seconds)
+        best = int(np.argmin([trial["valid_rmse"] for trial in trials]))
+        found[model] = {"chosen": candidates[best], "trials": trials}
+    return found
+
+
+def compare(data: Data, tuning: dict[str, Any], n_features: int, n_seeds: int) -> dict[str, Any]:
+    """Errors of both models for every seed, and the interval of the gain."""
+    errors: dict[str, list] = {model: [] for model in MODELS}
+    runs = []
+    for seed in range(n_seeds):
+        parts = split(len(data.structures), seed)
+        targets, run = residuals(data, parts)
+        record: dict[str, Any] = {"seed": seed, "baseline": run}
+        for model in MODELS:
+            inputs = data.inputs(model, tuning[model]["chosen"], n_features, seed)
+            fit = ridge(inputs, targets, parts)
+            error = (fit.predicted - targets)[parts.test]
+            errors[model].append(error)
+            record[model] = {
+                "columns": inputs.shape[1],
+                "penalty": fit.penalty,
+                "valid_rmse": fit.valid_rmse,
+                "test_rmse": root_mean_square(error),
+            }
+            logger.info("seed %d, %s: %.4f eV", seed, model, record[model]["test_rmse"])
+        runs.append(record)
+    first, second = (np.array(errors[model]) for model in MODELS)
+    sizes = {part: len(rows) for part, rows in split(len(data.structures), 0)._asdict().items()}
+    mean = {model: float(np.mean([run[model]["test_rmse"] for run in runs])) for model in MODELS}
+    return {
+        "structures": sizes,
+        "failures": sum(s.failures for s in data.structures),
+        "features": n_features,
+        "chosen": {model: BASIS | tuning[model]["chosen"] for model in MODELS},
+        "runs": runs,
+        "mean_rmse_eV": mean,
+        "gain_eV": gain_intervals(first, second),
+        "published_rmse_eV": PUBLISHED,
+        "errors_eV": {
+            m: np.round(e, 4).tolist() for m, e in zip(MODELS, (first, second), strict=True)
+        },
+    }
+
+
+def draw(path: Path, found: dict[str, Any], sizes: np.ndarray) -> None:
+    """Errors by seed, by size, and the bootstrap of the gain."""
+    gain, mean = found["gain_eV"], found["mean_rmse_eV"]
+    low, high = gain["structures_and_seeds"]
+    note = (
+        f"Every line on the left should fall from ν = 3 to triplets; the gain of "
+        f"{gain['gain']:.4f} eV has an interval of {low:.4f} to {high:.4f} eV at 95 %."
+    )
+    with drawing(path, (13, 4), note) as figure:
+        seeds, by_size, bootstrap = figure.subplots(1, 3)
+        for run in found["runs"]:
+            seeds.plot([NAMES[m] for m in MODELS], [run[m]["test_rmse"] for m in MODELS],
+                       "o-", label=f"seed {run['seed']}")  # fmt: skip
+        seeds.set(ylabel="RMSE on the test structures / eV", xlim=(-0.3, 1.3))
+        seeds.legend(frameon=False)
+        for model, color in zip(MODELS, ("0.5", "#2f5d8a"), strict=True):
+            squares = np.square(found["errors_eV"][model]).mean(0)
+            present = np.unique(sizes)
+            roots = [np.sqrt(squares[sizes == n].mean()) for n in present]
+            by_size.plot(present, roots, color=color, label=f"{NAMES[model]}: {mean[model]:.4f} eV")
+        by_size.set(xlabel="atoms", ylabel="RMSE, mean over seeds / eV")
+        by_size.legend(frameon=False)
+        bootstrap.hist(gain["draws"], 60, color="#2f5d8a")
+        bootstrap.axvline(0, color="0.5")
+        bootstrap.set(xlabel="RMSE of ν = 3 less RMSE of triplets / eV", ylabel="bootstrap draws")
+
+
+def run(
+    structures: Sequence[Structure], scratch: Path, out: Path, tuning: dict[str, Any],
+    n_features: int, n_seeds: int,
+) -> dict[str, Any]:  # fmt: skip
+    """The comparison; writes results.json and carbon.png."""
+    data = Data(structures, scratch)
+    found = compare(data, tuning, n_features, n_seeds)
+    tests = split(len(structures), 0).test
+    draw(out / "carbon.png", found, sizes_of(structures)[tests])
+    found["gain_eV"] = {k: v for k, v in found["gain_eV"].items() if k != "draws"}
+    del found["errors_eV"]
+    save_json(out / "results.json", found | provenance())
+    return found
+
+
+def main() -> None:
+    """Tune if asked for, then compare."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--structures", type=int, help="the first so many; default: all")
+    parser.add_argument("--features", type=int, default=N_FEATURES)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--scratch", type=Path, default=Path("paper-scratch/carbon"), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    given = parser.parse_args()
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    structures, tuned = read(), RESULTS / "tuning.json"
+    if given.tune:
+        few = Data(structures[:TUNE_STRUCTURES], given.scratch)
+        save_json(tuned, tune(few, TUNE_FEATURES) | provenance())
+    if not structures:
+        raise InputError(f"{LABELS} does not exist; python -m experiments.paper.carbon.make")
+    if not tuned.is_file():
+        raise InputError(f"{tuned} does not exist; give --tune")
+    tuning = json.loads(tuned.read_text())
+    if given.quick:
+        found = run(structures[:400], given.scratch, given.scratch / "quick", tuning, 128, 2)
+    else:
+        chosen = structures[: given.structures]
+        found = run(chosen, given.scratch, given.out, tuning, given.features, given.seeds)
+    low, high = found["gain_eV"]["structures_and_seeds"]
+    for model in MODELS:
+        print(f"{NAMES[model]:10}{found['mean_rmse_eV'][model]:8.4f} eV")
+    print(f"gain      {found['gain_eV']['gain']:8.4f} eV, 95 %: {low:.4f} to {high:.4f}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from None
