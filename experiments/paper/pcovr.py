@@ -93,24 +93,18 @@ def pcovr(
     return Map(center, whitened @ directions * np.sqrt(np.maximum(values, 0)) / scale)
 
 
-def products(triplets: np.ndarray, n_fit: int, n_components: int = COMPONENTS) -> np.ndarray:
-    """Σ over triplets of t⊗t, upper triangle, off-diagonal ones times √2, ``[S, k (k + 1) / 2]``.
+def products(triplets: np.ndarray) -> np.ndarray:
+    """Σ over triplets of t⊗t, upper triangle, off-diagonal ones times √2, ``[S, D (D + 1) / 2]``.
+
+    Inner products of two rows are Σ Σ (t·t')².
 
     Args:
         triplets: ``[S, T, D]``; rows of zeros count for nothing.
-        n_fit: the first so many structures give the principal components, about zero.
-        n_components: k.
     """
-    rows = triplets[:n_fit].reshape(-1, triplets.shape[-1]).astype(float)
-    _, vectors = np.linalg.eigh(rows.T @ rows)
-    leading = vectors[:, ::-1][:, :n_components].astype(np.float32)
-    first, second = np.triu_indices(leading.shape[1])
+    first, second = np.triu_indices(triplets.shape[-1])
     weight = np.where(first < second, np.sqrt(2.0), 1.0)
-    found = []
-    for structure in triplets:
-        t = (structure @ leading).astype(float)
-        found.append((t.T @ t)[first, second] * weight)
-    return np.array(found)
+    rows = (t.astype(float) for t in triplets)
+    return np.array([(t.T @ t)[first, second] * weight for t in rows])
 
 
 def draw(path: Path, covariates: np.ndarray, energies: np.ndarray, blind: np.ndarray) -> None:
@@ -138,7 +132,8 @@ def run(resolution: str, labels: str, scratch: Path, out: Path) -> dict[str, Any
     triplets = features.values("triplets", size, scratch / "features")
     triplets = triplets[np.searchsorted(size.structures, known.index)]
     fitted = np.sort(np.concatenate([parts.train, parts.valid]))
-    sums, squares = triplets.astype(float).sum(1), products(triplets, len(fitted))
+    sums = triplets.sum(1, dtype=float)
+    squares = products(triplets[..., :COMPONENTS])  # leading principal components come first
     found: dict[str, Any] = {"resolution": resolution, "labels": labels, "mixing": MIXING}
     found |= {"components": COMPONENTS, "columns": squares.shape[1]}
     found |= {"structures": {part: len(getattr(parts, part)) for part in Split._fields}}

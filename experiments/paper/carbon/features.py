@@ -1,140 +1,222 @@
 """Vectors of carbon clusters, sums over all their atoms: what the three models are linear in.
 
 - baseline: the power spectrum of every atom, and the number of atoms.
-- nu3: random Fourier features of the correlations of every atom to order 3,
-  Σ_i √(2/D) cos(W·e_i + b) cos(V·o_i), e and o the even and odd ones.
-- triplets: the same head on every triplet, Σ_i Σ_{j1 ≠ j2}: the package's fingerprint.
+- nu3 and triplets: random Fourier features of rows r, which are atoms or triplets,
+  Σ_r w_r √(2/D) cos(W·e_r + b) cos(V·o_r).
 
-Both heads are one hidden layer with random Gaussian weights of standard deviation 1 / length_scale
-and a linear output, which is fitted in closed form; the sum over the sign of o makes both invariant
-under inversion.
+e and o are the even and odd numbers of a row: correlations of orders 1 to 3 of the atom's density
+(w = 1), or distances and angle of an ordered pair of neighbours j1 ≠ j2 and the invariants of the
+density in their frame (w = f_c f_c, all triplets of all atoms). Both heads are one hidden layer
+with random Gaussian weights of standard deviation 1 / length_scale and a linear output, which is
+fitted in closed form; the product of cosines makes them invariant under inversion.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-import ase
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.paper.carbon.make import Structure
-from tripletjax import describe
-from tripletjax.fingerprints import LEVEL_1_SHARE
+from tripletjax.correlations import bispectrum, power_spectrum
+from tripletjax.densities import density_coefficients
+from tripletjax.neighbors import pad_rows
+from tripletjax.radial import cutoff_function
+from tripletjax.triplets import environment_triplets
+from tripletjax.types import Basis
 
-PART = 250  # structures whose hidden units are in memory at once
-TAIL = 1e-6  # of the variance: components of the correlations below it are left out
-
-
-def baseline(structures: Sequence[Structure], hypers: dict[str, Any]) -> np.ndarray:
-    """Power spectra summed over atoms, then the number of atoms, ``[S, D + 1]``."""
-    sums = _summed(structures, "power_spectrum", hypers)
-    sizes = np.array([len(s.positions) for s in structures], np.float32)
-    return np.concatenate([sums, sizes[:, None]], 1)
-
-
-def triplets(
-    structures: Sequence[Structure], hypers: dict[str, Any], n_features: int, seed: int
-) -> np.ndarray:
-    """Fingerprints summed over atoms, ``[S, about 9/8 n_features]``.
-
-    Args:
-        structures: the clusters.
-        hypers: those of ``describe``, with the fingerprint's ``length_scale``.
-        n_features: hidden units of every triplet; an eighth as many see one tagged neighbour.
-        seed: of the random weights.
-    """
-    return _summed(structures, "fingerprint", hypers | {"n_features": n_features, "seed": seed})
+TAIL = 1e-4  # of the variance: principal components of rows below it are left out
+WIDTHS = (6, 10, 15, 23)  # neighbours that environments are padded to: few shapes to compile
+BLOCK = 32  # environments a call
+ROWS = 4096  # whose hidden units are in memory at once
 
 
-class Atoms(NamedTuple):
-    """Correlations of every atom, in the units of the basis."""
+class Rows(NamedTuple):
+    """What a head sees: one row an atom, or a triplet."""
 
-    first: np.ndarray  # [R, n] isotropic density
-    second: np.ndarray  # [R, D] power spectrum
-    third: np.ndarray  # [R, D'] even bispectrum
-    odd: np.ndarray  # [R, D"] odd bispectrum
-    structure: np.ndarray  # [R], ascending
-
-
-class Correlations(NamedTuple):
-    """Correlations of orders 1 to 3 of every atom, in principal components."""
-
-    even: np.ndarray  # [R, D]
+    even: tuple[np.ndarray, ...]  # [R, D] each; the last has the units of the odd ones
     odd: np.ndarray  # [R, D']
+    weights: np.ndarray  # [R]
     structure: np.ndarray  # [R], ascending
 
 
-def atoms(structures: Sequence[Structure], hypers: dict[str, Any]) -> Atoms:
-    """Correlations of all atoms of some clusters, with the hyperparameters of ``describe``."""
-    frames = _frames(structures)
-    density = describe(frames, "density", **hypers)
-    isotropic = density.values[:, density.columns["l"] == 0]
-    powers = describe(frames, "power_spectrum", **hypers).values
-    third = describe(frames, "bispectrum", chiral=True, **hypers)
-    is_even = third.columns["parity"] == 1
-    orders = isotropic, powers, third.values[:, is_even], third.values[:, ~is_even]
-    return Atoms(*orders, density.structure)
+class Units(NamedTuple):
+    """Principal components of rows, in which their mean square is one in all."""
+
+    center: np.ndarray  # [D] of all even numbers; the odd ones keep their zero
+    even: np.ndarray  # [D, k]
+    odd: np.ndarray  # [D', k']
 
 
-def correlations(rows: Atoms, n_fit: int, whitening: float) -> Correlations:
-    """Principal components, scaled so that their mean square is one in all.
+def baseline(structures: Sequence[Structure], basis: Basis) -> np.ndarray:
+    """Power spectra summed over atoms, then the number of atoms, ``[S, D + 1]``."""
+    values = _by_environment(structures, basis, _compiled(_powers, basis))
+    sizes = sizes_of(structures)
+    sums = np.add.reduceat(values, np.cumsum(sizes) - sizes)
+    return np.concatenate([sums, sizes[:, None].astype(np.float32)], 1)
+
+
+def atoms(structures: Sequence[Structure], basis: Basis) -> Rows:
+    """Correlations of all atoms: isotropic density, power spectrum, even and odd bispectrum."""
+    *even, odd = _by_environment(structures, basis, _compiled(_correlations, basis))
+    structure = np.repeat(np.arange(len(structures)), sizes_of(structures))
+    return Rows(tuple(even), odd, np.ones(len(odd), np.float32), structure)
+
+
+def triplets(structures: Sequence[Structure], basis: Basis) -> Rows:
+    """Invariants of all ordered pairs of different neighbours of all atoms."""
+    parts = _by_environment(structures, basis, _compiled(_triplets, basis), is_ragged=True)
+    geometry, even, odd, weights, atom = parts
+    structure = np.repeat(np.arange(len(structures)), sizes_of(structures))[atom]
+    return Rows((geometry, even), odd, weights, structure)
+
+
+KINDS: dict[str, Callable[[Sequence[Structure], Basis], Rows]] = {
+    "nu3": atoms,
+    "triplets": triplets,
+}
+
+
+def sizes_of(structures: Sequence[Structure]) -> np.ndarray:
+    """Atoms of each cluster."""
+    return np.array([len(s.positions) for s in structures])
+
+
+def fit_units(rows: Rows, whitening: float) -> Units:
+    """The units of some rows, to be used for all.
 
     Args:
-        rows: from ``atoms``.
-        n_fit: the first so many structures give components and scales.
+        rows: of training structures.
         whitening: p: components are divided by their mean square to the power p / 2, from 0, the
-            metric of the correlations, to 1, all components alike.
+            metric of the invariants, to 1, all components alike.
     """
-    n_rows = int(np.searchsorted(rows.structure, n_fit))
-    first, second, third, odd = rows[:4]
-    # Orders count alike; the odd ones exist from order 3 on, in the units of the even ones.
-    spreads = [np.sqrt(block[:n_rows].var(0).sum()) for block in (first, second, third)]
-    even = np.concatenate([first / spreads[0], second / spreads[1], third / spreads[2]], 1)
-    even -= even[:n_rows].mean(0)
-    # The odd ones keep their zero, about which mirror images are opposite.
-    found = [_components(x, n_rows, whitening) for x in (even, odd / spreads[2])]
-    unit = np.sqrt(sum((x[:n_rows] ** 2).sum(1).mean() for x in found))
-    even, odd = ((x / unit).astype(np.float32) for x in found)
-    return Correlations(even, odd, rows.structure)
-
-
-def random_features(
-    inputs: Correlations, n_structures: int, n_features: int, length_scale: float, seed: int
-) -> np.ndarray:
-    """The head of nu3 summed over atoms, ``[S, D]``, with the D of ``triplets``."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    n_columns = n_features + n_features // LEVEL_1_SHARE
-    to_even, to_odd = (
-        (random.normal(size=(x.shape[1], n_columns)) / length_scale).astype(np.float32)
-        for x in inputs[:2]
+    spreads = [np.sqrt(block.var(0, dtype=float).sum()) for block in rows.even]
+    scales = np.concatenate(
+        [np.full(b.shape[1], 1 / s) for b, s in zip(rows.even, spreads, strict=True)]
     )
-    phase = random.uniform(0, 2 * np.pi, n_columns).astype(np.float32)
-    sums = np.zeros((n_structures, n_columns), np.float32)
-    starts = _starts(inputs.structure, n_structures)
-    for first in range(0, n_structures, PART):
-        last = min(first + PART, n_structures)
-        rows = slice(starts[first], starts[last])
-        waves = np.cos(inputs.even[rows] @ to_even + phase) * np.cos(inputs.odd[rows] @ to_odd)
-        sums[first:last] = np.add.reduceat(waves, starts[first:last] - starts[first])
-    return sums * np.float32(np.sqrt(2 / n_columns))
+    even = np.concatenate(rows.even, 1)
+    center = even.mean(0, dtype=float)
+    to_even, even_size = _components((even - center) * scales, whitening)
+    to_odd, odd_size = _components(rows.odd / spreads[-1], whitening)
+    unit = np.sqrt(even_size + odd_size)
+    return Units(
+        center.astype(np.float32),
+        (scales[:, None] * to_even / unit).astype(np.float32),
+        (to_odd / spreads[-1] / unit).astype(np.float32),
+    )
 
 
-def _frames(structures: Sequence[Structure]) -> list[ase.Atoms]:
-    return [ase.Atoms(f"C{len(s.positions)}", positions=s.positions) for s in structures]
+def hidden_sums(
+    rows: Rows, units: Units, n_structures: int, n_features: int, length_scale: float, seed: int
+) -> np.ndarray:
+    """Hidden units summed over the rows of each structure, ``[S, n_features]``, float32."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    to_even, to_odd = (
+        matrix
+        @ (random.normal(size=(matrix.shape[1], n_features)) / length_scale).astype(np.float32)
+        for matrix in (units.even, units.odd)
+    )
+    phase = random.uniform(0, 2 * np.pi, n_features).astype(np.float32)
+    phase -= units.center @ to_even
+    sums = np.zeros((n_structures, n_features), np.float32)
+    even = np.concatenate(rows.even, 1)
+    for first in range(0, len(even), ROWS):
+        part = slice(first, first + ROWS)
+        waves = np.cos(even[part] @ to_even + phase)
+        waves *= np.cos(rows.odd[part] @ to_odd)
+        waves *= rows.weights[part, None]
+        present, starts = np.unique(rows.structure[part], return_index=True)
+        sums[present] += np.add.reduceat(waves, starts)
+    return sums * np.float32(np.sqrt(2 / n_features))
 
 
-def _summed(structures: Sequence[Structure], kind: str, hypers: dict[str, Any]) -> np.ndarray:
-    found = describe(_frames(structures), kind, **hypers)
-    return np.add.reduceat(found.values, _starts(found.structure, len(structures))[:-1])
+def _components(values: np.ndarray, whitening: float) -> tuple[np.ndarray, float]:
+    """Principal components about zero [D, k], and the mean square of rows in them."""
+    values = values.astype(float)
+    squares, vectors = np.linalg.eigh(values.T @ values / len(values))
+    kept = squares > TAIL * squares.sum()
+    squares, vectors = squares[kept], vectors[:, kept]
+    return vectors * squares ** (-whitening / 2), float((squares ** (1 - whitening)).sum())
 
 
-def _starts(structure: np.ndarray, n_structures: int) -> np.ndarray:
-    """Where the rows of each structure start, and the end of all, ``[S + 1]``."""
-    return np.searchsorted(structure, np.arange(n_structures + 1))
+def _environments(structures: Sequence[Structure], cutoff: float):
+    """The centre of every neighbour strictly inside the cutoff, and its vector; nearest first."""
+    vectors, centers, n_before = [], [], 0
+    for structure in structures:
+        positions = structure.positions.astype(float)
+        between = positions - positions[:, None]  # [centre, neighbour]
+        distances = np.linalg.norm(between, axis=-1)
+        order = np.argsort(distances, 1)[:, 1:]  # the first is the centre
+        between = np.take_along_axis(between, order[..., None], 1)
+        inside = np.take_along_axis(distances, order, 1) < cutoff
+        vectors.append(between[inside].astype(np.float32))
+        centers.append(n_before + np.nonzero(inside)[0])
+        n_before += len(positions)
+    return np.concatenate(centers), np.concatenate(vectors), n_before
 
 
-def _components(values: np.ndarray, n_fit: int, whitening: float) -> np.ndarray:
-    """Principal components about zero, divided by their mean square to the power whitening / 2."""
-    fit = values[:n_fit].astype(float)
-    variances, vectors = np.linalg.eigh(fit.T @ fit / n_fit)
-    kept = variances > TAIL * variances.sum()
-    return values @ (vectors[:, kept] * variances[kept] ** (-whitening / 2)).astype(np.float32)
+def _by_environment(
+    structures: Sequence[Structure], basis: Basis, describe: Callable, is_ragged: bool = False
+) -> Any:
+    """Arrays [R, ...] of a compiled function of blocks of environments, one row for each.
+
+    Ragged: one row for each pair of different neighbours, and which environment it is of.
+    """
+    centers, vectors, n_rows = _environments(structures, basis.cutoff)
+    count = np.bincount(centers, minlength=n_rows)
+    width_of = np.array(WIDTHS)[np.searchsorted(WIDTHS, count)]
+    environment, parts = [], []
+    for width in np.unique(width_of):
+        rows = np.flatnonzero(width_of == width)
+        for first in range(0, len(rows), BLOCK):
+            block = rows[first : first + BLOCK]
+            chosen = np.isin(centers, block)
+            place = np.searchsorted(block, centers[chosen])
+            mask, padded = pad_rows(place, BLOCK, int(width), vectors[chosen])
+            found = jax.tree.map(np.asarray, describe(padded, mask))
+            if is_ragged:
+                real = mask[:, :, None] & mask[:, None, :] & ~np.eye(width, dtype=bool)
+                found = tuple(array[real] for array in found)
+                environment.append(block[np.nonzero(real)[0]])
+            else:
+                found = jax.tree.map(_first(len(block)), found)
+                environment.append(block)
+            parts.append(found)
+    environment = np.concatenate(environment)
+    order = np.argsort(environment, kind="stable")
+    found = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *parts)
+    return (*found, environment[order]) if is_ragged else found
+
+
+def _first(n: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda array: array[:n]
+
+
+@lru_cache
+def _compiled(function: Callable, basis: Basis):
+    """A function of one environment for blocks."""
+    return jax.jit(jax.vmap(lambda vectors, mask: function(vectors, mask, basis)))
+
+
+def _powers(vectors, mask, basis: Basis):
+    return power_spectrum(_density(vectors, mask, basis))
+
+
+def _correlations(vectors, mask, basis: Basis):
+    c = _density(vectors, mask, basis)
+    return c[0, :, 0], power_spectrum(c), bispectrum(c), bispectrum(c, -1)
+
+
+def _triplets(vectors, mask, basis: Basis):
+    species = jnp.zeros(len(mask), jnp.int32)
+    even, odd, geometry = environment_triplets(vectors, species, mask, basis, 1)
+    n = len(mask)
+    f = cutoff_function(geometry[..., :2], basis)
+    weights = f[..., 0] * f[..., 1]
+    return geometry, even.reshape(n, n, -1), odd.reshape(n, n, -1), weights
+
+
+def _density(vectors, mask, basis: Basis):
+    return density_coefficients(vectors, jnp.zeros(len(mask), jnp.int32), mask, basis, 1)
