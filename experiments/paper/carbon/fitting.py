@@ -1,5 +1,6 @@
 """Linear models in closed form, and intervals of the difference of their errors."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,27 +36,40 @@ class Fit(NamedTuple):
 
     predicted: np.ndarray  # [S], fitted to training and validation structures
     penalty: float
-    valid_rmse: float  # of the model fitted to the training structures, the lowest of all penalties
+    valid_score: (
+        float  # of the model fitted to the training structures, the lowest of all penalties
+    )
 
 
-def ridge(inputs: np.ndarray, targets: np.ndarray, parts: Split) -> Fit:
+def rmse(predicted: np.ndarray, reference: np.ndarray | float) -> float:
+    """Root mean square error."""
+    return float(np.sqrt(np.mean(np.square(predicted - reference))))
+
+
+def ridge(
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    parts: Split,
+    score: Callable[[np.ndarray, np.ndarray], float] = rmse,
+) -> Fit:
     """The model with the penalty that is best on validation, then fitted to those too.
 
     Args:
         inputs: ``[S, D]``; they are centred, and not scaled.
         targets: ``[S]``.
         parts: which structures train and validate; the targets of the others are not looked at.
+        score: of predictions and references of the validation structures; the lower the better.
     """
     centred = inputs.astype(float) - inputs[parts.train].mean(0, dtype=float)
     path = _Path(centred[parts.train], targets[parts.train])
-    rmse = [
-        root_mean_square(path.predict(centred[parts.valid], penalty) - targets[parts.valid])
+    scores = [
+        score(path.predict(centred[parts.valid], penalty), targets[parts.valid])
         for penalty in PENALTIES
     ]
-    best = int(np.argmin(rmse))
+    best = int(np.argmin(scores))
     known = np.concatenate([parts.train, parts.valid])
     path = _Path(centred[known], targets[known])
-    return Fit(path.predict(centred, PENALTIES[best]), float(PENALTIES[best]), rmse[best])
+    return Fit(path.predict(centred, PENALTIES[best]), float(PENALTIES[best]), scores[best])
 
 
 class _Path:
@@ -70,11 +84,6 @@ class _Path:
     def predict(self, inputs: np.ndarray, penalty: float) -> np.ndarray:
         shrunk = np.maximum(self.variances, 0) + penalty * self.variances.sum()
         return self.offset + (inputs - self.center) @ (self.vectors @ (self.projected / shrunk))
-
-
-def root_mean_square(values: np.ndarray) -> float:
-    """√(mean of squares)."""
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def gain_intervals(first: np.ndarray, second: np.ndarray, seed: int = 0) -> dict:
@@ -98,7 +107,7 @@ def gain_intervals(first: np.ndarray, second: np.ndarray, seed: int = 0) -> dict
     chosen = random.integers(n_seeds, size=(DRAWS, n_seeds))
     both = np.take_along_axis(gains, chosen, 1).mean(1)
     tails = 50 * (1 - LEVEL), 50 * (1 + LEVEL)
-    of_all = [root_mean_square(a) - root_mean_square(b) for a, b in zip(first, second, strict=True)]
+    of_all = [rmse(a, 0) - rmse(b, 0) for a, b in zip(first, second, strict=True)]
     return {
         "gain": float(np.mean(of_all)),
         "structures": np.percentile(gains.mean(1), tails).tolist(),

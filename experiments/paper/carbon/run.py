@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from experiments.paper.carbon import features
-from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, root_mean_square, split
+from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
 from tripletjax.io import provenance, save_json, save_npz
 from tripletjax.plotting import drawing
@@ -111,7 +111,7 @@ def residuals(data: Data, parts: Split) -> tuple[np.ndarray, dict[str, float]]:
     """Energies less the linear baseline, [S] eV, and what the baseline is like."""
     fit = ridge(data.baseline(), data.energies, parts)
     left = data.energies - fit.predicted
-    return left, {"penalty": fit.penalty, "test_rmse": root_mean_square(left[parts.test])}
+    return left, {"penalty": fit.penalty, "test_rmse": rmse(left[parts.test], 0.0)}
 
 
 def tune(data: Data, n_features: int) -> dict[str, Any]:
@@ -126,8 +126,8 @@ def tune(data: Data, n_features: int) -> dict[str, Any]:
             start = time.monotonic()
             fit = ridge(data.inputs(model, chosen, n_features, 0), targets, parts)
             seconds = time.monotonic() - start
-            trials.append(chosen | {"valid_rmse": fit.valid_rmse, "seconds": seconds})
-            logger.info("%s %s: %.4f eV, %.0f s", model, chosen, fit.valid_rmse, seconds)
+            trials.append(chosen | {"valid_rmse": fit.valid_score, "seconds": seconds})
+            logger.info("%s %s: %.4f eV, %.0f s", model, chosen, fit.valid_score, seconds)
         best = int(np.argmin([trial["valid_rmse"] for trial in trials]))
         found[model] = {"chosen": candidates[best], "trials": trials}
     return found
@@ -149,8 +149,8 @@ def compare(data: Data, tuning: dict[str, Any], n_features: int, n_seeds: int) -
             record[model] = {
                 "columns": inputs.shape[1],
                 "penalty": fit.penalty,
-                "valid_rmse": fit.valid_rmse,
-                "test_rmse": root_mean_square(error),
+                "valid_rmse": fit.valid_score,
+                "test_rmse": rmse(error, 0.0),
             }
             logger.info("seed %d, %s: %.4f eV", seed, model, record[model]["test_rmse"])
         runs.append(record)
