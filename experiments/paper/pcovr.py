@@ -9,14 +9,13 @@ with what F tells of the energy; the ridge model on F has the two errors of the 
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.paper import features
-from experiments.paper.carbon.fitting import ridge, rmse
+from experiments.paper.carbon.fitting import Score, ridges, rmse
 from experiments.paper.errors import errors, intervals
 from experiments.paper.labels import KINDS, Split, read_labels, split
 from experiments.paper.running import RESULTS
@@ -26,7 +25,7 @@ from tripletjax.types import InputError
 
 MIXING = 0.5
 # What the penalty of the ridge models is chosen for, on validation structures.
-SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+SCORES: dict[str, Score] = {
     "energies": rmse,
     "differences": lambda predicted, reference: errors(predicted, reference)["delta"],
 }
@@ -146,8 +145,7 @@ def run(resolution: str, labels: str, scratch: Path, out: Path) -> dict[str, Any
     maps = {}
     for name, values in {"sum": sums, "sum_of_products": squares}.items():
         found[name] = {}
-        for choice, score in SCORES.items():
-            fit = ridge(values, known.energies, parts, score)
+        for choice, fit in ridges(values, known.energies, parts, SCORES).items():
             tested = fit.predicted[parts.test], known.energies[parts.test]
             found[name][f"penalty_best_for_{choice}"] = {
                 "penalty": fit.penalty,

@@ -7,6 +7,7 @@ import numpy as np
 
 PENALTIES = np.logspace(-12, 1, 27)  # of the mean square of all features
 DRAWS, LEVEL = 4000, 0.95
+Score = Callable[[np.ndarray, np.ndarray], float]  # of predictions and references; low is good
 
 
 class Split(NamedTuple):
@@ -46,30 +47,33 @@ def rmse(predicted: np.ndarray, reference: np.ndarray | float) -> float:
     return float(np.sqrt(np.mean(np.square(predicted - reference))))
 
 
-def ridge(
-    inputs: np.ndarray,
-    targets: np.ndarray,
-    parts: Split,
-    score: Callable[[np.ndarray, np.ndarray], float] = rmse,
-) -> Fit:
+def ridge(inputs: np.ndarray, targets: np.ndarray, parts: Split) -> Fit:
     """The model with the penalty that is best on validation, then fitted to those too.
 
     Args:
         inputs: ``[S, D]``; they are centred, and not scaled.
         targets: ``[S]``.
         parts: which structures train and validate; the targets of the others are not looked at.
-        score: of predictions and references of the validation structures; the lower the better.
     """
+    return ridges(inputs, targets, parts, {"rmse": rmse})["rmse"]
+
+
+def ridges(
+    inputs: np.ndarray, targets: np.ndarray, parts: Split, scores: dict[str, Score]
+) -> dict[str, Fit]:
+    """As ``ridge``, with the penalty chosen by each of some scores."""
     centred = inputs.astype(float) - inputs[parts.train].mean(0, dtype=float)
     path = _Path(centred[parts.train], targets[parts.train])
-    scores = [
-        score(path.predict(centred[parts.valid], penalty), targets[parts.valid])
-        for penalty in PENALTIES
-    ]
-    best = int(np.argmin(scores))
+    validated = [path.predict(centred[parts.valid], penalty) for penalty in PENALTIES]
     known = np.concatenate([parts.train, parts.valid])
     path = _Path(centred[known], targets[known])
-    return Fit(path.predict(centred, PENALTIES[best]), float(PENALTIES[best]), scores[best])
+    found = {}
+    for name, score in scores.items():
+        values = [score(predicted, targets[parts.valid]) for predicted in validated]
+        best = int(np.argmin(values))
+        predicted = path.predict(centred, PENALTIES[best])
+        found[name] = Fit(predicted, float(PENALTIES[best]), values[best])
+    return found
 
 
 class _Path:
