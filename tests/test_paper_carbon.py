@@ -38,6 +38,7 @@ def test_clusters_are_drawn_as_told():
 
 def test_labels_are_of_the_clusters_drawn(labelled):
     """The generator that is there made the set that is there."""
+    assert len(labelled) >= 2000
     for index in range(0, len(labelled), max(1, len(labelled) // 10)):
         drawn = clusters(index)
         for _ in range(labelled[index].failures):
@@ -46,9 +47,9 @@ def test_labels_are_of_the_clusters_drawn(labelled):
 
 
 def test_energies_are_those_of_carbon(labelled):
-    """A free atom has -48.8 eV in GFN2-xTB; clusters are bound, by less than diamond is."""
+    """A free atom has -49.8 eV in GFN2-xTB; an atom of a cluster is bound by 4 to 6 eV more."""
     per_atom = np.array([s.energy / len(s.positions) for s in labelled])
-    assert -58 < per_atom.min() and per_atom.max() < -48.8
+    assert -57 < per_atom.min() and per_atom.max() < -53
 
 
 def test_labels_are_saved_and_read(tmp_path):
