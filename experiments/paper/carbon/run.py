@@ -4,7 +4,7 @@
 
 Features are made once and kept in the scratch folder. ``--tune`` compares hyperparameters on
 validation structures first and writes results/tuning.json; without it the file decides. ``--quick``
-takes 400 clusters and few features, in under two minutes, and writes into the scratch folder.
+takes 400 clusters, few features and two seeds, and writes into the scratch folder.
 """
 
 import argparse
