@@ -140,7 +140,7 @@ def run(
         InputError: the folder's checkpoint is of other settings, or there was no time for an epoch.
     """
     epoch, state = epoch_function(fit), fit.start()
-    best = Best(state.weights, state.weights)
+    best = Best(*(jax.tree.map(jnp.copy, state.weights) for _ in Best._fields))  # of their own
     record = {"epochs": 0, "seconds": 0.0, "best_valid": None, "best_test": None}
     path = folder / CHECKPOINT
     if path.is_file():
