@@ -121,6 +121,7 @@ def run(settings: dict[str, Any], out: Path, data: Path = DATA) -> dict[str, Any
         "settings": settings | {"basis": BASIS},
         "train": n_train, "test": len(energies) - n_train,
         "labels": label_figures(rings),
+        "blind": errors(energies[n_train:].reshape(-1, 2).mean(1).repeat(2), energies[n_train:]),
         "relative_distance_in_pairs": {
             kind: np.percentile(pair_distances(rows), (0, 50, 100)).tolist()
             for kind, rows in values.items()
