@@ -11,7 +11,7 @@ from experiments.paper import features
 from experiments.paper.errors import errors, intervals
 from experiments.paper.label import Label, read, save
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
-from experiments.paper.networks import Head, Linear, Reconstruction, Summed
+from experiments.paper.networks import Head, Linear, LinearHead, Reconstruction, Summed
 from experiments.paper.running import Runner, Settings
 from experiments.paper.table import table
 from tripletjax import InputError
@@ -105,12 +105,17 @@ def test_networks_see_one_triplet_at_a_time():
             whole = network.apply(weights, triplets)
             turned = network.apply(weights, triplets[::-1])
         np.testing.assert_allclose(turned, whole, rtol=2e-5)
-    head = Summed(Head())
-    with jax.numpy_dtype_promotion("standard"):
-        weights = head.init(jax.random.key(0), triplets)
-        parts = [head.apply(weights, triplets[i : i + 2]) for i in (0, 2, 4)]
-        whole = head.apply(weights, triplets)
-    np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
+    for head in (Summed(Head(), zeros=2), Summed(LinearHead(), zeros=2)):
+        with jax.numpy_dtype_promotion("standard"):
+            weights = head.init(jax.random.key(0), triplets)
+            weights = jax.tree.map(lambda w: w + 0.1, weights)  # no bias is zero
+            whole = head.apply(weights, triplets)
+            with_zeros = np.concatenate([triplets, np.zeros((2, 5), np.float32)])
+            parts = [
+                head.of_triplet.apply({"params": weights["params"]["of_triplet"]}, row)
+                for row in with_zeros
+            ]
+        np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
 
 
 def test_rows_from_labels_to_the_table(scratch):

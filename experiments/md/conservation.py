@@ -23,11 +23,12 @@ import numpy as np
 from ase import Atoms, units
 from ase.io import read
 
+from experiments.commands import run_command
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.md import MDConfig, simulate
 from tripletjax.md.states import without_drift
 from tripletjax.potential import Potential, load
-from tripletjax.types import Array, Batch, InputError
+from tripletjax.types import Array, Batch
 
 RESULTS = Path(__file__).parent / "results"
 ROWS = (  # dtype, fs, part of the length
@@ -142,7 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

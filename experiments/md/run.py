@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
+from experiments.commands import run_command
 from experiments.md.analysis import (
     pair_distribution,
     smoothed,
@@ -182,7 +183,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from experiments.commands import run_command
 from tripletjax.io import provenance, save_json
 from tripletjax.md import MDConfig, simulate
 from tripletjax.models import Architecture
@@ -91,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,14 +10,13 @@ resolution, in under three minutes, into a folder of its own.
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
+from experiments.commands import run_command
 from experiments.paper.labels import KINDS
 from experiments.paper.ours import OURS
 from experiments.paper.running import RESULTS, Runner, Settings
 from experiments.paper.table import NAMES, table
-from tripletjax.types import InputError
 
 QUICK_MINUTES = 0.05
 
@@ -66,8 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        print(f"experiments.paper: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(main)

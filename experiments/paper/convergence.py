@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.commands import run_command
 from experiments.paper.errors import errors, intervals
 from experiments.paper.recovery import fingerprint_errors, triplet_errors
 from tripletjax import descriptor
@@ -239,4 +240,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

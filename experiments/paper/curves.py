@@ -7,6 +7,7 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
+from experiments.commands import run_command
 from experiments.paper.labels import KINDS
 from experiments.paper.running import RESULTS
 from experiments.paper.table import NAMES, n_known, results
@@ -76,7 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

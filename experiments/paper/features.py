@@ -8,6 +8,7 @@ rows are invariant under rotations, not under reflections.
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ from tripletjax.nice import (
 )  # fmt: skip
 from tripletjax.nice.correlations import UNCONTRACTED_NU
 from tripletjax.nice.fitting import PAPER_COMPONENTS
+from tripletjax.types import Array
 
 logger = logging.getLogger(__name__)
 N_ATOMS, BORON = 8, 5
@@ -70,6 +72,7 @@ RESOLUTIONS = {
     # The basis of the paper; correlations that are fit for distorted structures, and less dear.
     "distorted": Resolution("distorted", PAPER, 50, np.arange(500), 1_000, noise=0.05),
 }  # fmt: skip
+Kinds = tuple[tuple[int, int], ...]  # orders and parities
 ORDERS = {"nu3": 3, "nu7": 7}  # name of a set of correlations, and its highest order
 
 
@@ -221,19 +224,25 @@ def _scales(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
 def _unscaled_blocks(
     coefficients: np.ndarray, contraction: Contraction | None, nu: int, dtype: Any = np.float64
 ) -> Iterator[np.ndarray]:
-    kinds = [(k, parity) for k in range(1, nu + 1) for parity in ((1, -1) if k >= 3 else (1,))]
-
-    @jax.jit
-    @jax.vmap
-    def all_of(density):  # in one program: what they have in common is made once
-        rows = [correlations(density, contraction, *kind) for kind in kinds]
-        return [row.astype(dtype) for row in rows]
-
+    kinds = tuple((k, parity) for k in range(1, nu + 1) for parity in ((1, -1) if k >= 3 else (1,)))
     with jax.enable_x64(True):
-        found = _in_parts(all_of, coefficients, size=50)
+        contraction = jax.device_put(contraction)
+        found = _in_parts(
+            lambda density: [
+                np.asarray(rows, dtype) for rows in _all_orders(density, contraction, kinds)
+            ],
+            coefficients, size=50,
+        )  # fmt: skip
     for kind, rows in zip(kinds, found, strict=True):
         logger.info("order %d, parity %+d: %d columns", *kind, rows.shape[1])
         yield rows
+
+
+@partial(jax.jit, static_argnums=2)
+@partial(jax.vmap, in_axes=(0, None, None))
+def _all_orders(density: Array, contraction: Contraction | None, kinds: Kinds) -> list[Array]:
+    """In one program: what they have in common is made once."""
+    return [correlations(density, contraction, *kind) for kind in kinds]
 
 
 def _norm(rows: np.ndarray) -> float:

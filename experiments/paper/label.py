@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from experiments.commands import run_command
 from experiments.paper.labels import N_STRUCTURES, PBE
 from tripletjax.data.b8 import load_b8
 from tripletjax.io import save_npz
@@ -92,11 +93,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=PBE, metavar="NPZ")
     arguments = parser.parse_args()
-    try:
-        run(arguments.first, arguments.last, arguments.workers, arguments.out)
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run(arguments.first, arguments.last, arguments.workers, arguments.out)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -49,7 +49,10 @@ class Head(nn.Module):
 
 
 class Summed(nn.Module):
-    """A network on every triplet, then the sum over triplets and over some rows of zeros."""
+    """A network on every triplet, then the sum over triplets and over some rows of zeros.
+
+    Of a linear network the sum may come first, which costs less by the number of triplets.
+    """
 
     of_triplet: nn.Module
     zeros: int = 0
@@ -57,6 +60,9 @@ class Summed(nn.Module):
     @nn.compact
     def __call__(self, triplets):
         nothing = self.of_triplet(jnp.zeros_like(triplets[..., 0, :]))
+        if isinstance(self.of_triplet, Linear | LinearHead):
+            total = self.of_triplet(jnp.sum(triplets, -2))
+            return total + (self.zeros + triplets.shape[-2] - 1) * nothing
         return jnp.sum(self.of_triplet(triplets), -2) + self.zeros * nothing
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.commands import run_command
 from experiments.paper import features
 from experiments.paper.carbon.fitting import Score, ridges, rmse
 from experiments.paper.errors import errors, intervals
@@ -176,7 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

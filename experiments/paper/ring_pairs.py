@@ -27,6 +27,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from tqdm import tqdm
 
+from experiments.commands import run_command
 from tripletjax.io import save_npz
 
 DATA = Path(__file__).parent / "data" / "rings_gfn2.npz"
@@ -164,4 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

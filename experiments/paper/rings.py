@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from experiments.commands import run_command
 from experiments.paper.errors import errors, intervals
 from experiments.paper.ring_pairs import BORON, DATA, Rings, load_rings
 from tripletjax.demo import pair_distances
@@ -210,4 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,7 +12,8 @@ from experiments.paper import features
 from experiments.paper.errors import errors, intervals
 from experiments.paper.fitting import CHECKPOINT, Best, Fit, load, run
 from experiments.paper.labels import Split, read_labels, split
-from experiments.paper.ours import OURS, Problem, require_gradients
+from experiments.paper.ours import OURS, require_gradients
+from experiments.paper.problem import Problem
 from experiments.paper.rows import ROWS
 from tripletjax.io import provenance, save_json
 from tripletjax.types import InputError

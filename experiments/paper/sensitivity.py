@@ -21,6 +21,7 @@ import numpy as np
 from ase import Atoms
 from scipy.stats import rankdata
 
+from experiments.commands import run_command
 from experiments.paper import features
 from experiments.paper.errors import errors
 from experiments.paper.labels import KINDS
@@ -315,7 +316,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

@@ -20,6 +20,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from tqdm import tqdm
 
+from experiments.commands import run_command
 from tripletjax.io import save_npz
 
 LABELS = Path(__file__).parent / "data" / "carbon_gfn2.npz"
@@ -152,4 +153,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

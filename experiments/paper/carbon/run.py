@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.commands import run_command
 from experiments.paper.carbon import features
 from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
@@ -249,7 +250,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from None
+    run_command(main)

@@ -1,0 +1,46 @@
+"""What a row of this package is fitted to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.paper.labels import VALIDATION, Labels, Split
+from tripletjax.data.b8 import load_b8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Structures with labels, and which of them are for what."""
+
+    labels: Labels
+    split: Split
+    seed: int
+    minutes: float  # of training, where it is iterative
+    folder: Path  # from which training goes on
+
+    @property
+    def known(self) -> np.ndarray:
+        """Structures to train and validate on."""
+        return np.concatenate([self.split.train, self.split.valid])
+
+    def chosen_on(self) -> tuple[np.ndarray, np.ndarray]:
+        """Structures to fit to, and to choose a setting on."""
+        train, valid = self.split.train, self.split.valid
+        if not len(valid):
+            train, valid = np.split(train, [-2 * max(1, round(VALIDATION * len(train) / 2))])
+        return train, valid
+
+    def vectors(self) -> np.ndarray:
+        """From every atom to the others, [S, 8, 7, 3] Å."""
+        positions = load_b8().positions[self.labels.index]
+        atoms = range(positions.shape[1])
+        return np.stack([np.delete(positions, i, 1) - positions[:, i : i + 1] for i in atoms], 1)
+
+    def forces(self) -> np.ndarray:
+        """[S, 8, 3] eV/Å."""
+        return load_b8().forces[self.labels.index]
+
+
+Found = tuple[np.ndarray, dict[str, Any]]  # predictions [S] eV, and what is told of the fit
