@@ -49,3 +49,9 @@ def float64(dtype):
     if dtype != jnp.float64:
         pytest.skip("needs JAX_ENABLE_X64=1")
     return dtype
+
+
+@pytest.fixture(scope="session")
+def paper_scratch(tmp_path_factory):
+    """Features and trained rows of the paper's table at its quick resolution."""
+    return tmp_path_factory.mktemp("paper") / "quick"

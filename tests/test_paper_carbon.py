@@ -193,9 +193,9 @@ def test_products_are_those_of_the_kernel():
 NAMES = ("sum", "sum_of_products")
 
 
-def test_products_are_not_blind(tmp_path):
+def test_products_are_not_blind(paper_scratch, tmp_path):
     """Pairs that have the same Σ t differ in Σ t⊗t."""
-    found = quadratic.run("quick", "xtb", tmp_path, tmp_path)
+    found = quadratic.run("quick", "xtb", paper_scratch, tmp_path)
     blind, other = (found[name]["penalty_best_for_energies"]["test"]["delta"] for name in NAMES)
     assert blind == pytest.approx(1, abs=0.02) and abs(other - 1) > 0.02
     assert found["sum"]["distance_of_pairs"] < 1e-4

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from experiments.paper import features
+from experiments.paper.__main__ import main
 from experiments.paper.errors import errors, intervals
 from experiments.paper.label import Label, read, save
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
 from experiments.paper.networks import Head, Linear, LinearHead, Reconstruction, Summed
 from experiments.paper.running import Runner, Settings
-from experiments.paper.table import table
 from tripletjax import InputError
 from tripletjax.demo import pair_errors
 
@@ -21,8 +21,8 @@ QUICK = Settings(resolution="quick")
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    return tmp_path_factory.mktemp("paper")
+def scratch(paper_scratch):
+    return paper_scratch
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,10 @@ def test_labels_that_are_missing(tmp_path):
 def test_features_of_pairs(scratch):
     """Equal within a pair for all that four-body correlations determine, and only for that."""
     size = features.RESOLUTIONS["quick"]
-    found = {name: features.values(name, size, scratch) for name in ("triplets", "nu3", "nu7")}
+    found = {
+        name: features.values(name, size, scratch / "features")
+        for name in ("triplets", "nu3", "nu7")
+    }
     triplets = found["triplets"]
     assert triplets.shape[:2] == (500, 64)
     assert not triplets[:, :8].any() and not triplets[:, ::8].any(), "pairs with the centre"
@@ -118,20 +121,23 @@ def test_networks_see_one_triplet_at_a_time():
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
 
 
-def test_rows_from_labels_to_the_table(scratch):
+def test_the_command_from_labels_to_the_table(scratch, capsys):
     """Blind rows are blind, the others are not; what is there is not repeated."""
-    out = scratch / "results"
-    runner = Runner(QUICK, 0.02, scratch, out)
-    found = {name: runner.row(name) for name in ("D_L", "B_NL", "C_L", "A_rho_L", "A_L")}
+    names = ["D_L", "B_L", "B_NL", "C_L", "A_rho_L", "A_L", "closed_form"]
+    main(["--quick", "--scratch", str(scratch.parent), "--rows", *names])
+    printed = capsys.readouterr().out
+    found = {name: json.loads((scratch / f"{name}-xtb.json").read_text()) for name in names}
     blind = found["D_L"]["best_on_valid"]["test"]["delta"]
-    for name in ("A_rho_L", "A_L"):
-        assert found[name]["best_on_test"]["test"]["delta"] == pytest.approx(1, abs=0.02)
-    assert found["A_L"]["best_on_test"]["test"]["delta"] == pytest.approx(blind, abs=1e-4)
+    assert found["A_rho_L"]["best_on_test"]["test"]["delta"] == pytest.approx(1, abs=0.02)
+    for name in ("A_L", "B_L"):
+        assert found[name]["best_on_test"]["test"]["delta"] == pytest.approx(blind, abs=1e-4)
     assert abs(found["C_L"]["best_on_test"]["test"]["delta"] - blind) > 1e-3
-    written = (out / "D_L-xtb.json").read_bytes()
-    assert runner.row("D_L") == json.loads(written)
-    assert (out / "D_L-xtb.json").read_bytes() == written
-    assert table(out).count("B_NL") == 2  # the epoch best on either set
+    assert found["closed_form"]["best_on_valid"]["test"]["delta"] < 0.6
+    assert printed.count("B_NL") == 2  # the epoch best on either set
+    before = {path: path.read_bytes() for path in scratch.glob("*.json")}
+    main(["--quick", "--scratch", str(scratch.parent), "--rows", "D_L", "closed_form"])
+    assert {path: path.read_bytes() for path in scratch.glob("*.json")} == before
+    assert capsys.readouterr().out == printed
 
 
 def test_results_of_other_settings_are_kept(scratch):

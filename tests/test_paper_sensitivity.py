@@ -27,8 +27,8 @@ MINUTES = 0.02
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    return tmp_path_factory.mktemp("paper")
+def scratch(paper_scratch):
+    return paper_scratch
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ def names_for(labels: str) -> list[str]:
     ]
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the rows asked for, then print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.paper",
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="replace results")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     resolution, minutes, out, scratch = "paper", given.budget, given.out, given.scratch
     if given.quick:

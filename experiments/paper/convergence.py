@@ -7,7 +7,6 @@ ends; a second run with the same settings goes on from there.
 """
 
 import argparse
-import json
 import logging
 import time
 from itertools import combinations, permutations
@@ -20,6 +19,7 @@ import numpy as np
 from experiments.commands import run_command
 from experiments.paper.errors import errors, intervals
 from experiments.paper.recovery import fingerprint_errors, triplet_errors
+from experiments.paper.running import RESULTS, result_of
 from tripletjax import descriptor
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import SHELLS
@@ -29,7 +29,6 @@ from tripletjax.kernels import gaussian_process
 from tripletjax.plotting import CONNECTED, POINTS, drawing
 
 logger = logging.getLogger(__name__)
-RESULTS = Path(__file__).parent / "results"
 N_STRUCTURES, BORON = 8000, 5
 RING, WIDTH = 5, 1.0  # neighbours in a ring, Å
 NOISES = 1e-12, 1e-10, 1e-8, 1e-6
@@ -136,14 +135,12 @@ PARTS = {
 }
 
 
-def run(settings: dict[str, Any], out: Path) -> dict[str, Any]:
+def run(settings: dict[str, Any], out: Path, force: bool = False) -> dict[str, Any]:
     """All parts and resolutions that convergence.json does not hold yet; then the figure."""
     path = out / "convergence.json"
     record: dict[str, Any] = {"settings": settings, "resolutions": {}}
-    if path.is_file():
-        found = json.loads(path.read_text())
-        if found["settings"] == settings:
-            record["resolutions"] = found["resolutions"]
+    if found := result_of(path, settings, force):
+        record["resolutions"] = found["resolutions"]
     for part, measure in PARTS.items():
         for n_max, l_max in settings["resolutions"]:
             name = f"n_max={n_max} l_max={l_max}"
@@ -229,10 +226,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two resolutions, few structures")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     settings = QUICK if given.quick else FULL
-    record = run(settings, given.out)
+    record = run(settings, given.out, given.force)
     print("| n_max | l_max | means | differences | triplet / Å | fingerprint / Å | s |")
     print("|---|---|---|---|---|---|---|")
     for entry in record["resolutions"].values():

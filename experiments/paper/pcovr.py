@@ -19,7 +19,7 @@ from experiments.paper import features
 from experiments.paper.carbon.fitting import Score, ridges, rmse
 from experiments.paper.errors import errors, intervals
 from experiments.paper.labels import KINDS, Split, read_labels, split
-from experiments.paper.running import RESULTS
+from experiments.paper.running import RESULTS, result_of
 from tripletjax.io import provenance, save_json
 from tripletjax.plotting import drawing
 from tripletjax.types import InputError
@@ -130,8 +130,13 @@ def draw(path: Path, covariates: np.ndarray, energies: np.ndarray, blind: np.nda
             figure.colorbar(dots, ax=axis, label="energy / eV")
 
 
-def run(resolution: str, labels: str, scratch: Path, out: Path) -> dict[str, Any]:
+def run(
+    resolution: str, labels: str, scratch: Path, out: Path, force: bool = False
+) -> dict[str, Any]:
     """The map and the models; writes pcovr.json and pcovr.png."""
+    settings = {"resolution": resolution, "labels": labels, "mixing": MIXING}
+    settings |= {"components": COMPONENTS}
+    result_of(out / "pcovr.json", settings, force)
     size = features.RESOLUTIONS[resolution]
     known = read_labels(labels).among(size.structures)
     parts = split(known)
@@ -140,8 +145,7 @@ def run(resolution: str, labels: str, scratch: Path, out: Path) -> dict[str, Any
     fitted = np.sort(np.concatenate([parts.train, parts.valid]))
     sums = triplets.sum(1, dtype=float)
     squares = products(triplets[..., :COMPONENTS])  # leading principal components come first
-    found: dict[str, Any] = {"resolution": resolution, "labels": labels, "mixing": MIXING}
-    found |= {"components": COMPONENTS, "columns": squares.shape[1]}
+    found: dict[str, Any] = {"settings": settings, "columns": squares.shape[1]}
     found |= {"structures": {part: len(getattr(parts, part)) for part in Split._fields}}
     maps = {}
     for name, values in {"sum": sums, "sum_of_products": squares}.items():
@@ -172,8 +176,10 @@ def main() -> None:
     parser.add_argument("--labels", choices=KINDS, default="xtb")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
-    print(json.dumps(run(given.resolution, given.labels, given.scratch, given.out), indent=1))
+    found = run(given.resolution, given.labels, given.scratch, given.out, given.force)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

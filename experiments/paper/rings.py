@@ -18,6 +18,7 @@ from ase import Atoms
 from experiments.commands import run_command
 from experiments.paper.errors import errors, intervals
 from experiments.paper.ring_pairs import BORON, DATA, Rings, load_rings
+from experiments.paper.running import RESULTS, result_of
 from tripletjax.demo import pair_distances
 from tripletjax.description import describe
 from tripletjax.io import provenance, save_json
@@ -26,7 +27,6 @@ from tripletjax.nice import fit_contraction
 from tripletjax.plotting import CONNECTED, POINTS, drawing
 
 logger = logging.getLogger(__name__)
-RESULTS = Path(__file__).parent / "results"
 HIGHEST = 5  # order of the correlations
 TEST, VALIDATION = 0.2, 0.2  # of all pairs, and of those not tested
 NOISES = 1e-13, 1e-12, 1e-11, 1e-10, 1e-8, 1e-6, 1e-4
@@ -105,8 +105,12 @@ def chosen_noise(fit, values: np.ndarray, energies: np.ndarray) -> float:
     return min(NOISES, key=sum_of_errors)
 
 
-def run(settings: dict[str, Any], out: Path, data: Path = DATA) -> dict[str, Any]:
+def run(
+    settings: dict[str, Any], out: Path, data: Path = DATA, force: bool = False
+) -> dict[str, Any]:
     """Fit the models; writes rings.json and rings.png."""
+    settings = settings | {"basis": BASIS}
+    result_of(out / "rings.json", settings, force)
     rings = load_rings(data)
     positions, energies = shuffled(rings)
     if settings["pairs"] is not None:
@@ -119,7 +123,7 @@ def run(settings: dict[str, Any], out: Path, data: Path = DATA) -> dict[str, Any
         "fingerprint": fingerprint_features(frames, settings),
     }
     record: dict[str, Any] = {
-        "settings": settings | {"basis": BASIS},
+        "settings": settings,
         "train": n_train, "test": len(energies) - n_train,
         "labels": label_figures(rings),
         "blind": errors(energies[n_train:].reshape(-1, 2).mean(1).repeat(2), energies[n_train:]),
@@ -205,9 +209,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few pairs, low resolution")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    print(report(run(QUICK if given.quick else FULL, given.out)))
+    print(report(run(QUICK if given.quick else FULL, given.out, force=given.force)))
 
 
 if __name__ == "__main__":

@@ -59,8 +59,8 @@ class Runner:
         """The result of a row, from its file or from a fit."""
         path = self.out / f"{self.settings.name(name)}.json"
         told = vars(self.settings) | {"row": name, "minutes": self.minutes}
-        if path.is_file() and not force:
-            return _unchanged(path, told)
+        if kept := result_of(path, told, force):
+            return kept
         found: dict[str, Any] = {"settings": told, "device": jax.devices()[0].device_kind}
         found |= {"structures": {part: len(getattr(self.split, part)) for part in Split._fields}}
         found |= self.ours(name) if name in OURS else self.network(name)
@@ -164,10 +164,17 @@ class Runner:
         return values[np.searchsorted(self.size.structures, self.labels.index)]
 
 
-def _unchanged(path: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """A result that is there, if its settings are these."""
+def result_of(path: Path, settings: dict[str, Any], force: bool = False) -> dict[str, Any] | None:
+    """What a result file holds, or None where there is none or it is to be replaced.
+
+    Raises:
+        InputError: it is of other settings.
+    """
+    if force or not path.is_file():
+        return None
     found = json.loads(path.read_text())
-    changed = [name for name, value in told.items() if found["settings"].get(name) != value]
+    of_file, wanted = (json.loads(json.dumps(told)) for told in (found["settings"], settings))
+    changed = [name for name in wanted if of_file.get(name) != wanted[name]]
     if changed:
         raise InputError(
             f"{path} is of other settings ({', '.join(changed)}); give the same ones, another "

@@ -25,7 +25,7 @@ from experiments.commands import run_command
 from experiments.paper import features
 from experiments.paper.errors import errors
 from experiments.paper.labels import KINDS
-from experiments.paper.running import RESULTS, Runner, Settings
+from experiments.paper.running import RESULTS, Runner, Settings, result_of
 from tripletjax import describe
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import DESCRIPTORS, MODELS
@@ -212,7 +212,9 @@ def draw(path: Path, found: dict[str, np.ndarray], names: list[str]) -> None:
         axes[0, 0].legend(loc="lower right", frameon=False, markerscale=2)
 
 
-def run(runner: Runner, n_pairs: int, n_predicted: int, correlated: str) -> dict[str, Any]:
+def run(
+    runner: Runner, n_pairs: int, n_predicted: int, correlated: str, force: bool = False
+) -> dict[str, Any]:
     """The experiment; writes sensitivity.json, sensitivity.png and sensitivity_energies.png.
 
     Args:
@@ -220,10 +222,13 @@ def run(runner: Runner, n_pairs: int, n_predicted: int, correlated: str) -> dict
         n_pairs: of the test set, to distort.
         n_predicted: pairs of the test set in the figure of energies.
         correlated: name of the resolution of the correlations.
+        force: replace a result of other settings.
 
     Raises:
         InputError: a row has not been trained, or the test set has fewer pairs.
     """
+    settings = vars(runner.settings) | {"pairs": n_pairs, "noise_seed": SEED}
+    result_of(runner.out / "sensitivity.json", settings, force)
     for name in (ENCODER, *ENERGY_ROWS):
         runner.require(name)
     index, shown = drawn_pairs(runner, n_pairs), drawn_pairs(runner, n_predicted)
@@ -236,7 +241,7 @@ def run(runner: Runner, n_pairs: int, n_predicted: int, correlated: str) -> dict
     energies = predicted_energies(runner)
     test, reference = runner.split.test, runner.labels.energies[runner.split.test]
     record = {
-        "settings": vars(runner.settings) | {"pairs": n_pairs, "noise_seed": SEED},
+        "settings": settings,
         "structures": runner.labels.index[index].tolist(),
         "correlations": {
             "resolution": correlated,
@@ -301,6 +306,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR",
                         help="where the rows were trained")  # fmt: skip
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     resolution, correlated, n_pairs, scratch, out = (
@@ -312,7 +318,7 @@ def main() -> None:
         n_pairs, n_predicted = 20, 50
         scratch = out = scratch / "quick"
     runner = Runner(Settings(given.labels, resolution=resolution), 1.0, scratch, out)
-    print(report(run(runner, given.pairs or n_pairs, n_predicted, correlated)))
+    print(report(run(runner, given.pairs or n_pairs, n_predicted, correlated, given.force)))
 
 
 if __name__ == "__main__":

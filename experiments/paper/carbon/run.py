@@ -23,6 +23,7 @@ from experiments.commands import run_command
 from experiments.paper.carbon import features
 from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
+from experiments.paper.running import result_of
 from tripletjax.io import provenance, save_json, save_npz
 from tripletjax.plotting import drawing
 from tripletjax.types import Basis, InputError
@@ -161,8 +162,6 @@ def compare(data: Data, tuning: dict[str, Any], n_features: int, n_seeds: int) -
     return {
         "structures": sizes,
         "failures": sum(s.failures for s in data.structures),
-        "features": n_features,
-        "chosen": {model: BASIS | tuning[model]["chosen"] for model in MODELS},
         "runs": runs,
         "mean_rmse_eV": mean,
         "gain_eV": gain_intervals(first, second),
@@ -202,11 +201,14 @@ def draw(path: Path, found: dict[str, Any], sizes: np.ndarray) -> None:
 
 def run(
     structures: Sequence[Structure], scratch: Path, out: Path, tuning: dict[str, Any],
-    n_features: int, n_seeds: int,
+    n_features: int, n_seeds: int, force: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The comparison; writes results.json and carbon.png."""
+    settings = {"clusters": len(structures), "features": n_features, "seeds": n_seeds}
+    settings |= {"heads": {model: BASIS | tuning[model]["chosen"] for model in MODELS}}
+    result_of(out / "results.json", settings, force)
     data = Data(structures, scratch)
-    found = compare(data, tuning, n_features, n_seeds)
+    found = {"settings": settings} | compare(data, tuning, n_features, n_seeds)
     tests = split(len(structures), 0).test
     draw(out / "carbon.png", found, features.sizes_of(structures)[tests])
     found["gain_eV"] = {k: v for k, v in found["gain_eV"].items() if k != "draws"}
@@ -227,6 +229,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch/carbon"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     structures, tuned = read(), RESULTS / "tuning.json"
@@ -239,10 +242,13 @@ def main() -> None:
         raise InputError(f"{tuned} does not exist; give --tune")
     tuning = json.loads(tuned.read_text())
     if given.quick:
-        found = run(structures[:400], given.scratch, given.scratch / "quick", tuning, 128, 2)
+        out = given.scratch / "quick"
+        found = run(structures[:400], given.scratch, out, tuning, 128, 2, given.force)
     else:
         chosen = structures[: given.structures]
-        found = run(chosen, given.scratch, given.out, tuning, given.features, given.seeds)
+        found = run(
+            chosen, given.scratch, given.out, tuning, given.features, given.seeds, given.force
+        )
     low, high = found["gain_eV"]["structures_and_seeds"]
     for model in MODELS:
         print(f"{NAMES[model]:10}{found['mean_rmse_eV'][model]:8.4f} eV")
