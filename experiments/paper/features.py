@@ -3,7 +3,8 @@
 All are made in float64 and turned into principal components of the training structures, without
 those below ``LOSS`` of the mean square and with one scale for all, which leaves the components a
 mean square of one on average. Both parities are raw columns, as in the paper: the
-rows are invariant under rotations, not under reflections.
+rows are invariant under rotations, not under reflections. Orders and parities keep their own sizes:
+of pseudoscalars, which are small and tell a linear model of energies nothing but noise.
 """
 
 import logging
@@ -133,14 +134,12 @@ def correlation_blocks(
     """Correlations of any positions ``[S, 8, 3]``, ``[S, columns]`` of each order and parity.
 
     Side by side they are "nu3" or "nu7" before the rotation to principal components, which keeps
-    distances, and up to one factor for all.
+    distances up to one factor for all.
     """
-    contraction, scales = _contraction(name, resolution, cache), _scales(name, resolution, cache)
+    contraction = _contraction(name, resolution, cache)
     with jax.enable_x64(True):
         coefficients = pair_expansions(positions, resolution.hypers).sum(1)
-    rows = _unscaled_blocks(coefficients, contraction, ORDERS[name])
-    for block, scale in zip(rows, scales, strict=True):
-        yield block / scale
+    yield from _blocks(coefficients, contraction, ORDERS[name])
 
 
 def _triplet_components(resolution: Resolution, cache: Path) -> np.ndarray:
@@ -176,15 +175,11 @@ def _both_parities(first, second, density):
 def _invariants(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
     contraction, n_fit = _contraction(name, resolution, cache), resolution.n_fit
     coefficients = _densities(resolution)
+    dtype = np.float64 if contraction is None else np.float32  # of many columns, or they are 10 GB
     products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
-    scales = []
-    # In float32, or they are 5 GB.
-    for rows in _unscaled_blocks(coefficients, contraction, ORDERS[name], np.float32):
+    for rows in _blocks(coefficients, contraction, ORDERS[name], dtype):
         rows = rows.astype(float)
-        scales.append(_norm(rows[:n_fit]))  # orders and parities count alike
-        rows /= scales[-1]
         products += rows @ rows[:n_fit].T
-    save_npz(_file(cache, name, resolution, "scales.npz"), scales=np.array(scales))
     variances, vectors = np.linalg.eigh(products[:n_fit])
     kept = variances > LOSS * variances.sum()
     directions = np.flip(vectors[:, kept] / np.sqrt(variances[kept]), 1)
@@ -208,30 +203,15 @@ def _contraction(name: str, resolution: Resolution, cache: Path) -> Contraction 
     return load_contraction(path)
 
 
-def _scales(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
-    """Root mean square norms of each order and parity in the training structures."""
-    path = _file(cache, name, resolution, "scales.npz")
-    if not path.is_file():
-        rows = _unscaled_blocks(
-            _densities(resolution)[: resolution.n_fit],
-            _contraction(name, resolution, cache), ORDERS[name],
-        )  # fmt: skip
-        save_npz(path, scales=np.array([_norm(block) for block in rows]))
-    with np.load(path) as file:
-        return file["scales"]
-
-
-def _unscaled_blocks(
+def _blocks(
     coefficients: np.ndarray, contraction: Contraction | None, nu: int, dtype: Any = np.float64
 ) -> Iterator[np.ndarray]:
     kinds = tuple((k, parity) for k in range(1, nu + 1) for parity in ((1, -1) if k >= 3 else (1,)))
     with jax.enable_x64(True):
-        contraction = jax.device_put(contraction)
+        contraction = jax.tree.map(lambda x: jnp.asarray(x, dtype), contraction)
         found = _in_parts(
-            lambda density: [
-                np.asarray(rows, dtype) for rows in _all_orders(density, contraction, kinds)
-            ],
-            coefficients, size=50,
+            lambda density: _all_orders(density, contraction, kinds),
+            coefficients.astype(dtype), size=50,
         )  # fmt: skip
     for kind, rows in zip(kinds, found, strict=True):
         logger.info("order %d, parity %+d: %d columns", *kind, rows.shape[1])
@@ -243,10 +223,6 @@ def _unscaled_blocks(
 def _all_orders(density: Array, contraction: Contraction | None, kinds: Kinds) -> list[Array]:
     """In one program: what they have in common is made once."""
     return [correlations(density, contraction, *kind) for kind in kinds]
-
-
-def _norm(rows: np.ndarray) -> float:
-    return float(np.sqrt((rows**2).sum(1).mean()))
 
 
 def _densities(resolution: Resolution) -> np.ndarray:
