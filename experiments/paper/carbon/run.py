@@ -39,15 +39,19 @@ BASIS = {
     "n_max": 3, "l_max": 3,
 }  # fmt: skip
 SEEDS, N_FEATURES = 5, 1024
+N_OF_TRIPLETS = 256  # hidden units of every triplet
 PART = 250  # structures described at once
 UNIT_STRUCTURES = 100  # training structures that give the units of rows
 TUNE_STRUCTURES, TUNE_FEATURES = 1500, 512
 HEADS = [
     {"length_scale": scale, "whitening": whitening}
     for whitening in (0.0, 0.5)
-    for scale in (0.5, 1.0, 2.0)
+    for scale in (1.0, 2.0, 4.0, 8.0)
 ]
-CANDIDATES: dict[str, list[dict[str, Any]]] = {model: HEADS for model in MODELS}
+CANDIDATES: dict[str, list[dict[str, Any]]] = {
+    "nu3": HEADS,
+    "triplets": [head | {"of_triplets": scale} for scale in (0.5, 1.0, 2.0) for head in HEADS],
+}
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,24 @@ class Data:
         """Hidden units of a head, [S, D]."""
         settings = BASIS | chosen
         basis = Basis(**{name: settings[name] for name in BASIS})
-        rows_of, scale = features.KINDS[model], settings["length_scale"]
-        units: list[features.Units] = []  # made when the first part is
+        known = self.structures[:UNIT_STRUCTURES]
+        layers: list[features.Layer] = []  # made when the first part is
+
+        def rows_of(part: Sequence[Structure]) -> features.Rows:
+            if model == "nu3":
+                return features.atoms(part, basis)
+            return features.atoms_with_triplets(part, basis, layers[0])
 
         def make(part: Sequence[Structure]) -> np.ndarray:
-            if not units:
-                rows = rows_of(self.structures[:UNIT_STRUCTURES], basis)
-                units.append(features.fit_units(rows, settings["whitening"]))
-            rows = rows_of(part, basis)
-            return features.hidden_sums(rows, units[0], len(part), n_features, scale, seed)
+            if not layers:
+                if model == "triplets":
+                    units = features.fit_units(features.triplets(known, basis), 0.0)
+                    scale = settings["of_triplets"]
+                    layers.append(features.Layer(units, N_OF_TRIPLETS, scale, seed))
+                units = features.fit_units(rows_of(known), settings["whitening"])
+                scale = settings["length_scale"]
+                layers.append(features.Layer(units, n_features, scale, seed))
+            return layers[-1](rows_of(part), len(part))
 
         return self.kept(make, of=model, seed=seed, n_features=n_features, **settings)
 
