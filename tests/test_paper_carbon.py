@@ -1,7 +1,6 @@
 """Carbon clusters: how they are drawn, the two heads and their comparison; PCovR."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -80,14 +79,11 @@ def test_features_are_invariant_sums(labelled):
     far = np.concatenate([some[0].positions, some[1].positions + 50])
     everything = [*some, *same, Structure(far, 0.0, 0)]
     found = [features.baseline(everything, SMALL)]
-    inner = features.Layer(
-        features.fit_units(features.triplets(some, SMALL), 0.0), 16, 1.0, 0
-    )  # fmt: skip
-    for rows_of in (features.atoms, partial(features.atoms_with_triplets, layer=inner)):
+    for rows_of in features.KINDS.values():
         rows = rows_of(everything, SMALL)
-        units = features.fit_units(rows_of(some, SMALL), 0.5)
+        units = features.fit_units(rows_of(some, SMALL))
         assert (rows.odd**2).sum() > 1e-5 * (rows.even[-1] ** 2).sum(), "mirror images differ"
-        found.append(features.Layer(units, 64, 1.0, 0)(rows, len(everything)))
+        found.append(features.hidden_sums(rows, units, len(everything), 64, 1.0, 0))
     for values in found:
         size = np.abs(values).max()
         np.testing.assert_allclose(values[3:6], values[:3], atol=2e-4 * size)
@@ -136,17 +132,8 @@ def test_gain_intervals_are_paired():
 
 def test_the_comparison_in_small(labelled, tmp_path):
     tuning = {
-        "nu3": {"chosen": {"length_scale": 1.0, "whitening": 0.0, "n_max": 2, "l_max": 2}},
-        "triplets": {
-            "chosen": {
-                "length_scale": 1.0,
-                "whitening": 0.5,
-                "of_triplets": 1.0,
-                "n_max": 2,
-                "l_max": 2,
-            }
-        },
-    }
+        "nu3": {"chosen": {"nu3": 2.0}}, "triplets": {"chosen": {"nu3": 2.0, "triplets": 1.0}},
+    }  # fmt: skip
     some = [s for s in labelled if len(s.positions) < 8][:400]
     found = run(some, tmp_path / "scratch", tmp_path, tuning, 32, 2)
     assert json.loads((tmp_path / "results.json").read_text())["gain_eV"] == found["gain_eV"]

@@ -1,15 +1,14 @@
-"""Vectors of carbon clusters, sums over all their atoms: what the three models are linear in.
+"""Vectors of carbon clusters, sums over all their atoms: what the models are linear in.
 
 - baseline: the power spectrum of every atom, and the number of atoms.
-- nu3: a hidden layer on every atom, Σ_i √(2/D) cos(W·e_i + b) cos(V·o_i), whose even and odd
-  numbers e and o are the correlations of orders 1 to 3 of its density.
-- triplets: the same layer, with numbers more among e: a first layer of the same form on every
-  triplet, summed over the triplets of the atom with weights f_c f_c. Numbers of a triplet are the
-  distances and the angle of an ordered pair of neighbours, and the invariants of the density in
-  their frame.
+- nu3 and triplets: random Fourier features of rows r, which are atoms or triplets,
+  Σ_r w_r √(2/D) cos(W·e_r + b) cos(V·o_r).
 
-Layers have random Gaussian weights of standard deviation 1 / length_scale; the output is linear
-and fitted in closed form. The product of cosines makes layers invariant under inversion.
+e and o are the even and odd numbers of a row: correlations of orders 1 to 3 of the atom's density
+(w = 1), or distances and angle of an ordered pair of neighbours j1 ≠ j2 and the invariants of the
+density in their frame (w = f_c f_c, all triplets of all atoms). They are hidden layers with random
+Gaussian weights of standard deviation 1 / length_scale, for a linear output that is fitted in
+closed form; the product of cosines makes them invariant under inversion.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,12 +34,12 @@ ROWS = 4096  # whose hidden units are in memory at once
 
 
 class Rows(NamedTuple):
-    """What a layer sees: one row an atom, or a triplet."""
+    """What a head sees: one row an atom, or a triplet."""
 
     even: tuple[np.ndarray, ...]  # [R, D] each; the last has the units of the odd ones
     odd: np.ndarray  # [R, D']
     weights: np.ndarray  # [R]
-    group: np.ndarray  # [R], ascending: the structure of an atom, the atom of a triplet
+    structure: np.ndarray  # [R], ascending
 
 
 class Units(NamedTuple):
@@ -66,17 +65,18 @@ def atoms(structures: Sequence[Structure], basis: Basis) -> Rows:
     return Rows(tuple(even), odd, np.ones(len(odd), np.float32), structure)
 
 
-def atoms_with_triplets(structures: Sequence[Structure], basis: Basis, layer: "Layer") -> Rows:
-    """Correlations of all atoms, and what a layer gives for their triplets."""
-    rows = atoms(structures, basis)
-    return rows._replace(even=(layer(triplets(structures, basis), len(rows.odd)), *rows.even))
-
-
 def triplets(structures: Sequence[Structure], basis: Basis) -> Rows:
     """Invariants of all ordered pairs of different neighbours of all atoms."""
     parts = _by_environment(structures, basis, _compiled(_triplets, basis), is_ragged=True)
     geometry, even, odd, weights, atom = parts
-    return Rows((geometry, even), odd, weights, atom)
+    structure = np.repeat(np.arange(len(structures)), sizes_of(structures))[atom]
+    return Rows((geometry, even), odd, weights, structure)
+
+
+KINDS: dict[str, Callable[[Sequence[Structure], Basis], Rows]] = {
+    "nu3": atoms,
+    "triplets": triplets,
+}
 
 
 def sizes_of(structures: Sequence[Structure]) -> np.ndarray:
@@ -84,22 +84,16 @@ def sizes_of(structures: Sequence[Structure]) -> np.ndarray:
     return np.array([len(s.positions) for s in structures])
 
 
-def fit_units(rows: Rows, whitening: float) -> Units:
-    """The units of some rows, to be used for all.
-
-    Args:
-        rows: of training structures.
-        whitening: p: components are divided by their mean square to the power p / 2, from 0, the
-            metric of the invariants, to 1, all components alike.
-    """
+def fit_units(rows: Rows) -> Units:
+    """The units of some rows, of training structures, to be used for all."""
     spreads = [np.sqrt(block.var(0, dtype=float).sum()) for block in rows.even]
     scales = np.concatenate(
         [np.full(b.shape[1], 1 / s) for b, s in zip(rows.even, spreads, strict=True)]
     )
     even = np.concatenate(rows.even, 1)
     center = even.mean(0, dtype=float)
-    to_even, even_size = _components((even - center) * scales, whitening)
-    to_odd, odd_size = _components(rows.odd / spreads[-1], whitening)
+    to_even, even_size = _components((even - center) * scales)
+    to_odd, odd_size = _components(rows.odd / spreads[-1])
     unit = np.sqrt(even_size + odd_size)
     return Units(
         center.astype(np.float32),
@@ -108,46 +102,36 @@ def fit_units(rows: Rows, whitening: float) -> Units:
     )
 
 
-class Layer(NamedTuple):
-    """A hidden layer with random weights, and the sum over the rows of a group."""
-
-    units: Units
-    n_features: int
-    length_scale: float
-    seed: int
-
-    def __call__(self, rows: Rows, n_groups: int) -> np.ndarray:
-        """``[n_groups, n_features]``, float32."""
-        random = np.random.Generator(np.random.PCG64(self.seed))
-        to_even, to_odd = (
-            matrix @ self._weights(random, matrix.shape[1])
-            for matrix in (self.units.even, self.units.odd)
-        )
-        phase = random.uniform(0, 2 * np.pi, self.n_features).astype(np.float32)
-        phase -= self.units.center @ to_even
-        sums = np.zeros((n_groups, self.n_features), np.float32)
-        for first in range(0, len(rows.odd), ROWS):
-            part = slice(first, first + ROWS)
-            even = np.concatenate([block[part] for block in rows.even], 1)
-            waves = np.cos(even @ to_even + phase)
-            waves *= np.cos(rows.odd[part] @ to_odd)
-            waves *= rows.weights[part, None]
-            present, starts = np.unique(rows.group[part], return_index=True)
-            sums[present] += np.add.reduceat(waves, starts)
-        return sums * np.float32(np.sqrt(2 / self.n_features))
-
-    def _weights(self, random: np.random.Generator, n_inputs: int) -> np.ndarray:
-        drawn = random.normal(size=(n_inputs, self.n_features))
-        return (drawn / self.length_scale).astype(np.float32)
+def hidden_sums(
+    rows: Rows, units: Units, n_structures: int, n_features: int, length_scale: float, seed: int
+) -> np.ndarray:
+    """Hidden units summed over the rows of each structure, ``[S, n_features]``, float32."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    to_even, to_odd = (
+        matrix
+        @ (random.normal(size=(matrix.shape[1], n_features)) / length_scale).astype(np.float32)
+        for matrix in (units.even, units.odd)
+    )
+    phase = random.uniform(0, 2 * np.pi, n_features).astype(np.float32)
+    phase -= units.center @ to_even
+    sums = np.zeros((n_structures, n_features), np.float32)
+    even = np.concatenate(rows.even, 1)
+    for first in range(0, len(even), ROWS):
+        part = slice(first, first + ROWS)
+        waves = np.cos(even[part] @ to_even + phase)
+        waves *= np.cos(rows.odd[part] @ to_odd)
+        waves *= rows.weights[part, None]
+        present, starts = np.unique(rows.structure[part], return_index=True)
+        sums[present] += np.add.reduceat(waves, starts)
+    return sums * np.float32(np.sqrt(2 / n_features))
 
 
-def _components(values: np.ndarray, whitening: float) -> tuple[np.ndarray, float]:
+def _components(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Principal components about zero [D, k], and the mean square of rows in them."""
     values = values.astype(float)
     squares, vectors = np.linalg.eigh(values.T @ values / len(values))
     kept = squares > TAIL * squares.sum()
-    squares, vectors = squares[kept], vectors[:, kept]
-    return vectors * squares ** (-whitening / 2), float((squares ** (1 - whitening)).sum())
+    return vectors[:, kept], float(squares[kept].sum())
 
 
 def _environments(structures: Sequence[Structure], cutoff: float):

@@ -1,4 +1,4 @@
-"""Energies of random carbon clusters: does a head on triplets beat the same one on ν = 3?
+"""Energies of random carbon clusters: hidden units on ν = 3, or half of them on triplets?
 
     python -m experiments.paper.carbon.run [--tune] [--quick]
 
@@ -10,7 +10,6 @@ takes 400 clusters, few features and two seeds, and writes into the scratch fold
 import argparse
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,24 +32,22 @@ RESULTS = Path(__file__).parent / "results"
 MODELS = ("nu3", "triplets")
 NAMES = {"nu3": "ν = 3", "triplets": "triplets"}
 PUBLISHED = {"nu3": 0.7536, "triplets": 0.7255}  # eV
-# The same for all models; candidates change the head.
+# The same for all models.
 BASIS = {
     "cutoff": 3.0, "cutoff_width": 1.2, "cutoff_function": "smooth", "radial": "gto",
     "n_max": 3, "l_max": 3,
 }  # fmt: skip
 SEEDS, N_FEATURES = 5, 1024
-N_OF_TRIPLETS = 256  # hidden units of every triplet
 PART = 250  # structures described at once
 UNIT_STRUCTURES = 100  # training structures that give the units of rows
-TUNE_STRUCTURES, TUNE_FEATURES = 1500, 512
-HEADS = [
-    {"length_scale": scale, "whitening": whitening}
-    for whitening in (0.0, 0.5)
-    for scale in (1.0, 2.0, 4.0, 8.0)
-]
-CANDIDATES: dict[str, list[dict[str, Any]]] = {
-    "nu3": HEADS,
-    "triplets": [head | {"of_triplets": scale} for scale in (0.5, 1.0, 2.0) for head in HEADS],
+TUNE_STRUCTURES, TUNE_FEATURES = 4000, 512
+SCALES = {"nu3": (2.0, 4.0, 8.0, 16.0), "triplets": (0.5, 1.0, 2.0, 4.0)}  # of length
+# The length scale of each kind of hidden units that a model has.
+CANDIDATES: dict[str, list[dict[str, float]]] = {
+    "nu3": [{"nu3": scale} for scale in SCALES["nu3"]],
+    "triplets": [
+        {"nu3": scale, "triplets": other} for scale in SCALES["nu3"] for other in SCALES["triplets"]
+    ],
 }
 
 
@@ -96,30 +93,27 @@ class Data:
         basis = Basis(**BASIS)
         return self.kept(lambda part: features.baseline(part, basis), of="baseline", **BASIS)
 
-    def inputs(self, model: str, chosen: dict[str, Any], n_features: int, seed: int) -> np.ndarray:
-        """Hidden units of a head, [S, D]."""
-        settings = BASIS | chosen
-        basis = Basis(**{name: settings[name] for name in BASIS})
-        known = self.structures[:UNIT_STRUCTURES]
-        layers: list[features.Layer] = []  # made when the first part is
+    def inputs(self, scales: dict[str, float], n_features: int, seed: int) -> np.ndarray:
+        """Hidden units, [S, n_features], as many of every kind, of one mean square."""
+        blocks = [
+            self.hidden(kind, scale, n_features // len(scales), seed)
+            for kind, scale in scales.items()
+        ]
+        return np.concatenate([b / b[: self.n_known].std(0).mean() for b in blocks], 1)
 
-        def rows_of(part: Sequence[Structure]) -> features.Rows:
-            if model == "nu3":
-                return features.atoms(part, basis)
-            return features.atoms_with_triplets(part, basis, layers[0])
+    def hidden(self, kind: str, scale: float, n_features: int, seed: int) -> np.ndarray:
+        """Hidden units of atoms or of triplets, [S, n_features]."""
+        basis, rows_of = Basis(**BASIS), features.KINDS[kind]
+        units: list[features.Units] = []  # made when the first part is
 
         def make(part: Sequence[Structure]) -> np.ndarray:
-            if not layers:
-                if model == "triplets":
-                    units = features.fit_units(features.triplets(known, basis), 0.0)
-                    scale = settings["of_triplets"]
-                    layers.append(features.Layer(units, N_OF_TRIPLETS, scale, seed))
-                units = features.fit_units(rows_of(known), settings["whitening"])
-                scale = settings["length_scale"]
-                layers.append(features.Layer(units, n_features, scale, seed))
-            return layers[-1](rows_of(part), len(part))
+            if not units:
+                units.append(features.fit_units(rows_of(self.structures[:UNIT_STRUCTURES], basis)))
+            rows = rows_of(part, basis)
+            return features.hidden_sums(rows, units[0], len(part), n_features, scale, seed)
 
-        return self.kept(make, of=model, seed=seed, n_features=n_features, **settings)
+        told = BASIS | {"length_scale": scale, "n_features": n_features, "seed": seed}
+        return self.kept(make, of=kind, **told)
 
 
 def residuals(data: Data, parts: Split) -> tuple[np.ndarray, dict[str, float]]:
@@ -138,11 +132,9 @@ def tune(data: Data, n_features: int) -> dict[str, Any]:
     for model, candidates in CANDIDATES.items():
         trials = []
         for chosen in candidates:
-            start = time.monotonic()
-            fit = ridge(data.inputs(model, chosen, n_features, 0), targets, parts)
-            seconds = time.monotonic() - start
-            trials.append(chosen | {"valid_rmse": fit.valid_score, "seconds": seconds})
-            logger.info("%s %s: %.4f eV, %.0f s", model, chosen, fit.valid_score, seconds)
+            fit = ridge(data.inputs(chosen, n_features, 0), targets, parts)
+            trials.append({"length_scales": chosen, "valid_rmse": fit.valid_score})
+            logger.info("%s %s: %.4f eV", model, chosen, fit.valid_score)
         best = int(np.argmin([trial["valid_rmse"] for trial in trials]))
         found[model] = {"chosen": candidates[best], "trials": trials}
     return found
@@ -157,7 +149,7 @@ def compare(data: Data, tuning: dict[str, Any], n_features: int, n_seeds: int) -
         targets, run = residuals(data, parts)
         record: dict[str, Any] = {"seed": seed, "baseline": run}
         for model in MODELS:
-            inputs = data.inputs(model, tuning[model]["chosen"], n_features, seed)
+            inputs = data.inputs(tuning[model]["chosen"], n_features, seed)
             fit = ridge(inputs, targets, parts)
             error = (fit.predicted - targets)[parts.test]
             errors[model].append(error)
@@ -218,7 +210,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """The comparison; writes results.json and carbon.png."""
     settings = {"clusters": len(structures), "features": n_features, "seeds": n_seeds}
-    settings |= {"heads": {model: BASIS | tuning[model]["chosen"] for model in MODELS}}
+    settings |= {"basis": BASIS, "scales": {m: tuning[m]["chosen"] for m in MODELS}}
     result_of(out / "results.json", settings, force)
     data = Data(structures, scratch)
     found = {"settings": settings} | compare(data, tuning, n_features, n_seeds)
