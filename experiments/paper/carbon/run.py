@@ -40,8 +40,7 @@ BASIS = {
 SEEDS, N_FEATURES = 5, 1024
 PART = 250  # structures described at once
 UNIT_STRUCTURES = 100  # training structures that give the units of rows
-TUNE_STRUCTURES, TUNE_FEATURES = 4000, 512
-SCALES = {"nu3": (2.0, 4.0, 8.0, 16.0), "triplets": (0.5, 1.0, 2.0, 4.0)}  # of length
+SCALES = {"nu3": (4.0, 8.0, 16.0, 32.0), "triplets": (2.0, 4.0, 8.0, 16.0)}  # of length
 # The length scale of each kind of hidden units that a model has.
 CANDIDATES: dict[str, list[dict[str, float]]] = {
     "nu3": [{"nu3": scale} for scale in SCALES["nu3"]],
@@ -239,8 +238,8 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     structures, tuned = read(), RESULTS / "tuning.json"
     if given.tune:
-        few = Data(structures[:TUNE_STRUCTURES], given.scratch)
-        save_json(tuned, tune(few, TUNE_FEATURES) | provenance())
+        known = structures[: Data(structures, given.scratch).n_known]
+        save_json(tuned, tune(Data(known, given.scratch), given.features) | provenance())
     if not structures:
         raise InputError(f"{LABELS} does not exist; python -m experiments.paper.carbon.make")
     if not tuned.is_file():
