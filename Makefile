@@ -49,6 +49,8 @@ test-64: ONCE := tests/test_cli.py tests/test_notebooks.py \
   tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
   tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \
   tests/test_md_experiment.py tests/test_ase_drivers.py \
+  tests/test_paper_experiment.py tests/test_paper_sensitivity.py tests/test_paper_closed_forms.py \
+  tests/test_paper_rings.py tests/test_paper_convergence.py tests/test_paper_carbon.py \
   tripletjax/md tripletjax/tensor_training tripletjax/training
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))

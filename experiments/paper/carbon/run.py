@@ -236,12 +236,12 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    structures, tuned = read(), RESULTS / "tuning.json"
+    structures, tuned = read()[: given.structures], RESULTS / "tuning.json"
+    if not structures:
+        raise InputError(f"{LABELS} does not exist; python -m experiments.paper.carbon.make")
     if given.tune:
         known = structures[: Data(structures, given.scratch).n_known]
         save_json(tuned, tune(Data(known, given.scratch), given.features) | provenance())
-    if not structures:
-        raise InputError(f"{LABELS} does not exist; python -m experiments.paper.carbon.make")
     if not tuned.is_file():
         raise InputError(f"{tuned} does not exist; give --tune")
     tuning = json.loads(tuned.read_text())
@@ -249,9 +249,8 @@ def main() -> None:
         out = given.scratch / "quick"
         found = run(structures[:400], given.scratch, out, tuning, 128, 2, given.force)
     else:
-        chosen = structures[: given.structures]
         found = run(
-            chosen, given.scratch, given.out, tuning, given.features, given.seeds, given.force
+            structures, given.scratch, given.out, tuning, given.features, given.seeds, given.force
         )
     low, high = found["gain_eV"]["structures_and_seeds"]
     for model in MODELS:
