@@ -1,5 +1,6 @@
-"""How the commands of experiments end when their input is not usable."""
+"""What the commands of experiments have in common: how they tell progress, and end on bad input."""
 
+import logging
 import sys
 from collections.abc import Callable
 
@@ -13,3 +14,9 @@ def run_command(main: Callable[[], None]) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def show_progress() -> None:
+    """Print what experiments log, and of JAX only warnings."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.getLogger("jax").setLevel(logging.WARNING)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from experiments.commands import show_progress
 from experiments.degeneracy.references import (
     COMPONENTS,
     CUTOFF,
@@ -168,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="three families, four descriptors")
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), metavar="NAME")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     names = chosen.families or list(QUICK_FAMILIES if chosen.quick else FAMILIES)
     run(chosen.out, names, chosen.quick)
     print((chosen.out / "table.txt").read_text())

@@ -9,10 +9,9 @@ resolution, in under three minutes, into a folder of its own.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
-from experiments.commands import run_command
+from experiments.commands import run_command, show_progress
 from experiments.paper.labels import KINDS
 from experiments.paper.ours import OURS
 from experiments.paper.running import RESULTS, Runner, Settings
@@ -50,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
     given = parser.parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     resolution, minutes, out, scratch = "paper", given.budget, given.out, given.scratch
     if given.quick:
         resolution, minutes, out = "quick", QUICK_MINUTES, scratch / "quick"

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.commands import run_command
+from experiments.commands import run_command, show_progress
 from experiments.paper.errors import errors, intervals
 from experiments.paper.recovery import fingerprint_errors, triplet_errors
 from experiments.paper.running import RESULTS, result_of
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     settings = QUICK if given.quick else FULL
     record = run(settings, given.out, given.force)
     print("| n_max | l_max | means | differences | triplet / Å | fingerprint / Å | s |")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from experiments.commands import run_command
+from experiments.commands import run_command, show_progress
 from experiments.paper.errors import errors, intervals
 from experiments.paper.ring_pairs import BORON, DATA, Rings, load_rings
 from experiments.paper.running import RESULTS, result_of
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     print(report(run(QUICK if given.quick else FULL, given.out, force=given.force)))
 
 

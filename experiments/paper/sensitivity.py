@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from scipy.stats import rankdata
 
-from experiments.commands import run_command
+from experiments.commands import run_command, show_progress
 from experiments.paper import features
 from experiments.paper.errors import errors
 from experiments.paper.labels import KINDS
@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     resolution, correlated, n_pairs, scratch, out = (
         "paper", "distorted", 100, given.scratch, given.out,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.commands import run_command
+from experiments.commands import run_command, show_progress
 from experiments.paper.carbon import features
 from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--force", action="store_true", help="replace a result of other settings")
     given = parser.parse_args()
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    show_progress()
     structures, tuned = read()[: given.structures], RESULTS / "tuning.json"
     if not structures:
         raise InputError(f"{LABELS} does not exist; python -m experiments.paper.carbon.make")
