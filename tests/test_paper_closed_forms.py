@@ -5,7 +5,9 @@ import pytest
 
 from experiments.paper import closed_forms
 from experiments.paper.closed_forms import LENGTH_SCALES, WEIGHTS
+from experiments.paper.errors import errors
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
+from experiments.paper.linear import path_of
 from experiments.paper.ours import OURS
 from experiments.paper.problem import Problem
 
@@ -13,7 +15,8 @@ pytestmark = pytest.mark.usefixtures("float32")  # all in float64, once
 
 
 def problem_of(labels: Labels, tmp_path) -> Problem:
-    return Problem(labels, split(labels), seed=0, minutes=0.01, folder=tmp_path)
+    nothing = np.zeros((len(labels.index), 1))
+    return Problem(labels, split(labels), 0, 0.01, tmp_path, lambda name: nothing)
 
 
 @pytest.fixture
@@ -72,3 +75,25 @@ def test_rows_in_small(small, name):
         assert set(told["validation"]) == {"mean", "delta"}
     if name == "closed_form_atoms":
         assert told["weight_of_atom_0"] in WEIGHTS
+
+
+def test_the_linear_model_weighs_means_and_differences_alike():
+    """The two errors are what it minimises, and with large means plain regression is not better."""
+    random = np.random.default_rng(0)
+    shared, own = random.normal(size=(60, 3)), 0.1 * random.normal(size=(120, 2))
+    inputs = np.concatenate([np.repeat(shared, 2, 0), own], 1)
+    left_out = np.repeat(random.normal(size=60), 2)
+    targets = inputs @ [3, -2, 1, 1, -1] + left_out + 0.02 * random.normal(size=120) + 7
+    predicted = path_of(inputs, targets).predict(inputs, 0.0)
+
+    def loss(slopes):
+        found = errors((inputs - inputs.mean(0)) @ slopes + targets.mean(), targets)
+        y = (targets[0::2] + targets[1::2]) / 2
+        return found["mean"] ** 2 * targets.var() / y.var() + found["delta"] ** 2
+
+    slopes = np.linalg.lstsq(inputs - inputs.mean(0), predicted - targets.mean())[0]
+    for _ in range(20):
+        assert loss(slopes) < loss(slopes + 1e-3 * random.normal(size=5))
+    plain = np.linalg.lstsq(inputs - inputs.mean(0), targets - targets.mean())[0]
+    assert loss(slopes) < loss(plain)
+    assert errors(predicted, targets)["delta"] < 0.2

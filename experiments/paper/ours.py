@@ -15,6 +15,7 @@ from experiments.paper.closed_forms import (
     closed_form_of_atoms,
     closed_form_with_gradients,
 )
+from experiments.paper.linear import correlations_linear
 from experiments.paper.problem import Found, Problem
 from tripletjax.data.b8 import load_b8
 from tripletjax.training import Dataset, TrainConfig, train
@@ -71,6 +72,7 @@ class Ours:
 
 
 OURS = {
+    "correlations_linear": Ours(correlations_linear),
     "closed_form": Ours(closed_form),
     "closed_form_atoms": Ours(closed_form_of_atoms),
     "closed_form_gradients": Ours(closed_form_with_gradients, gradients=True),

@@ -1,5 +1,6 @@
 """What a row of this package is fitted to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class Problem:
     seed: int
     minutes: float  # of training, where it is iterative
     folder: Path  # from which training goes on
+    features: Callable[[str], np.ndarray]  # of a name, all structures: [S, ...]
 
     @property
     def known(self) -> np.ndarray:

@@ -84,7 +84,9 @@ class Runner:
         """Errors of a row of ours."""
         require_gradients(name, self.settings.labels)
         folder = self.scratch / self.settings.name(name)
-        problem = Problem(self.labels, self.split, self.settings.seed, self.minutes, folder)
+        problem = Problem(
+            self.labels, self.split, self.settings.seed, self.minutes, folder, self.features
+        )
         predicted, told = OURS[name].predict(problem)
         return told | {"best_on_valid": self.errors(predicted, self.labels.energies)}
 
