@@ -145,10 +145,12 @@ def closed_form_with_gradients(problem: Problem) -> Found:
 
         @jax.jit
         def rows(vectors: Array) -> tuple[Array, Array]:
-            scaled = lambda v: describe(v) / unit  # noqa: E731
-            value, slopes = scaled(vectors), jax.jacfwd(scaled)(vectors).reshape(len(points[0]), -1)
-            values, pull = jax.vjp(lambda p: kernel.matrix(p[None], inducing)[0], value)
-            return values, jax.vmap(pull)(jnp.eye(len(points)))[0] @ slopes
+            def values(v: Array) -> tuple[Array, Array]:
+                found = kernel.matrix(describe(v)[None] / unit, inducing)[0]
+                return found, found
+
+            slopes, found = jax.jacfwd(values, has_aux=True)(vectors)
+            return found, slopes.reshape(len(points), -1)
 
         energies = problem.labels.energies
         offset = energies[known].mean()
