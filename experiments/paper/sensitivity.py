@@ -209,7 +209,7 @@ def draw(path: Path, found: dict[str, np.ndarray], names: list[str]) -> None:
         axes[0, 0].set_xlim(max(FLOOR, lowest / 2), 3)
         for axis in axes[-1]:
             axis.set_xlabel(f"distance in {REFERENCE}")
-        axes[0, 0].legend(loc="lower right", frameon=False, markerscale=2)
+        axes[0, 0].legend(loc="upper left", frameon=False, markerscale=2)
 
 
 def run(
@@ -272,7 +272,7 @@ def run(
         reference[kept],
         {titles[name]: values[kept] for name, values in energies.items()},
         f"{n_predicted} pairs of the test set, members joined by a line. A model of order 3 gives "
-        "both one energy: flat lines.\nThe others tell them apart: lines along the diagonal.",
+        "both one energy: flat lines.\nThe others tell them apart: lines along the diagonal, the better the closer.",
     )
     save_json(runner.out / "sensitivity.json", record | provenance())
     return record
