@@ -272,7 +272,8 @@ def run(
         reference[kept],
         {titles[name]: values[kept] for name, values in energies.items()},
         f"{n_predicted} pairs of the test set, members joined by a line. A model of order 3 gives "
-        "both one energy: flat lines.\nThe others tell them apart: lines along the diagonal, the better the closer.",
+        "both one energy: flat lines.\nThe others tell them apart: the better, the closer to the "
+        "diagonal their lines are.",
     )
     save_json(runner.out / "sensitivity.json", record | provenance())
     return record
