@@ -61,6 +61,9 @@ def draw(path: Path, found: dict[str, list[tuple[int, dict]]]) -> None:
                 )
                 axis.errorbar(sizes, values, bars, marker="o", markersize=3, capsize=2, label=row)
             axis.set(xscale="log", yscale="log", xlabel="structures to train and validate on")
+            ticks = sorted({size for entries in found.values() for size, _ in entries})
+            axis.set_xticks(ticks, [str(size) for size in ticks])
+            axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
             axis.set_ylabel(f"{label} / standard deviation")
         axes[0].legend(frameon=False, fontsize=8)
 
