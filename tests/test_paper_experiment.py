@@ -93,9 +93,9 @@ def test_features_of_pairs(scratch):
     sums = triplets.astype(float).sum(1)
     for rows in (sums, found["nu3"]):
         apart = np.abs(rows[0::2] - rows[1::2]).max()
-        assert apart < 1e-4 * np.abs(rows).max()
+        assert apart < 1e-5 * np.abs(rows).max()
     apart = np.abs(found["nu7"][0::2] - found["nu7"][1::2]).max(1)
-    assert np.median(apart) > 1e-3 * np.abs(found["nu7"]).max()
+    assert np.median(apart) > 1e-4 * np.abs(found["nu7"]).max()
     for rows in (triplets[:400, 9:], found["nu3"][:400], found["nu7"][:400]):
         assert 0.3 < np.mean(rows**2) < 3
 
