@@ -137,9 +137,7 @@ def correlation_blocks(
     distances up to one factor for all.
     """
     contraction = _contraction(name, resolution, cache)
-    with jax.enable_x64(True):
-        coefficients = pair_expansions(positions, resolution.hypers).sum(1)
-    yield from _blocks(coefficients, contraction, ORDERS[name])
+    yield from _blocks(_densities(positions, resolution), contraction, ORDERS[name])
 
 
 def _triplet_components(resolution: Resolution, cache: Path) -> np.ndarray:
@@ -174,7 +172,7 @@ def _both_parities(first, second, density):
 
 def _invariants(name: str, resolution: Resolution, cache: Path) -> np.ndarray:
     contraction, n_fit = _contraction(name, resolution, cache), resolution.n_fit
-    coefficients = _densities(resolution)
+    coefficients = _densities(resolution.positions, resolution)
     dtype = np.float64 if contraction is None else np.float32  # of many columns, or they are 10 GB
     products = np.zeros((len(coefficients), n_fit))  # of rows with those of training
     for rows in _blocks(coefficients, contraction, ORDERS[name], dtype):
@@ -193,7 +191,7 @@ def _contraction(name: str, resolution: Resolution, cache: Path) -> Contraction 
         return None
     path = _file(cache, name, resolution, "contraction.safetensors")
     if not path.is_file():
-        coefficients = _densities(resolution)[: resolution.n_fit]
+        coefficients = _densities(resolution.positions[: resolution.n_fit], resolution)
         n_densities = min(len(coefficients), DENSITIES_TO_FIT)
         with jax.enable_x64(True):
             contraction = fit_contraction(
@@ -225,10 +223,10 @@ def _all_orders(density: Array, contraction: Contraction | None, kinds: Kinds) -
     return [correlations(density, contraction, *kind) for kind in kinds]
 
 
-def _densities(resolution: Resolution) -> np.ndarray:
-    """Of all structures, [S, 1, n, lm]."""
+def _densities(positions: np.ndarray, resolution: Resolution) -> np.ndarray:
+    """Of atom 0 in any positions [S, 8, 3], [S, 1, n, lm]."""
     with jax.enable_x64(True):
-        return pair_expansions(resolution.positions, resolution.hypers).sum(1)
+        return pair_expansions(positions, resolution.hypers).sum(1)
 
 
 def _file(cache: Path, name: str, resolution: Resolution, kind: str) -> Path:

@@ -4,29 +4,13 @@ With the squared error of energies alone, whose spread between pairs is twenty t
 them, what a linear model leaves of the means leaks into the differences.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from experiments.paper.errors import errors
 from experiments.paper.problem import Found, Problem
+from experiments.paper.ridge import RidgePath
 
 PENALTIES = 10.0 ** np.arange(-12, 0)  # of the mean square of all rows
-
-
-class Path(NamedTuple):
-    """Ridge solutions for every penalty, from one decomposition."""
-
-    center: np.ndarray  # [D]
-    offset: float
-    variances: np.ndarray  # [D]
-    vectors: np.ndarray  # [D, D]
-    projected: np.ndarray  # [D]
-
-    def predict(self, inputs: np.ndarray, penalty: float) -> np.ndarray:
-        """Predictions [S] for inputs [S, D]."""
-        shrunk = self.variances + penalty * self.variances.sum()
-        return self.offset + (inputs - self.center) @ (self.vectors @ (self.projected / shrunk))
 
 
 def correlations_linear(problem: Problem) -> Found:
@@ -42,7 +26,7 @@ def correlations_linear(problem: Problem) -> Found:
     return path.predict(inputs, PENALTIES[best]), told
 
 
-def path_of(inputs: np.ndarray, targets: np.ndarray) -> Path:
+def path_of(inputs: np.ndarray, targets: np.ndarray) -> RidgePath:
     """Solutions that minimise Σ_pairs (error of the mean / s)² + (of the difference / d)².
 
     Args:
@@ -55,9 +39,7 @@ def path_of(inputs: np.ndarray, targets: np.ndarray) -> Path:
     s, d = y_mean.std(), y_apart.std()
     rows = np.concatenate([x_mean / s, x_apart / d])
     values = np.concatenate([y_mean / s, y_apart / d])
-    variances, vectors = np.linalg.eigh(rows.T @ rows)
-    projected = vectors.T @ (rows.T @ values)
-    return Path(center, offset, np.maximum(variances, 0), vectors, projected)
+    return RidgePath(rows, values, center, offset)
 
 
 def _means_and_differences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.paper.ridge import RidgePath
+
 PENALTIES = np.logspace(-12, 1, 27)  # of the mean square of all features
 DRAWS, LEVEL = 4000, 0.95
 Score = Callable[[np.ndarray, np.ndarray], float]  # of predictions and references; low is good
@@ -18,16 +20,15 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def split(n_structures: int, seed: int, n_use: int | None = None) -> Split:
+def split(n_structures: int, seed: int) -> Split:
     """The last fifth tests; a tenth of the others, drawn by the seed, validates.
 
     Args:
         n_structures: all.
         seed: of the draw.
-        n_use: train and validate on the first so many only; None: on all that do not test.
     """
     first_test = n_structures - n_structures // 5
-    known = np.random.Generator(np.random.PCG64(seed)).permutation(n_use or first_test)
+    known = np.random.Generator(np.random.PCG64(seed)).permutation(first_test)
     n_valid = len(known) // 10
     return Split(known[n_valid:], known[:n_valid], np.arange(first_test, n_structures))
 
@@ -37,9 +38,7 @@ class Fit(NamedTuple):
 
     predicted: np.ndarray  # [S], fitted to training and validation structures
     penalty: float
-    valid_score: (
-        float  # of the model fitted to the training structures, the lowest of all penalties
-    )
+    valid_score: float  # of the model fitted to training structures, the lowest of all penalties
 
 
 def rmse(predicted: np.ndarray, reference: np.ndarray | float) -> float:
@@ -63,10 +62,10 @@ def ridges(
 ) -> dict[str, Fit]:
     """As ``ridge``, with the penalty chosen by each of some scores."""
     centred = inputs.astype(float) - inputs[parts.train].mean(0, dtype=float)
-    path = _Path(centred[parts.train], targets[parts.train])
+    path = _path_of(centred[parts.train], targets[parts.train])
     validated = [path.predict(centred[parts.valid], penalty) for penalty in PENALTIES]
     known = np.concatenate([parts.train, parts.valid])
-    path = _Path(centred[known], targets[known])
+    path = _path_of(centred[known], targets[known])
     found = {}
     for name, score in scores.items():
         values = [score(predicted, targets[parts.valid]) for predicted in validated]
@@ -76,18 +75,9 @@ def ridges(
     return found
 
 
-class _Path:
-    """Ridge solutions for every penalty from one decomposition."""
-
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray):
-        self.center, self.offset = inputs.mean(0), targets.mean()
-        x = inputs - self.center
-        self.variances, self.vectors = np.linalg.eigh(x.T @ x)
-        self.projected = self.vectors.T @ (x.T @ (targets - self.offset))
-
-    def predict(self, inputs: np.ndarray, penalty: float) -> np.ndarray:
-        shrunk = np.maximum(self.variances, 0) + penalty * self.variances.sum()
-        return self.offset + (inputs - self.center) @ (self.vectors @ (self.projected / shrunk))
+def _path_of(inputs: np.ndarray, targets: np.ndarray) -> RidgePath:
+    center, offset = inputs.mean(0), float(targets.mean())
+    return RidgePath(inputs - center, targets - offset, center, offset)
 
 
 def gain_intervals(first: np.ndarray, second: np.ndarray, seed: int = 0) -> dict:
