@@ -22,7 +22,7 @@ from experiments.paper.labels import Split
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError
 
-LEARNING_RATE, FACTOR, PATIENCE, BATCH = 1e-3, 0.8, 10, 250
+LEARNING_RATE, FACTOR, PATIENCE, BATCH = 1e-3, 0.8, 20, 250
 SECONDS_A_SAVE = 60.0
 CHECKPOINT = "checkpoint.safetensors"
 PART = 250  # structures evaluated at once

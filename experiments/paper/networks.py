@@ -1,10 +1,28 @@
 """The networks of the paper's table. Each takes features of one structure, ``[T, D]`` of its
-triplets or ``[D]`` of its correlations, and gives one vector."""
+triplets or ``[D]`` of its correlations, and gives one vector.
+
+Weights and biases start uniform within ±1/√(inputs), as those of the paper. The biases matter:
+where they outweigh small inputs, normalisation does not blow these up.
+"""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
+from tripletjax.types import Array
+
 CODE, WIDE, HEAD, GROUPS = 128, 512, 128, 4
+EPSILON = 1e-5  # of normalisations
+
+
+def dense(features: int, x: Array) -> Array:
+    """One layer of the module that calls this."""
+    bound = x.shape[-1] ** -0.5
+
+    def uniform(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return nn.Dense(features, kernel_init=uniform, bias_init=uniform)(x)
 
 
 class Linear(nn.Module):
@@ -14,7 +32,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(self.features)(x)
+        return dense(self.features, x)
 
 
 class Wide(nn.Module):
@@ -25,8 +43,8 @@ class Wide(nn.Module):
     @nn.compact
     def __call__(self, x):
         for _ in range(2):
-            x = nn.silu(nn.LayerNorm()(nn.Dense(WIDE)(x)))
-        return nn.Dense(self.features)(x)
+            x = nn.silu(nn.LayerNorm(epsilon=EPSILON)(dense(WIDE, x)))
+        return dense(self.features, x)
 
 
 class LinearHead(nn.Module):
@@ -34,7 +52,7 @@ class LinearHead(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        return nn.Dense(1)(nn.Dense(HEAD)(x))
+        return dense(1, dense(HEAD, x))
 
 
 class Head(nn.Module):
@@ -44,8 +62,9 @@ class Head(nn.Module):
     def __call__(self, x):
         for _ in range(2):
             # Over the features of one triplet alone: no other row enters.
-            x = nn.silu(nn.GroupNorm(GROUPS, reduction_axes=(-1,))(nn.Dense(HEAD)(x)))
-        return nn.Dense(1)(x)
+            norm = nn.GroupNorm(GROUPS, epsilon=EPSILON, reduction_axes=(-1,))
+            x = nn.silu(norm(dense(HEAD, x)))
+        return dense(1, x)
 
 
 class Summed(nn.Module):

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
-from experiments.paper.closed_forms import (
-    closed_form,
-    closed_form_of_atoms,
-    closed_form_with_gradients,
-)
+from experiments.paper.closed_forms import closed_form
+from experiments.paper.gradients import closed_form_with_gradients
 from experiments.paper.linear import correlations_linear
 from experiments.paper.problem import Found, Problem
 from tripletjax.data.b8 import load_b8
@@ -74,7 +71,6 @@ class Ours:
 OURS = {
     "correlations_linear": Ours(correlations_linear),
     "closed_form": Ours(closed_form),
-    "closed_form_atoms": Ours(closed_form_of_atoms),
     "closed_form_gradients": Ours(closed_form_with_gradients, gradients=True),
     "potential": Ours(potential),
     "potential_gradients": Ours(potential_with_gradients, gradients=True),

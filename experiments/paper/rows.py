@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import flax.linen as nn
 
@@ -16,6 +17,28 @@ from experiments.paper.networks import (
 )  # fmt: skip
 
 ZEROS = 8 * 8 - 7 * 7  # pairs of atoms one of which is the centre
+
+
+class Scaling(NamedTuple):
+    """How large the principal components of features are that a network sees.
+
+    A component of root mean square s is multiplied by s^power. The first layer of a network can
+    undo that, so that it changes not what a row can learn, but what it learns first.
+    """
+
+    power: float
+    size: float  # root mean square of a row, all components together
+
+
+SMALLEST = 1e-5  # of the size of a row: components below are nothing in float32
+# Small components of triplets vary fast as atoms move: a network that sees less of them learns
+# smooth functions first. Of correlations they are what linear models tell the members of pairs
+# apart by.
+SCALINGS = {
+    "triplets": Scaling(0.5, 5.0),
+    "nu3": Scaling(0.0, 40.0),
+    "nu7": Scaling(0.0, 40.0),
+}
 
 
 @dataclass(frozen=True)

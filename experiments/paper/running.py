@@ -14,7 +14,7 @@ from experiments.paper.fitting import CHECKPOINT, Best, Fit, load, run
 from experiments.paper.labels import Split, read_labels, split
 from experiments.paper.ours import OURS, require_gradients
 from experiments.paper.problem import Problem
-from experiments.paper.rows import ROWS
+from experiments.paper.rows import ROWS, SCALINGS, SMALLEST
 from tripletjax.io import provenance, save_json
 from tripletjax.types import InputError
 
@@ -150,13 +150,23 @@ class Runner:
         return known.mean() + known.std() * fit.predict(weights, index)[:, 0].astype(float)
 
     def inputs(self, name: str) -> np.ndarray:
-        """Features of the labelled structures, or the codes that a row makes of them."""
+        """Scaled features of the labelled structures, or the codes that a row makes of them."""
         if name not in ROWS:
-            return self.features(name)
+            return self.scaled(name, self.features(name))
         fit = self.fit(name)
         best, _ = self.trained(name, fit)
         codes = fit.predict(self.chosen(best), np.arange(len(self.labels.index)), method="encode")
         return (codes / np.sqrt((codes[self.split.train] ** 2).mean())).astype(np.float32)
+
+    def scaled(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Features ``[..., D]`` of any structures as a network sees them, small ones left out."""
+        scaling, known = SCALINGS[name], self.features(name)[self.known]
+        sizes = np.sqrt(np.mean(known**2, axis=tuple(range(known.ndim - 1)), dtype=float))
+        scaled = sizes ** (1 + scaling.power)
+        total = np.sqrt((scaled**2).sum())
+        kept = scaled > SMALLEST * total
+        factors = scaling.size / total * sizes[kept] ** scaling.power
+        return rows[..., kept] * factors.astype(np.float32)
 
     def features(self, name: str) -> np.ndarray:
         """Triplets, but for those that are zeros, or correlations, of the labelled structures."""
