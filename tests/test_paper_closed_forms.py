@@ -11,9 +11,11 @@ from experiments.paper.closed_forms import ATOM_0, closed_form
 from experiments.paper.errors import errors
 from experiments.paper.gradients import Slopes, closed_form_with_gradients, covariance
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
-from experiments.paper.linear import path_of
+from experiments.paper.linear import PENALTIES, correlations_linear
 from experiments.paper.ours import OURS
+from experiments.paper.pairs import POWERS, all_power_sums, pair_energies
 from experiments.paper.problem import Problem
+from tripletjax.data.b8 import load_b8
 
 pytestmark = pytest.mark.usefixtures("float32")  # all in float64, once
 
@@ -40,7 +42,7 @@ def test_the_potential_of_pairs_is_the_same_for_both_members(small):
     assert np.linalg.norm(prints[1::2] - prints[0::2], axis=1).min() > 0
     places = np.concatenate([np.zeros((1, 3)), small.vectors()[0]])
     distances = [np.linalg.norm(a - b) for i, a in enumerate(places) for b in places[:i]]
-    expected = [sum(d**-k for d in distances) for k in closed_forms.POWERS]
+    expected = [sum(d**-k for d in distances) for k in POWERS]
     np.testing.assert_allclose(sums[0], expected, rtol=1e-9)
 
 
@@ -115,23 +117,28 @@ def test_slopes_are_learned(small, monkeypatch):
     assert found["mean"] < 0.8 * without["mean"]
 
 
-def test_the_linear_model_weighs_means_and_differences_alike():
-    """The two errors are what it minimises, and with large means plain regression is not better."""
+def test_the_linear_model_has_correlations_and_a_potential_of_pairs(small):
+    """What is a sum of both it predicts, and one alone it does not."""
+    positions = load_b8().positions[small.labels.index]
     random = np.random.default_rng(0)
-    shared, own = random.normal(size=(60, 3)), 0.1 * random.normal(size=(120, 2))
-    inputs = np.concatenate([np.repeat(shared, 2, 0), own], 1)
-    left_out = np.repeat(random.normal(size=60), 2)
-    targets = inputs @ [3, -2, 1, 1, -1] + left_out + 0.02 * random.normal(size=120) + 7
-    predicted = path_of(inputs, targets).predict(inputs, 0.0)
+    columns = random.normal(size=(len(positions), 5))
+    sums = all_power_sums(positions)
+    of_pairs = (sums - sums.mean(0)) / sums.std(0) @ [3.0, -2.0, 1.0, 0.5, -1.0, 1.0]
+    energies = 7 + of_pairs + columns @ [1, -2, 0.5, 3, 1]
+    problem = replace(
+        small, labels=Labels(small.labels.index, energies), features=lambda name: columns
+    )
+    predicted, told = correlations_linear(problem)
+    np.testing.assert_allclose(predicted, energies, atol=1e-6)
+    assert told["penalty"] == PENALTIES[0]
+    without = replace(problem, features=lambda name: np.zeros_like(columns))
+    assert np.std(correlations_linear(without)[0] - energies) > 1
 
-    def loss(slopes):
-        found = errors((inputs - inputs.mean(0)) @ slopes + targets.mean(), targets)
-        y = (targets[0::2] + targets[1::2]) / 2
-        return found["mean"] ** 2 * targets.var() / y.var() + found["delta"] ** 2
 
-    slopes = np.linalg.lstsq(inputs - inputs.mean(0), predicted - targets.mean())[0]
-    for _ in range(20):
-        assert loss(slopes) < loss(slopes + 1e-3 * random.normal(size=5))
-    plain = np.linalg.lstsq(inputs - inputs.mean(0), targets - targets.mean())[0]
-    assert loss(slopes) < loss(plain)
-    assert errors(predicted, targets)["delta"] < 0.2
+def test_the_potential_of_pairs_is_fitted_to_the_known():
+    positions = load_b8().positions[:40]
+    energies = all_power_sums(positions) @ [1.0, 2.0, -3.0, 1.0, 0.0, 0.5] + 4
+    known = np.arange(30)
+    np.testing.assert_allclose(pair_energies(positions, energies, known), energies, rtol=1e-6)
+    hidden = np.where(np.arange(40) < 30, energies, 1e6)
+    np.testing.assert_allclose(pair_energies(positions, hidden, known), energies, rtol=1e-6)

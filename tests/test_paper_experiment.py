@@ -13,6 +13,7 @@ from experiments.paper.errors import errors, intervals
 from experiments.paper.label import Label, read, save
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
 from experiments.paper.networks import Head, Linear, LinearHead, Reconstruction, Summed
+from experiments.paper.rows import SCALINGS
 from experiments.paper.running import Runner, Settings
 from tripletjax import InputError
 from tripletjax.demo import pair_errors
@@ -98,6 +99,35 @@ def test_features_of_pairs(scratch):
     assert np.median(apart) > 1e-4 * np.abs(found["nu7"]).max()
     for rows in (triplets[:400, 9:], found["nu3"][:400], found["nu7"][:400]):
         assert 0.3 < np.mean(rows**2) < 3
+
+
+def test_networks_see_scaled_components(scratch):
+    """Small ones of triplets smaller still, none that counts left out; correlations as they are."""
+    runner = Runner(QUICK, 1.0, scratch, scratch / "none")
+    known = runner.split.known
+    for name, scaling in SCALINGS.items():
+        rows = runner.features(name)
+        shown = runner.scaled(name, rows)
+        sizes, scaled = (
+            np.sqrt((a[known].astype(float) ** 2).mean(tuple(range(a.ndim - 1))))
+            for a in (rows, shown)
+        )
+        assert np.sqrt((scaled**2).sum()) == pytest.approx(scaling.size, rel=1e-3)
+        kept = np.isin(np.arange(len(sizes)), np.argsort(-sizes)[: len(scaled)])
+        factors = scaled / sizes[kept]
+        np.testing.assert_allclose(factors, factors[0] * (sizes[kept] / sizes[0]) ** scaling.power,
+                                   rtol=1e-3)  # fmt: skip
+        assert (sizes[~kept] / sizes[0]).max(initial=0) ** (1 + scaling.power) < 2e-5
+        assert len(runner.scaled(name, rows[:2])) == 2
+
+
+def test_networks_start_uniform_within_the_bound_of_their_inputs():
+    weights = Head().init(jax.random.key(0), np.zeros(400, np.float32))["params"]
+    for layer, n_inputs in (("Dense_0", 400), ("Dense_1", 128), ("Dense_2", 128)):
+        for values in weights[layer].values():
+            assert np.abs(values).max() <= n_inputs**-0.5
+        assert np.std(weights[layer]["kernel"]) == pytest.approx((3 * n_inputs) ** -0.5, rel=0.15)
+    assert np.std(weights["Dense_0"]["bias"]) == pytest.approx(1200**-0.5, rel=0.15)
 
 
 def test_networks_see_one_triplet_at_a_time():

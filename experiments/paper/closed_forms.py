@@ -2,10 +2,9 @@
 
     E = Σ_{i<j} φ(r_ij) + f(p),   φ(r) = Σ_k β_k r^-k,   f ~ GP(0, v exp(-|p - p'|² / 2ℓ²)),
 
-p the fingerprint of atom 0. The potential of pairs holds what close atoms cost, which varies most
-from structure to structure. It is the same for both members of a pair: that they differ is for f to
-tell. What the model leaves open is chosen on the validation structures, by the product of both
-errors of the table; the model is then fitted to these too.
+p the fingerprint of atom 0. That the members of a pair differ is for f to tell. What the model
+leaves open is chosen on the validation structures, by the product of both errors of the table; it
+is then fitted to these too.
 """
 
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from experiments.paper.errors import errors
+from experiments.paper.pairs import power_sums
 from experiments.paper.problem import Found, Problem
 from tripletjax import descriptor
 from tripletjax.demo import SHELLS
@@ -25,7 +25,6 @@ from tripletjax.types import Array
 
 BORON = 5
 ATOM_0 = SHELLS | {"l_max": 8, "length_scale": 2.0, "n_features": 4096, "seed": 0}
-POWERS = (1.0, 2.0, 4.0, 6.0, 9.0, 12.0)  # k
 LENGTH_SCALES = (2.0, 4.0)  # in units of the root mean square distance of two fingerprints
 NOISES = (1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
 SMALLEST = 1e-10  # principal components with less of the mean square are left out
@@ -36,7 +35,7 @@ def closed_form(problem: Problem) -> Found:
     """The model on energies."""
     with jax.enable_x64(True):
         prints, sums = described(problem.vectors())
-    energies, known = problem.labels.energies, problem.known
+    energies, known = problem.labels.energies, problem.split.known
     points, powers = principal(prints[known])(prints), standard(sums[known])(sums)
     told = chosen(problem, points, powers)
     values = kernel(points, points[known], told["length_scale"]) + powers @ powers[known].T
@@ -85,16 +84,13 @@ def posterior_mean(shown: np.ndarray, own: np.ndarray, targets: np.ndarray, nois
 
 
 def description() -> Callable[[Array], tuple[Array, Array]]:
-    """Of the neighbours of atom 0, [7, 3] Å: its fingerprint, and Σ_{i<j} r_ij^-k of all atoms."""
+    """Of the neighbours of atom 0, [7, 3] Å: its fingerprint, and ``power_sums`` of all atoms."""
     fingerprint = descriptor("fingerprint", (BORON,), **ATOM_0)
     species, mask = np.zeros(7, np.int32), np.ones(7, bool)
-    first, second = np.triu_indices(8, 1)
 
     def describe(vectors: Array) -> tuple[Array, Array]:
         places = jnp.concatenate([jnp.zeros_like(vectors[:1]), vectors])
-        distances = jnp.linalg.norm(places[first] - places[second], axis=1)
-        powers = jnp.sum(distances[:, None] ** -jnp.array(POWERS, vectors.dtype), 0)
-        return fingerprint.environment(vectors, species, mask, 0), powers
+        return fingerprint.environment(vectors, species, mask, 0), power_sums(places)
 
     return describe
 

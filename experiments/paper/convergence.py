@@ -16,10 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.commands import run_command, show_progress
+from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper.errors import errors, intervals
 from experiments.paper.recovery import fingerprint_errors, triplet_errors
 from experiments.paper.running import RESULTS, result_of
+from experiments.paper.selection import best_noise
 from tripletjax import descriptor
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import SHELLS
@@ -31,7 +32,7 @@ from tripletjax.plotting import CONNECTED, POINTS, drawing
 logger = logging.getLogger(__name__)
 N_STRUCTURES, BORON = 8000, 5
 RING, WIDTH = 5, 1.0  # neighbours in a ring, Å
-NOISES = 1e-12, 1e-10, 1e-8, 1e-6
+NOISES, VALIDATION = (1e-12, 1e-10, 1e-8, 1e-6), 0.2
 NOTE = (
     "What to see: with resolution alone the errors fall, of pair means, of pair differences (1 is\n"
     "blind) and of the atoms recovered. Bars: 95 % over pairs, or quartiles over environments."
@@ -90,7 +91,9 @@ def learned(n_max: int, l_max: int, settings: dict[str, Any]) -> dict[str, Any]:
     labels = target(data.positions[chosen, 1:])
     found = {}
     for size in (settings["fewer"], n_train):
-        noise = chosen_noise(values[:size], labels[:size])
+        noise = best_noise(
+            gaussian_process, values[:size], labels[:size], NOISES, VALIDATION, mean_square
+        )
         predicted = gaussian_process(values[:size], labels[:size], noise=noise).predict(
             values[n_train:]
         )
@@ -102,15 +105,9 @@ def learned(n_max: int, l_max: int, settings: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def chosen_noise(values: np.ndarray, labels: np.ndarray) -> float:
-    """The best on the last fifth of the training structures after a fit to the others."""
-    n_fit = 2 * (len(labels) * 2 // 5)
-
-    def squares(noise):
-        fit = gaussian_process(values[:n_fit], labels[:n_fit], noise=noise)
-        return ((fit.predict(values[n_fit:]) - labels[n_fit:]) ** 2).mean()
-
-    return min(NOISES, key=squares)
+def mean_square(predicted: np.ndarray, labels: np.ndarray) -> float:
+    """Of the errors."""
+    return float(((predicted - labels) ** 2).mean())
 
 
 def recovered_from(kind: str):
@@ -225,8 +222,7 @@ def main() -> None:
     """Run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two resolutions, few structures")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args()
     show_progress()
     settings = QUICK if given.quick else FULL

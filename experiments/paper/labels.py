@@ -35,6 +35,11 @@ class Split(NamedTuple):
     valid: np.ndarray  # empty where the epoch is chosen on the test set, as in the paper
     test: np.ndarray
 
+    @property
+    def known(self) -> np.ndarray:
+        """All but the test structures."""
+        return np.concatenate([self.train, self.valid])
+
 
 def read_labels(kind: str, path: Path = PBE) -> Labels:
     """All labels of a kind.

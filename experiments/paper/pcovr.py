@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.commands import run_command
+from experiments.commands import add_result_options, run_command
 from experiments.paper import features
 from experiments.paper.carbon.fitting import Score, ridges, rmse
 from experiments.paper.errors import errors, intervals
@@ -175,8 +175,7 @@ def main() -> None:
     parser.add_argument("--resolution", choices=list(features.RESOLUTIONS), default="paper")
     parser.add_argument("--labels", choices=KINDS, default="xtb")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args()
     found = run(given.resolution, given.labels, given.scratch, given.out, given.force)
     print(json.dumps(found, indent=1))

@@ -22,11 +22,6 @@ class Problem:
     folder: Path  # from which training goes on
     features: Callable[[str], np.ndarray]  # of a name, all structures: [S, ...]
 
-    @property
-    def known(self) -> np.ndarray:
-        """Structures to train and validate on."""
-        return np.concatenate([self.split.train, self.split.valid])
-
     def chosen_on(self) -> tuple[np.ndarray, np.ndarray]:
         """Structures to fit to, and to choose a setting on."""
         train, valid = self.split.train, self.split.valid

@@ -7,16 +7,15 @@ class RidgePath:
     """min_β |y - X β|² + penalty tr(X^T X) |β|², predictions offset + (x - center) β.
 
     Args:
-        rows: X ``[N, D]``, of inputs less ``center``.
-        values: y ``[N]``, of targets less ``offset``.
-        center: ``[D]``.
-        offset: a number.
+        inputs: ``[N, D]``; X is what they differ by from their mean, the center.
+        targets: ``[N]``; y is what they differ by from their mean, the offset.
     """
 
-    def __init__(self, rows: np.ndarray, values: np.ndarray, center: np.ndarray, offset: float):
-        self.center, self.offset = center, offset
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray):
+        self.center, self.offset = inputs.mean(0), float(targets.mean())
+        rows = inputs - self.center
         self.variances, self.vectors = np.linalg.eigh(rows.T @ rows)
-        self.projected = self.vectors.T @ (rows.T @ values)
+        self.projected = self.vectors.T @ (rows.T @ (targets - self.offset))
 
     def predict(self, inputs: np.ndarray, penalty: float) -> np.ndarray:
         """Predictions [S] for inputs [S, D]."""

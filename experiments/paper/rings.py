@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from experiments.commands import run_command, show_progress
+from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper.errors import errors, intervals
 from experiments.paper.ring_pairs import BORON, DATA, Rings, load_rings
 from experiments.paper.running import RESULTS, result_of
+from experiments.paper.selection import best_noise
 from tripletjax.demo import pair_distances
 from tripletjax.description import describe
 from tripletjax.io import provenance, save_json
@@ -90,19 +91,9 @@ def fingerprint_features(frames: list[Atoms], settings: dict[str, Any]) -> np.nd
     return describe(frames, "fingerprint", centers=[0], dtype="float64", **hypers).values
 
 
-def chosen_noise(fit, values: np.ndarray, energies: np.ndarray) -> float:
-    """The one with the least sum of both errors on the last training pairs, after a fit to the
-    others."""
-    n_fit = 2 * round((1 - VALIDATION) * len(energies) / 2)
-
-    def sum_of_errors(noise):
-        try:
-            model = fit(values[:n_fit], energies[:n_fit], noise=noise)
-        except np.linalg.LinAlgError:  # noise below rounding errors
-            return np.inf
-        return sum(errors(model.predict(values[n_fit:]), energies[n_fit:]).values())
-
-    return min(NOISES, key=sum_of_errors)
+def sum_of_errors(predicted: np.ndarray, energies: np.ndarray) -> float:
+    """Of pair means and of differences."""
+    return sum(errors(predicted, energies).values())
 
 
 def run(
@@ -136,7 +127,9 @@ def run(
     predictions = {}
     for name, (kind, fit) in MODELS.items():
         rows = values[kind]
-        noise = chosen_noise(fit, rows[:n_train], energies[:n_train])
+        noise = best_noise(
+            fit, rows[:n_train], energies[:n_train], NOISES, VALIDATION, sum_of_errors
+        )
         model = fit(rows[:n_train], energies[:n_train], noise=noise)
         predictions[name] = model.predict(rows[n_train:])
         record["models"][name] = {
@@ -208,8 +201,7 @@ def main() -> None:
     """Run, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few pairs, low resolution")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args()
     show_progress()
     print(report(run(QUICK if given.quick else FULL, given.out, force=given.force)))

@@ -13,8 +13,10 @@ from experiments.paper.errors import errors, intervals
 from experiments.paper.fitting import CHECKPOINT, Best, Fit, load, run
 from experiments.paper.labels import Split, read_labels, split
 from experiments.paper.ours import OURS, require_gradients
+from experiments.paper.pairs import pair_energies
 from experiments.paper.problem import Problem
 from experiments.paper.rows import ROWS, SCALINGS, SMALLEST
+from tripletjax.data.b8 import load_b8
 from tripletjax.io import provenance, save_json
 from tripletjax.types import InputError
 
@@ -50,11 +52,6 @@ class Runner:
         self.labels = read_labels(settings.labels).among(self.size.structures)
         self.split = split(self.labels, settings.n_train, settings.clean, settings.seed)
 
-    @property
-    def known(self) -> np.ndarray:
-        """Places of all structures but those of the test set."""
-        return np.concatenate([self.split.train, self.split.valid])
-
     def row(self, name: str, force: bool = False) -> dict[str, Any]:
         """The result of a row, from its file or from a fit."""
         path = self.out / f"{self.settings.name(name)}.json"
@@ -73,11 +70,14 @@ class Runner:
         best, record = self.trained(name, fit)
         found: dict[str, Any] = {"epochs": record["epochs"], "seconds": record["seconds"]}
         everything = np.arange(len(fit.targets))
+        targets = fit.targets if ROWS[name].targets == "nu7" else self.labels.energies
         for choice in Best._fields:
             if record[f"best_{choice}"] is not None:
                 predicted = fit.predict(getattr(best, choice), everything)
+                if targets is not fit.targets:
+                    predicted = self.in_energies(name, predicted, everything)
                 entry = {"epoch": record[f"best_{choice}"]["epoch"]}
-                found[f"best_on_{choice}"] = entry | self.errors(predicted, fit.targets)
+                found[f"best_on_{choice}"] = entry | self.errors(predicted, targets)
         return found
 
     def ours(self, name: str) -> dict[str, Any]:
@@ -131,12 +131,10 @@ class Runner:
     def fit(self, name: str) -> Fit:
         """The network of a row with its inputs and targets."""
         row = ROWS[name]
-        if row.targets == "energies":
-            targets = self.labels.energies[:, None]
-        else:
-            targets = self.features(row.targets)
-        centred = targets - targets[self.known].mean(0)
-        scaled = (centred / np.sqrt((centred[self.known] ** 2).mean())).astype(np.float32)
+        targets = self.targets(name)
+        known = self.split.known
+        centred = targets - targets[known].mean(0)
+        scaled = (centred / np.sqrt((centred[known] ** 2).mean())).astype(np.float32)
         return Fit(
             row.network(scaled.shape[1]), self.inputs(row.inputs), scaled, self.split,
             self.settings.seed,
@@ -146,8 +144,28 @@ class Runner:
         """Energies in eV, [len(index)], that a row trained before predicts."""
         fit = self.fit(name)
         weights, _ = self.kept(name, fit)
-        known = self.labels.energies[self.known]
-        return known.mean() + known.std() * fit.predict(weights, index)[:, 0].astype(float)
+        return self.in_energies(name, fit.predict(weights, index), index)
+
+    def targets(self, name: str) -> np.ndarray:
+        """What a row learns, [S, D]."""
+        row = ROWS[name]
+        if row.targets == "nu7":
+            return self.features(row.targets)
+        return (self.labels.energies - self.baseline(name))[:, None]
+
+    def baseline(self, name: str) -> np.ndarray:
+        """What a row of energies need not learn, [S] eV."""
+        if ROWS[name].targets == "energies":
+            return np.zeros(len(self.labels.energies))
+        positions = load_b8().positions[self.labels.index]
+        return pair_energies(positions, self.labels.energies, self.split.known)
+
+    def in_energies(self, name: str, predicted: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """eV, [len(index)], from predictions [len(index), 1] in units of the targets."""
+        known = self.targets(name)[self.split.known]
+        return (
+            known.mean() + known.std() * predicted[:, 0].astype(float) + self.baseline(name)[index]
+        )
 
     def inputs(self, name: str) -> np.ndarray:
         """Scaled features of the labelled structures, or the codes that a row makes of them."""
@@ -160,7 +178,7 @@ class Runner:
 
     def scaled(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Features ``[..., D]`` of any structures as a network sees them, small ones left out."""
-        scaling, known = SCALINGS[name], self.features(name)[self.known]
+        scaling, known = SCALINGS[name], self.features(name)[self.split.known]
         sizes = np.sqrt(np.mean(known**2, axis=tuple(range(known.ndim - 1)), dtype=float))
         scaled = sizes ** (1 + scaling.power)
         total = np.sqrt((scaled**2).sum())

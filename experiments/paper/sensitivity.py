@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from scipy.stats import rankdata
 
-from experiments.commands import run_command, show_progress
+from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper import features
 from experiments.paper.errors import errors
 from experiments.paper.labels import KINDS
@@ -180,7 +180,7 @@ def predicted_energies(runner: Runner) -> dict[str, np.ndarray]:
     values = _fingerprints(load_b8().positions[runner.labels.index])
     noise = MODELS[CLOSED_FORM][2]
     model = gaussian_process(
-        values[runner.known], runner.labels.energies[runner.known], noise=noise
+        values[runner.split.known], runner.labels.energies[runner.split.known], noise=noise
     )
     return found | {CLOSED_FORM: model.predict(values[runner.split.test])}
 
@@ -307,8 +307,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR",
                         help="where the rows were trained")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args()
     show_progress()
     resolution, correlated, n_pairs, scratch, out = (

@@ -62,10 +62,10 @@ def ridges(
 ) -> dict[str, Fit]:
     """As ``ridge``, with the penalty chosen by each of some scores."""
     centred = inputs.astype(float) - inputs[parts.train].mean(0, dtype=float)
-    path = _path_of(centred[parts.train], targets[parts.train])
+    path = RidgePath(centred[parts.train], targets[parts.train])
     validated = [path.predict(centred[parts.valid], penalty) for penalty in PENALTIES]
     known = np.concatenate([parts.train, parts.valid])
-    path = _path_of(centred[known], targets[known])
+    path = RidgePath(centred[known], targets[known])
     found = {}
     for name, score in scores.items():
         values = [score(predicted, targets[parts.valid]) for predicted in validated]
@@ -73,11 +73,6 @@ def ridges(
         predicted = path.predict(centred, PENALTIES[best])
         found[name] = Fit(predicted, float(PENALTIES[best]), values[best])
     return found
-
-
-def _path_of(inputs: np.ndarray, targets: np.ndarray) -> RidgePath:
-    center, offset = inputs.mean(0), float(targets.mean())
-    return RidgePath(inputs - center, targets - offset, center, offset)
 
 
 def gain_intervals(first: np.ndarray, second: np.ndarray, seed: int = 0) -> dict:

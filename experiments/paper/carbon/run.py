@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.commands import run_command, show_progress
+from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper.carbon import features
 from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
@@ -232,8 +232,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch/carbon"), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
-    parser.add_argument("--force", action="store_true", help="replace a result of other settings")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args()
     show_progress()
     structures, tuned = read()[: given.structures], RESULTS / "tuning.json"
