@@ -153,7 +153,7 @@ def test_networks_see_one_triplet_at_a_time():
 
 def test_the_command_from_labels_to_the_table(scratch, capsys):
     """Blind rows are blind, the others are not; what is there is not repeated."""
-    names = ["D_L", "B_L", "B_NL", "C_L", "A_rho_L", "A_L", "closed_form"]
+    names = ["D_L", "B_L", "B_NL", "B_NL_pairs", "C_L", "A_rho_L", "A_L", "closed_form"]
     main(["--quick", "--scratch", str(scratch.parent), "--rows", *names])
     printed = capsys.readouterr().out
     found = {name: json.loads((scratch / f"{name}-xtb.json").read_text()) for name in names}
@@ -163,7 +163,7 @@ def test_the_command_from_labels_to_the_table(scratch, capsys):
         assert found[name]["best_on_test"]["test"]["delta"] == pytest.approx(blind, abs=1e-4)
     assert abs(found["C_L"]["best_on_test"]["test"]["delta"] - blind) > 1e-3
     assert found["closed_form"]["best_on_valid"]["test"]["delta"] < 0.6
-    assert printed.count("B_NL") == 2  # the epoch best on either set
+    assert printed.count("B_NL ") == 2  # the epoch best on either set
     before = {path: path.read_bytes() for path in scratch.glob("*.json")}
     main(["--quick", "--scratch", str(scratch.parent), "--rows", "D_L", "closed_form"])
     assert {path: path.read_bytes() for path in scratch.glob("*.json")} == before

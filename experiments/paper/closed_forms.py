@@ -7,6 +7,7 @@ leaves open is chosen on the validation structures, by the product of both error
 is then fitted to these too.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from tqdm import tqdm
 
 from experiments.paper.errors import errors
 from experiments.paper.pairs import power_sums
@@ -23,6 +25,7 @@ from tripletjax.demo import SHELLS
 from tripletjax.kernels.regression import squared_distances
 from tripletjax.types import Array
 
+logger = logging.getLogger(__name__)
 BORON = 5
 ATOM_0 = SHELLS | {"l_max": 8, "length_scale": 2.0, "n_features": 4096, "seed": 0}
 LENGTH_SCALES = (2.0, 4.0)  # in units of the root mean square distance of two fingerprints
@@ -54,6 +57,7 @@ def chosen(problem: Problem, points: np.ndarray, powers: np.ndarray) -> dict[str
     train, valid = problem.chosen_on()
     best: tuple[float, dict[str, Any]] = np.inf, {}
     for scale in LENGTH_SCALES:
+        logger.info("length scale %g", scale)
         own, shown = (
             kernel(points[some], points[train], scale) + powers[some] @ powers[train].T
             for some in (train, valid)
@@ -98,7 +102,8 @@ def description() -> Callable[[Array], tuple[Array, Array]]:
 def described(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``description`` of all structures [S, 7, 3]: [S, D] and [S, powers]."""
     describe = jax.jit(jax.vmap(description()))
-    found = [describe(vectors[index]) for index in in_parts(np.arange(len(vectors)))]
+    parts = in_parts(np.arange(len(vectors)))
+    found = [describe(vectors[i]) for i in tqdm(parts, desc="fingerprints", leave=False)]
     prints, sums = (np.concatenate(some) for some in zip(*found, strict=True))
     return prints, sums
 
