@@ -32,6 +32,7 @@ from experiments.paper.problem import Found, Problem
 logger = logging.getLogger(__name__)
 DIRECTIONS = 2  # of every structure, of 21
 SLOPE_NOISE = 1e-5  # 1/Å²; best of 1e-10 to 1e-5 on the validation structures of 1500
+LEAST_NOISE = 1e-10  # of energies: with less, rounding leaves no positive matrix
 PART = 500  # rows of the covariance of slopes made at once
 
 
@@ -58,6 +59,7 @@ def closed_form_with_gradients(problem: Problem) -> Found:
     offset, scale = energies[known].mean(), told["length_scale"]
     matrix = covariance(points[known], powers[known], slopes, scale)
     logger.info("%d energies and slopes", len(matrix))
+    told["noise"] = max(told["noise"], LEAST_NOISE)
     noise = np.repeat([told["noise"], SLOPE_NOISE], [len(known), len(slopes.energies)])
     matrix[np.diag_indices_from(matrix)] += noise
     factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
