@@ -9,7 +9,7 @@ import pytest
 
 from experiments.paper import convergence
 from experiments.paper.convergence import QUICK, held, hypers_of, line, run, target
-from experiments.paper.recovery import apart, noisy, triplet_errors, triplet_values
+from experiments.paper.recovery import apart, coarse_weights, noisy, triplet_errors, triplet_values
 from tripletjax import descriptor
 from tripletjax.data.b8 import load_b8
 
@@ -62,6 +62,7 @@ def test_a_triplet_holds_the_other_atoms_only_with_resolution():
         for l_max in (1, 3):
             basis = descriptor("fingerprint", (5,), **hypers_of(2, l_max, 8)).hypers.basis
             assert triplet_values(neighbors(1)[0], basis).shape == (3 + 2 * (l_max + 1) ** 2,)
+            assert len(coarse_weights(basis)) == 3 + 2 * (l_max + 1) ** 2
             found[l_max] = np.median(triplet_errors(neighbors(2), basis, 1e-8))
     assert found[3] < 1e-5 < 1e-2 < found[1]
 

@@ -26,6 +26,7 @@ from tripletjax.types import Array, Basis
 
 SPACING, STARTS, STEPS = 1.0, 64, 60
 RADIUS = 1.9  # Å, of random starts
+COARSE = 0.15  # how fast the weights of degrees fall in the first stage of a search
 FAR = 1e3  # Å: what an unmatched atom would cost
 
 
@@ -90,15 +91,29 @@ def triplet_values(vectors: Array, basis: Basis) -> Array:
 
 
 def _fitted(start: Array, values: Array, basis: Basis) -> tuple[Array, Array]:
-    """From one start [K, 3] to the values; coordinates for ``inside`` and the squared residual."""
+    """From one start [K, 3] to the values; coordinates for ``inside`` and the squared residual.
+
+    First with high degrees damped: they vary fast, and a search through them ends in the next
+    hollow. Then with all as they are.
+    """
     size = jnp.linalg.norm(values)
 
-    def residual(flat):
+    def residual(flat, weights=1.0):
         vectors = inside(flat.reshape(start.shape), basis.cutoff)
-        return (triplet_values(vectors, basis) - values) / size
+        return weights * (triplet_values(vectors, basis) - values) / size
 
-    point, square = levenberg_marquardt(residual, start.ravel(), STEPS)
+    coarse = partial(residual, weights=jnp.asarray(coarse_weights(basis), start.dtype))
+    point, _ = levenberg_marquardt(coarse, start.ravel(), STEPS // 2)
+    point, square = levenberg_marquardt(residual, point, STEPS)
     return point.reshape(start.shape), square
+
+
+def coarse_weights(basis: Basis) -> np.ndarray:
+    """exp(-COARSE l (l + 1)) for each of ``triplet_values``, one for distances and angle."""
+    l = np.arange(basis.l_max + 1)
+    decay = np.exp(-COARSE * l * (l + 1))
+    even, odd = (np.tile(np.repeat(decay, count), basis.n_max) for count in (l + 1, l))
+    return np.concatenate([np.ones(3), even, odd])
 
 
 def apart(first: np.ndarray, second: np.ndarray) -> float:
