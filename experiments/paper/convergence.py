@@ -34,8 +34,9 @@ N_STRUCTURES, BORON = 8000, 5
 RING, WIDTH = 5, 1.0  # neighbours in a ring, Å
 NOISES, VALIDATION = (1e-12, 1e-10, 1e-8, 1e-6), 0.2
 NOTE = (
-    "What to see: with resolution alone the errors fall, of pair means, of pair differences (1 is\n"
-    "blind) and of the atoms recovered. Bars: 95 % over pairs, or quartiles over environments."
+    "What to see: atoms recovered converge with resolution alone (below). A model's errors (above,\n"
+    "1 is blind) fall until the structures to train on set them: more of those lower every error.\n"
+    "Bars: 95 % over pairs, or quartiles over environments."
 )
 FULL = {
     "resolutions": [[n, l] for n in (2,) for l in (1, 2, 3, 4, 6, 8)] + [[1, 6], [3, 6], [4, 6]],
