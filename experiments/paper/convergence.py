@@ -34,8 +34,8 @@ N_STRUCTURES, BORON = 8000, 5
 RING, WIDTH = 5, 1.0  # neighbours in a ring, Å
 NOISES, VALIDATION = (1e-12, 1e-10, 1e-8, 1e-6), 0.2
 NOTE = (
-    "What to see: atoms recovered converge with resolution alone (below). A model's errors (above,\n"
-    "1 is blind) fall until the structures to train on set them: more of those lower every error.\n"
+    "What to see: atoms recovered converge with resolution alone (below). A model's errors\n"
+    "(above; 1: blind) fall until the structures to train on set them: more of these lower all.\n"
     "Bars: 95 % over pairs, or quartiles over environments."
 )
 FULL = {
