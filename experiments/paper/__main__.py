@@ -5,7 +5,7 @@
 
 Every row trains for the budget in minutes and writes results/ROW-LABELS.json; what is there is not
 repeated, and a row that was stopped goes on. ``--quick`` runs every row on 400 structures at a low
-resolution, in five minutes, into a folder of its own.
+resolution, in two minutes, into a folder of its own.
 """
 
 import argparse
