@@ -40,8 +40,9 @@ def table(folder: Path) -> str:
     for record in results(folder):
         settings = record["settings"]
         theirs = ""
-        if name := settings["row"] in ROWS and ROWS[settings["row"]].published:
-            row = published[name]
+        paper = ROWS.get(settings["row"])
+        if paper and paper.published:
+            row = published[paper.published]
             theirs = f"{row['mean_test']:15.4f}{row['delta_test']:9.5f}"
         for choice in ("valid", "test"):
             entry = record.get(f"best_on_{choice}")
