@@ -7,9 +7,10 @@ import pytest
 
 from experiments.paper import pcovr as quadratic
 from experiments.paper.carbon import features
-from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, split
+from experiments.paper.carbon.fitting import gain_intervals, ridge, split
 from experiments.paper.carbon.make import ATOMS, BOND, Structure, clusters, read, save
 from experiments.paper.carbon.run import run
+from experiments.paper.labels import Split
 from experiments.paper.pcovr import pcovr, products
 from tripletjax import InputError
 from tripletjax.types import Basis

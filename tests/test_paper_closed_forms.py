@@ -8,6 +8,7 @@ import pytest
 
 from experiments.paper import closed_forms
 from experiments.paper.closed_forms import ATOM_0, closed_form
+from experiments.paper.coordinates import principal
 from experiments.paper.errors import errors
 from experiments.paper.gradients import Slopes, closed_form_with_gradients, covariance
 from experiments.paper.labels import FIRST_TEST, Labels, read_labels, split
@@ -48,7 +49,7 @@ def test_the_potential_of_pairs_is_the_same_for_both_members(small):
 
 def test_distances_are_in_units_of_those_between_rows():
     rows, others = np.random.default_rng(0).normal(size=(2, 5, 3))
-    place = closed_forms.principal(rows)
+    place = principal(rows)
     squares = [np.sum((p - q) ** 2) for p in place(rows) for q in place(rows)]
     assert np.mean(squares) == pytest.approx(1)
     ratio = np.linalg.norm(rows[1] - rows[2]) / np.linalg.norm(place(rows[1]) - place(rows[2]))

@@ -107,7 +107,7 @@ def test_networks_see_scaled_components(scratch):
     known = runner.split.known
     for name, scaling in SCALINGS.items():
         rows = runner.features(name)
-        shown = runner.scaled(name, rows)
+        shown = runner.scaled(name, rows, rows)
         sizes, scaled = (
             np.sqrt((a[known].astype(float) ** 2).mean(tuple(range(a.ndim - 1))))
             for a in (rows, shown)
@@ -118,7 +118,7 @@ def test_networks_see_scaled_components(scratch):
         np.testing.assert_allclose(factors, factors[0] * (sizes[kept] / sizes[0]) ** scaling.power,
                                    rtol=1e-3)  # fmt: skip
         assert (sizes[~kept] / sizes[0]).max(initial=0) ** (1 + scaling.power) < 2e-5
-        assert len(runner.scaled(name, rows[:2])) == 2
+        assert len(runner.scaled(name, rows[:2], rows)) == 2
 
 
 def test_networks_start_uniform_within_the_bound_of_their_inputs():

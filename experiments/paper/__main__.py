@@ -11,7 +11,7 @@ resolution, in two minutes, into a folder of its own.
 import argparse
 from pathlib import Path
 
-from experiments.commands import run_command, show_progress
+from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper.labels import KINDS
 from experiments.paper.ours import OURS
 from experiments.paper.running import RESULTS, Runner, Settings
@@ -45,9 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true", help="only print what there is")
-    parser.add_argument("--force", action="store_true", help="replace results")
     parser.add_argument("--scratch", type=Path, default=Path("paper-scratch"), metavar="DIR")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR")
+    add_result_options(parser, RESULTS)
     given = parser.parse_args(arguments)
     show_progress()
     resolution, minutes, out, scratch = "paper", given.budget, given.out, given.scratch

@@ -9,7 +9,7 @@ is then fitted to these too.
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from tqdm import tqdm
 
+from experiments.paper.coordinates import principal, standard
 from experiments.paper.errors import errors
 from experiments.paper.pairs import power_sums
 from experiments.paper.problem import Found, Problem
@@ -30,7 +31,6 @@ BORON = 5
 ATOM_0 = SHELLS | {"l_max": 8, "length_scale": 2.0, "n_features": 4096, "seed": 0}
 LENGTH_SCALES = (2.0, 4.0)  # in units of the root mean square distance of two fingerprints
 NOISES = (1e-11, 1e-10, 1e-9, 1e-8, 1e-7)
-SMALLEST = 1e-10  # principal components with less of the mean square are left out
 PART = 10  # structures described at once
 
 
@@ -110,27 +110,3 @@ def described(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def in_parts(index: np.ndarray) -> list[np.ndarray]:
     return np.array_split(index, max(1, len(index) // PART))
-
-
-class Coordinates(NamedTuple):
-    """Of vectors: (x - origin) · axes."""
-
-    origin: np.ndarray  # [D]
-    axes: np.ndarray  # [D, E]
-
-    def __call__(self, vectors: np.ndarray) -> np.ndarray:
-        """``[..., E]`` of ``[..., D]``."""
-        return (vectors - self.origin) @ self.axes
-
-
-def principal(rows: np.ndarray) -> Coordinates:
-    """Principal components, in units of the root mean square distance of two rows."""
-    centred = rows - rows.mean(0)
-    variances, vectors = np.linalg.eigh(centred.T @ centred / len(rows))
-    kept = variances > SMALLEST * variances.sum()
-    return Coordinates(rows.mean(0), vectors[:, kept] / np.sqrt(2 * variances.sum()))
-
-
-def standard(rows: np.ndarray) -> Coordinates:
-    """Columns of mean 0 and variance 1 over the rows."""
-    return Coordinates(rows.mean(0), np.diag(1 / rows.std(0)))

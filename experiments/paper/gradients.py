@@ -24,9 +24,8 @@ from experiments.paper.closed_forms import (
     description,
     in_parts,
     kernel,
-    principal,
-    standard,
 )
+from experiments.paper.coordinates import principal, standard
 from experiments.paper.problem import Found, Problem
 
 logger = logging.getLogger(__name__)
@@ -108,9 +107,7 @@ def with_values(
     return np.concatenate([near, of_slopes], 1) + powers @ sums.T
 
 
-def covariance(
-    points: np.ndarray, powers: np.ndarray, slopes: Slopes, scale: float
-) -> np.ndarray:  # fmt: skip
+def covariance(points: np.ndarray, powers: np.ndarray, slopes: Slopes, scale: float) -> np.ndarray:
     """Of energies and slopes of the known structures, ``[N + R N, N + R N]``."""
     n, total = len(points), len(points) + len(slopes.points)
     found = np.empty((total, total))

@@ -6,6 +6,7 @@ linear model leaves of the energies of close atoms leaks into the differences of
 
 import numpy as np
 
+from experiments.paper.coordinates import standard
 from experiments.paper.errors import errors
 from experiments.paper.pairs import all_power_sums
 from experiments.paper.problem import Found, Problem
@@ -20,8 +21,8 @@ def correlations_linear(problem: Problem) -> Found:
     """Ridge regression; the penalty has the least product of both errors on validation."""
     energies, known = problem.labels.energies, np.sort(problem.split.known)
     sums = all_power_sums(load_b8().positions[problem.labels.index])
-    sums = UNPENALISED * (sums - sums[known].mean(0)) / sums[known].std(0)
-    inputs = np.concatenate([problem.features("nu7").astype(float), sums], 1)
+    of_pairs = UNPENALISED * standard(sums[known])(sums)
+    inputs = np.concatenate([problem.features("nu7").astype(float), of_pairs], 1)
     train, valid = problem.chosen_on()
     path = RidgePath(inputs[train], energies[train])
     found = [errors(path.predict(inputs[valid], p), energies[valid]) for p in PENALTIES]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.paper.coordinates import standard
 from tripletjax.types import Array
 
 POWERS = (1.0, 2.0, 4.0, 6.0, 9.0, 12.0)  # k
@@ -20,15 +21,17 @@ def power_sums(positions: Array) -> Array:
     return jnp.sum(distances[:, None] ** -jnp.array(POWERS, positions.dtype), 0)
 
 
+_sums = jax.jit(jax.vmap(power_sums))
+
+
 def all_power_sums(positions: np.ndarray) -> np.ndarray:
     """Of structures [S, N, 3] Å, ``[S, P]``, in float64."""
     with jax.enable_x64(True):
-        return np.asarray(jax.jit(jax.vmap(power_sums))(jnp.asarray(positions)))
+        return np.asarray(_sums(jnp.asarray(positions)))
 
 
 def pair_energies(positions: np.ndarray, energies: np.ndarray, known: np.ndarray) -> np.ndarray:
     """The potential of all structures, ``[S]`` eV, by least squares on the known ones."""
     sums = all_power_sums(positions)
-    sums = (sums - sums[known].mean(0)) / sums[known].std(0)
-    columns = np.concatenate([np.ones((len(sums), 1)), sums], 1)
+    columns = np.concatenate([np.ones((len(sums), 1)), standard(sums[known])(sums)], 1)
     return columns @ np.linalg.lstsq(columns[known], energies[known])[0]

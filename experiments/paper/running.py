@@ -70,11 +70,12 @@ class Runner:
         best, record = self.trained(name, fit)
         found: dict[str, Any] = {"epochs": record["epochs"], "seconds": record["seconds"]}
         everything = np.arange(len(fit.targets))
-        targets = fit.targets if ROWS[name].targets == "nu7" else self.labels.energies
+        is_energy = ROWS[name].targets != "nu7"
+        targets = self.labels.energies if is_energy else fit.targets
         for choice in Best._fields:
             if record[f"best_{choice}"] is not None:
                 predicted = fit.predict(getattr(best, choice), everything)
-                if targets is not fit.targets:
+                if is_energy:
                     predicted = self.in_energies(name, predicted, everything)
                 entry = {"epoch": record[f"best_{choice}"]["epoch"]}
                 found[f"best_on_{choice}"] = entry | self.errors(predicted, targets)
@@ -162,23 +163,29 @@ class Runner:
 
     def in_energies(self, name: str, predicted: np.ndarray, index: np.ndarray) -> np.ndarray:
         """eV, [len(index)], from predictions [len(index), 1] in units of the targets."""
-        known = self.targets(name)[self.split.known]
-        return (
-            known.mean() + known.std() * predicted[:, 0].astype(float) + self.baseline(name)[index]
-        )
+        baseline = self.baseline(name)
+        learned = (self.labels.energies - baseline)[self.split.known]
+        return learned.mean() + learned.std() * predicted[:, 0].astype(float) + baseline[index]
 
     def inputs(self, name: str) -> np.ndarray:
         """Scaled features of the labelled structures, or the codes that a row makes of them."""
         if name not in ROWS:
-            return self.scaled(name, self.features(name))
+            rows = self.features(name)
+            return self.scaled(name, rows, rows)
         fit = self.fit(name)
         best, _ = self.trained(name, fit)
         codes = fit.predict(self.chosen(best), np.arange(len(self.labels.index)), method="encode")
         return (codes / np.sqrt((codes[self.split.train] ** 2).mean())).astype(np.float32)
 
-    def scaled(self, name: str, rows: np.ndarray) -> np.ndarray:
-        """Features ``[..., D]`` of any structures as a network sees them, small ones left out."""
-        scaling, known = SCALINGS[name], self.features(name)[self.split.known]
+    def scaled(self, name: str, rows: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+        """Features ``[..., D]`` of any structures as a network sees them, small ones left out.
+
+        Args:
+            name: of the features.
+            rows: to scale.
+            labelled: ``features`` of this name, whose training structures give the sizes.
+        """
+        scaling, known = SCALINGS[name], labelled[self.split.known]
         sizes = np.sqrt(np.mean(known**2, axis=tuple(range(known.ndim - 1)), dtype=float))
         scaled = sizes ** (1 + scaling.power)
         total = np.sqrt((scaled**2).sum())

@@ -111,7 +111,7 @@ def distances(
     fit = runner.fit(ENCODER)
     weights, record = runner.kept(ENCODER, fit)
     triplets = features.without_centre(features.triplets(positions, runner.size, cache))
-    triplets = runner.scaled("triplets", triplets)
+    triplets = runner.scaled("triplets", triplets, runner.features("triplets"))
     _require_same_triplets(triplets, fit.inputs[index], cache)
     codes = replace(fit, inputs=triplets).predict(weights, np.arange(len(positions)), "encode")
     found[COMPARED[2]] = pair_distances([codes], len(sets))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.paper.labels import Split
 from experiments.paper.ridge import RidgePath
 
 PENALTIES = np.logspace(-12, 1, 27)  # of the mean square of all features
@@ -12,16 +13,8 @@ DRAWS, LEVEL = 4000, 0.95
 Score = Callable[[np.ndarray, np.ndarray], float]  # of predictions and references; low is good
 
 
-class Split(NamedTuple):
-    """Places of the structures. The test set is the same for every seed."""
-
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-
-
 def split(n_structures: int, seed: int) -> Split:
-    """The last fifth tests; a tenth of the others, drawn by the seed, validates.
+    """The last fifth tests, whatever the seed; a tenth of the others, drawn by it, validates.
 
     Args:
         n_structures: all.
@@ -64,7 +57,7 @@ def ridges(
     centred = inputs.astype(float) - inputs[parts.train].mean(0, dtype=float)
     path = RidgePath(centred[parts.train], targets[parts.train])
     validated = [path.predict(centred[parts.valid], penalty) for penalty in PENALTIES]
-    known = np.concatenate([parts.train, parts.valid])
+    known = parts.known
     path = RidgePath(centred[known], targets[known])
     found = {}
     for name, score in scores.items():

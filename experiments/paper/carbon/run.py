@@ -20,8 +20,9 @@ import numpy as np
 
 from experiments.commands import add_result_options, run_command, show_progress
 from experiments.paper.carbon import features
-from experiments.paper.carbon.fitting import Split, gain_intervals, ridge, rmse, split
+from experiments.paper.carbon.fitting import gain_intervals, ridge, rmse, split
 from experiments.paper.carbon.make import LABELS, Structure, read
+from experiments.paper.labels import Split
 from experiments.paper.running import result_of
 from tripletjax.io import provenance, save_json, save_npz
 from tripletjax.plotting import drawing
