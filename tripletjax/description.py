@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from tripletjax.columns import Columns
 from tripletjax.densities import Mixing
@@ -26,6 +25,7 @@ from tripletjax.neighbors import (
     require_elements,
 )
 from tripletjax.nice import Contraction
+from tripletjax.progress import progress_bar
 from tripletjax.types import Hypers
 
 # Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
@@ -188,7 +188,7 @@ def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: 
         per_triplet = chosen.kind == "triplets"
         n_rows = len(environments.count)
         kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), dtype)
-        bar = tqdm(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
+        bar = progress_bar(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
         for rows, width, size in environments.blocks(per_triplet * len(chosen.names)):
             vectors, *rest = environments.padded(rows, width, size)
             block = _describe_block(

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -77,11 +79,16 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 @contextmanager
-def atomic_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    path: str | Path, force: bool = False, own: Sequence[str] = ("*",)
+) -> Iterator[Path]:
     """Fill a temporary folder beside ``path``, renamed to it on success and removed on failure.
 
     Args:
-        path: the folder to make; may exist if it is empty, or with ``force``, which replaces it.
+        path: the folder to make; may exist if it is empty, or with ``force``, which replaces what
+            an earlier call wrote there.
+        force: replace the files that match ``own``; all others stay.
+        own: patterns of the files that are written, relative to the folder, such as "*.json".
 
     Raises:
         InputError: it holds files, or cannot be written.
@@ -106,10 +113,57 @@ def atomic_folder(path: str | Path, force: bool = False) -> Iterator[Path]:
         filled.mkdir()
         yield filled
         if path.exists():
+            _keep_foreign(path, filled, own)
             os.replace(path, replaced)
         os.replace(filled, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _keep_foreign(old: Path, new: Path, own: Sequence[str]) -> None:
+    """Copy to a new folder what the old one holds beside the files of its own."""
+    for path in foreign_files(old, own):
+        target = new / path.relative_to(old)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target, follow_symlinks=False)
+
+
+def foreign_files(folder: str | Path, own: Sequence[str]) -> list[Path]:
+    """Files in a folder, at any depth, whose path relative to it matches no pattern of ``own``.
+
+    A pattern's * stands for any characters, "/" among them; a temporary file of ``atomic_open``
+    belongs to the file that it was to become.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name in ("metrics.json", ".metrics.json.x1", "notes.txt"):
+        ...     _ = (folder / name).write_text("")
+        >>> [path.name for path in foreign_files(folder, ("metrics.json",))]
+        ['notes.txt']
+    """
+    folder = Path(folder)
+    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    return [path for path in files if not _is_own(path.relative_to(folder), own)]
+
+
+def remove_own(folder: str | Path, own: Sequence[str]) -> None:
+    """Remove from a folder the files that match ``own``, and folders in it that this empties."""
+    folder = Path(folder)
+    foreign = set(foreign_files(folder, own))
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in foreign:
+            path.unlink()
+
+
+def _is_own(path: Path, own: Sequence[str]) -> bool:
+    name = path.as_posix()
+    unfinished = re.sub(r"(^|/)\.([^/]+)\.[^./]+$", r"\1\2", name)
+    return any(fnmatchcase(n, pattern) for n in (name, unfinished) for pattern in own)
 
 
 def require_unused(path: str | Path, force: bool = False) -> None:

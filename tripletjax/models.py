@@ -22,7 +22,7 @@ import numpy as np
 from tripletjax.adaptive_tags import adaptive_weights
 from tripletjax.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
 from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
-from tripletjax.types import Array, InputError, require_positive
+from tripletjax.types import Array, as_integer, as_positive, settle
 
 FALL = 0.6  # of the cutoff, over which the cutoff function falls
 ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
@@ -48,15 +48,16 @@ class Architecture:
     width: int = 64  # of the hidden layers after pooling
 
     def __post_init__(self):
-        require_positive("cutoff", self.cutoff, "Å")
-        require_positive("n_pairs", self.n_pairs, "pairs")
+        settle(
+            self,
+            cutoff=as_positive("cutoff", self.cutoff, "Å"),
+            n_pairs=as_positive("n_pairs", self.n_pairs, "pairs"),
+        )
         for field in fields(self):
-            value, low = getattr(self, field.name), 0 if field.name == "odd_units" else 1
-            high = 8 if field.name == "l_max" else 1024
-            if field.type is int and not (type(value) is int and low <= value <= high):
-                raise InputError(
-                    f"{field.name}={value!r} is not usable; give a whole number, {low} to {high}"
-                )
+            low, high = int(field.name != "odd_units"), 8 if field.name == "l_max" else 1024
+            if field.type is int:
+                value = as_integer(field.name, getattr(self, field.name), low, high)
+                settle(self, **{field.name: value})
 
 
 class AtomicEnergy(nn.Module):

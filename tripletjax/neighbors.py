@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from vesin import NeighborList
 
-from tripletjax.types import Array, Batch, InputError, require_positive
+from tripletjax.types import Array, Batch, InputError, Prepared, as_positive
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms count as two on one spot
 MIN_CELL_VOLUME = 1e-4  # of the product of the three lengths; flatter cells count as singular
@@ -240,7 +240,7 @@ def prepare(
         >>> batch.elements.tolist(), batch.neighbor_mask.sum().item()
         ([1, 8], 6)
     """
-    require_positive("cutoff", cutoff, "Å")
+    cutoff = as_positive("cutoff", cutoff, "Å")
     frames = check_frames(frames)
     elements = require_elements(frames, species)
     chosen = require_centers(frames, centers)
@@ -284,6 +284,7 @@ def prepare(
         shifts=shifts,
         neighbor_mask=mask,
         elements=elements.astype(np.int32),
+        prepared=Prepared(cutoff, tuple(elements.tolist())),
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,24 @@ L_MAX_LIMIT = 20  # tables and recursions are tested up to here
 
 class InputError(ValueError):
     """Input that cannot be used; the message is one line: what, where, what is accepted."""
+
+
+class SimulationError(RuntimeError):
+    """A simulation that cannot go on, such as one that blew up; the message is one line."""
+
+
+class ConvergenceError(RuntimeError):
+    """An iteration that did not converge; the message is one line, with what was reached."""
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Prepared:
+    """What a batch was prepared with: hashable, and static under ``jit``, so that it is checked
+    there too."""
+
+    cutoff: float  # Å
+    elements: tuple[int, ...]  # atomic numbers, ascending
 
 
 class Batch(NamedTuple):
@@ -42,6 +60,12 @@ class Batch(NamedTuple):
     shifts: Array  # [C, K, 3] lattice translations, whole numbers
     neighbor_mask: Array  # [C, K] False on padding
     elements: Array  # [E] atomic numbers, ascending
+    prepared: Prepared | None = None  # None: made by hand, and not checked
+
+    @property
+    def cutoff(self) -> float | None:
+        """Å; atoms strictly inside are neighbours. None where it is not known."""
+        return None if self.prepared is None else self.prepared.cutoff
 
 
 @jax.tree_util.register_static
@@ -63,8 +87,13 @@ class Basis:
     l_max: int = 8
 
     def __post_init__(self):
-        require_positive("cutoff", self.cutoff, "Å")
-        require_positive("cutoff_width", self.cutoff_width, "Å")
+        settle(
+            self,
+            cutoff=as_positive("cutoff", self.cutoff, "Å"),
+            cutoff_width=as_positive("cutoff_width", self.cutoff_width, "Å"),
+            n_max=as_integer("n_max", self.n_max, 1, 50),
+            l_max=as_integer("l_max", self.l_max, 0, L_MAX_LIMIT),
+        )
         if self.cutoff_width > self.cutoff:
             raise InputError(
                 f"cutoff_width={self.cutoff_width} Å is wider than cutoff={self.cutoff} Å; "
@@ -72,17 +101,15 @@ class Basis:
             )
         _require_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
         _require_choice("radial", self.radial, RADIAL_BASES)
-        _require_integer("n_max", self.n_max, 1, 50)
-        _require_integer("l_max", self.l_max, 0, L_MAX_LIMIT)
         if self.gaussian_width is not None:
-            require_positive("gaussian_width", self.gaussian_width, "Å")
+            settle(self, gaussian_width=as_positive("gaussian_width", self.gaussian_width, "Å"))
             if self.gaussian_width > self.cutoff:
                 raise InputError(
                     f"gaussian_width={self.gaussian_width} Å is wider than "
                     f"cutoff={self.cutoff} Å; smear by less than the cutoff"
                 )
         if self.radial_range is not None:
-            object.__setattr__(self, "radial_range", _as_range("radial_range", self.radial_range))
+            settle(self, radial_range=_as_range("radial_range", self.radial_range))
 
     @property
     def n_harmonics(self) -> int:
@@ -107,16 +134,19 @@ class Hypers(Basis):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.tags is not None:
-            _require_integer("tags", self.tags, 1, 1000)
-        _require_integer("n_features", self.n_features, 1, 1_000_000)
-        require_positive("length_scale", self.length_scale, "units of the basis")
-        _require_integer("seed", self.seed, 0, 2**63)
-        _require_choice("chiral", self.chiral, (False, True))
+        settle(
+            self,
+            tags=None if self.tags is None else as_integer("tags", self.tags, 1, 1000),
+            n_features=as_integer("n_features", self.n_features, 1, 1_000_000),
+            length_scale=as_positive("length_scale", self.length_scale, "units of the basis"),
+            seed=as_integer("seed", self.seed, 0, 2**63),
+            nu=as_integer("nu", self.nu, 1, NU_LIMIT),
+        )
+        for name in ("chiral", "center_species"):
+            _require_choice(name, getattr(self, name), (False, True))
+            settle(self, **{name: bool(getattr(self, name))})
         _require_choice("form", self.form, TRIPLET_FORMS)
         _require_choice("coupling", self.coupling, COUPLINGS)
-        _require_integer("nu", self.nu, 1, NU_LIMIT)
-        _require_choice("center_species", self.center_species, (False, True))
 
     @property
     def basis(self) -> Basis:
@@ -135,20 +165,79 @@ class Hypers(Basis):
         return cls(**keywords)
 
 
+def settle(instance: Any, **values: Any) -> None:
+    """Set fields of a frozen dataclass to their checked values, while it is being made."""
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+
+
+def as_integer(name: str, value: Any, low: int = 0, high: int | None = None) -> int:
+    """A whole number, of Python or NumPy, as a Python int; bools are none.
+
+    Args:
+        name: of the value, for messages.
+        value: to check.
+        low, high: bounds, inclusive; high None: none.
+
+    Raises:
+        InputError: the value is no whole number, or is out of bounds.
+
+    Example:
+        >>> as_integer("l_max", np.int64(3), 0, 20)
+        3
+    """
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (is_whole and low <= value and (high is None or value <= high)):
+        accepted = f"from {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"invalid {name}={value!r}: expected a whole number {accepted}")
+    return int(value)
+
+
+def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit: str = "") -> float:
+    """A finite number, of Python or NumPy, as a Python float; bools are none.
+
+    Args:
+        name: of the value, for messages.
+        value: to check.
+        low, high: bounds, inclusive.
+        unit: of the value, for messages.
+
+    Raises:
+        InputError: the value is no finite number, or is out of bounds.
+
+    Example:
+        >>> as_number("ema", np.float32(0.5), 0, 1)
+        0.5
+    """
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not (_is_number(value) and isfinite(value) and low <= value <= high):
+        bounds = [f"at least {low:g}"] if low > -inf else []
+        bounds += [f"at most {high:g}"] if high < inf else []
+        accepted = " ".join(["a finite number", " and ".join(bounds)]).strip()
+        raise InputError(f"invalid {name}={value!r}: expected {accepted}{_in(unit)}")
+    return float(value)
+
+
+def as_positive(name: str, value: Any, unit: str = "") -> float:
+    """A positive, finite number, of Python or NumPy, as a Python float; see ``as_number``.
+
+    Example:
+        >>> as_positive("cutoff", 5, "Å")
+        5.0
+    """
+    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if not (_is_number(value) and isfinite(value) and value > 0):
+        raise InputError(f"invalid {name}={value!r}: expected a positive number{_in(unit)}")
+    return float(value)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def require_positive(name: str, value: Any, unit: str) -> None:
-    """Raise InputError unless the value is a positive, finite number."""
-    if not (_is_number(value) and isfinite(value) and value > 0):
-        raise InputError(f"{name}={value!r} is not usable; give a positive number in {unit}")
-
-
-def _require_integer(name: str, value: Any, low: int, high: int) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (whole and low <= value <= high):
-        raise InputError(f"{name}={value!r} is not usable; give a whole number, {low} to {high}")
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""
 
 
 def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

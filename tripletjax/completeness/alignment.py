@@ -16,7 +16,7 @@ from tripletjax.completeness.matching import (
     pairwise_lower_bounds,
     radial_lower_bound,
 )
-from tripletjax.types import Basis, InputError, require_positive
+from tripletjax.types import Basis, InputError, as_positive
 
 TOLERANCE = 1e-13  # of the search, in the squared distance, relative to Σ |a|² + Σ |b|² + Σ w²
 _STARTS = 64
@@ -221,7 +221,7 @@ def nearest_within(
         >>> [(i, j, round(distance.value, 6)) for i, j, distance in near]
         [(0, 1, 0.25)]
     """
-    require_positive("radius", radius, "Å")
+    as_positive("radius", radius, "Å")
     vectors, species, mask = check_batch(vectors, species, mask)
     shared = {
         "cutoff": cutoff,

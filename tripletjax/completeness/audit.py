@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from tqdm import tqdm
 
 from tripletjax.completeness.alignment import aligned_distance_upper, environment_distance
 from tripletjax.completeness.collisions import NearPairs, nearest_pairs, pair_distances
@@ -23,7 +22,8 @@ from tripletjax.description import Description, describe
 from tripletjax.descriptors import require_invariant
 from tripletjax.neighbors import check_frames, displacements, prepare
 from tripletjax.nice import Contraction
-from tripletjax.types import InputError, require_positive
+from tripletjax.progress import progress_bar
+from tripletjax.types import InputError, as_positive
 
 ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}  # of the median norm
 MAX_ROUNDS = 4  # of looking again, with one of each set of equal environments
@@ -148,8 +148,8 @@ def audit(
     """
     start = time.monotonic()
     require_invariant(kind)
-    require_positive("floor", floor, "Å")
-    require_positive("precision", precision, "Å")
+    as_positive("floor", floor, "Å")
+    as_positive("precision", precision, "Å")
     frames = check_frames(frames)
     given: dict[str, Any] = {"centers": centers, "species": species, "dtype": dtype}
     given |= {"contraction": contraction, "mixing": mixing, "progress": progress}
@@ -244,7 +244,7 @@ class _Comparison:
 
     def table(self, pairs: np.ndarray, distances: np.ndarray) -> PairTable:
         parts = np.array_split(pairs, max(1, len(pairs) // 64))
-        bar = tqdm(parts, unit="block", desc="geometry", disable=not self.progress)
+        bar = progress_bar(parts, unit="block", desc="geometry", disable=not self.progress)
         upper = [
             aligned_distance_upper(*self.atoms[:3], part, **self.basis) for part in bar if len(part)
         ]
@@ -256,7 +256,7 @@ class _Comparison:
         """Bounds by branch and bound for pairs of equal rows."""
         lower, upper = pairs.lower.copy(), pairs.upper.copy()
         doubtful = np.flatnonzero((pairs.descriptor <= tolerance) & (upper > floor))
-        for place in tqdm(doubtful, unit="pair", desc="certify", disable=not self.progress):
+        for place in progress_bar(doubtful, unit="pair", desc="certify", disable=not self.progress):
             sides = []
             for row in (pairs.first[place], pairs.second[place]):
                 inside = self.atoms.mask[row]

@@ -1,9 +1,10 @@
 """Which environments a descriptor hardly tells apart: nearest neighbours among its rows; NumPy."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+
+from tripletjax.progress import progress_bar
 
 BLOCK = 1024  # rows of distances formed at a time
 N_PROJECTED = 384  # columns that distances are searched in
@@ -49,7 +50,7 @@ def nearest_pairs(
         >>> pairs.first.tolist(), pairs.second.tolist(), pairs.distance.tolist()
         ([0], [2], [0.5])
     """
-    bar = tqdm(total=len(values), unit="row", desc="nearest rows", disable=not progress)
+    bar = progress_bar(total=len(values), unit="row", desc="nearest rows", disable=not progress)
     found = []
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
@@ -90,7 +91,7 @@ def _projected(values: np.ndarray, seed: int) -> np.ndarray:
     return shortened
 
 
-def _nearest(rows: np.ndarray, n_neighbors: int, bar: tqdm) -> np.ndarray:
+def _nearest(rows: np.ndarray, n_neighbors: int, bar: Any) -> np.ndarray:
     """The nearest other rows of each, [N, n_neighbors]."""
     squares = (rows**2).sum(1)
     near = np.empty((len(rows), n_neighbors), int)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import root_scalar
 
 from tripletjax.radial import cutoff_function
-from tripletjax.types import Basis, InputError, require_positive
+from tripletjax.types import Basis, InputError, as_positive
 
 
 class Neighbors(NamedTuple):
@@ -76,7 +76,7 @@ def neighbors_of(
     Raises:
         InputError: wrong shapes, or positions that are not finite.
     """
-    require_positive("unmatched_cost", unmatched_cost, "Å")
+    as_positive("unmatched_cost", unmatched_cost, "Å")
     found = np.shape(vectors)
     vectors = np.asarray(vectors, np.float64).reshape(-1, 3) if found == (0,) else vectors
     vectors, species = np.asarray(vectors, np.float64), np.asarray(species)
@@ -143,7 +143,7 @@ def pairwise_lower_bounds(
         [[0.0, 0.25], [0.25, 0.0]]
     """
     basis = Basis(cutoff=cutoff, cutoff_function=cutoff_function, cutoff_width=cutoff_width)
-    require_positive("unmatched_cost", unmatched_cost, "Å")
+    as_positive("unmatched_cost", unmatched_cost, "Å")
     vectors, species, mask = check_batch(vectors, species, mask)
     lengths = np.where(mask, np.linalg.norm(np.where(mask[..., None], vectors, 0), axis=-1), cutoff)
     leaving = leaving_cost(lengths, basis, unmatched_cost)

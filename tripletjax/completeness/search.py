@@ -18,7 +18,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from tripletjax.completeness.inversion import (
     MARGIN,
@@ -29,6 +28,7 @@ from tripletjax.completeness.inversion import (
     random_environment,
 )
 from tripletjax.descriptors import Descriptor, pure_function, require_invariant
+from tripletjax.progress import progress_bar
 from tripletjax.types import Array, Hypers, InputError
 
 APART = 0.2  # Å, root mean square over neighbours
@@ -102,7 +102,7 @@ def search_pairs(
     random = np.random.Generator(np.random.PCG64(seed))
     parts = []
     with jax.enable_x64(True):
-        for _ in tqdm(range(0, n_starts, BATCH), desc=chosen.kind, disable=not progress):
+        for _ in progress_bar(range(0, n_starts, BATCH), desc=chosen.kind, disable=not progress):
             members = [
                 random_environment(n_neighbors, radius, random, spacing)
                 for _ in range(2 * BATCH)

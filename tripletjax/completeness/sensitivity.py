@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from tripletjax.densities import Mixing
 from tripletjax.descriptors import Descriptor, descriptor, require_invariant
 from tripletjax.neighbors import check_frames, displacements, float_type, prepare
 from tripletjax.nice import Contraction
 from tripletjax.numerics import safe_norm
+from tripletjax.progress import progress_bar
 from tripletjax.types import Array, Hypers
 
 SOFT = 1e-6  # of the largest singular value
@@ -228,7 +228,9 @@ def sensitivities(
     with jax.enable_x64(True) if precision == np.float64 else nullcontext():
         vectors, kinds, mask = map(np.asarray, displacements(batch))
         central = np.asarray(batch.species)[batch.centers]
-        bar = tqdm(total=len(rows), unit="env", desc=f"{kind} Jacobian", disable=not progress)
+        bar = progress_bar(
+            total=len(rows), unit="env", desc=f"{kind} Jacobian", disable=not progress
+        )
         for first in range(0, len(rows), BLOCK):
             block = np.arange(first, first + BLOCK) % max(len(vectors), 1)
             found = _block(

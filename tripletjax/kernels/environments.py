@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.types import Array, InputError, require_positive
+from tripletjax.types import Array, InputError, as_positive
 
 KERNELS = ("gaussian", "polynomial")
 
@@ -56,7 +56,7 @@ class EnvironmentKernel:
         if self.kind not in KERNELS:
             raise InputError(f"kernel {self.kind!r} is not known; choose {' or '.join(KERNELS)}")
         if isinstance(self.length_scale, (int, float, str)):
-            require_positive("length_scale", self.length_scale, "units of the vectors")
+            as_positive("length_scale", self.length_scale, "units of the vectors")
         if isinstance(self.degree, bool) or not isinstance(self.degree, (int, np.integer)):
             raise InputError(f"degree={self.degree!r} is not usable; give a whole number")
         if self.degree < 1:

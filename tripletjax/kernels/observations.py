@@ -9,7 +9,7 @@ from ase import Atoms
 
 from tripletjax.kernels.environments import Describer
 from tripletjax.neighbors import check_frames, prepare
-from tripletjax.types import Batch, InputError, require_positive
+from tripletjax.types import Batch, InputError, as_positive
 
 UPPER = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx, yy, zz, yz, xz, xy
 KINDS = ("energy", "forces", "stress")
@@ -26,7 +26,7 @@ class Noise:
     def __post_init__(self):
         for kind, unit in (("energy", "eV"), ("forces", "eV/Å"), ("stress", "eV/Å³")):
             if getattr(self, kind) is not None:
-                require_positive(f"noise of the {kind}", getattr(self, kind), unit)
+                as_positive(f"noise of the {kind}", getattr(self, kind), unit)
 
 
 class Observations(NamedTuple):

@@ -10,7 +10,7 @@ from tripletjax.md.barostats import npt
 from tripletjax.md.integrators import Ensemble, nve, nvt_langevin, nvt_nose_hoover
 from tripletjax.md.states import GPA, Force
 from tripletjax.neighbors import check_frames, find_pairs
-from tripletjax.types import Array, InputError, require_positive
+from tripletjax.types import Array, InputError, as_positive
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "nose-hoover")
@@ -67,10 +67,10 @@ class MDConfig:
             "skin": "Å",
         }
         for name, unit in units.items():
-            require_positive(name, getattr(self, name), unit)
+            as_positive(name, getattr(self, name), unit)
         for name, unit in (("max_temperature", "K"), ("max_force_std", "eV/Å")):
             if getattr(self, name) is not None:
-                require_positive(name, getattr(self, name), unit)
+                as_positive(name, getattr(self, name), unit)
         for name in ("steps", "log_every", "write_every"):
             value = getattr(self, name)
             if not (type(value) is int and value >= 1):

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from tripletjax.io import checksum, provenance, require_unused, save_json
 from tripletjax.md import blocks
@@ -40,6 +39,7 @@ from tripletjax.md.lists import Lists
 from tripletjax.md.states import GPA, State, masses_of, thermal_momenta, without_drift
 from tripletjax.neighbors import float_type, full_cell
 from tripletjax.potential import Potential
+from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError
 from tripletjax.uncertainty import Committee, potential_of
@@ -208,7 +208,7 @@ class _Run:
         """Until the steps are done, or the model is too unsure."""
         config = self.config
         done, saved, clock = int(self.state.steps), time.monotonic(), Clock(len(self.template))
-        with tqdm(total=config.steps, initial=done, unit="step", disable=not show) as bar:
+        with progress_bar(total=config.steps, initial=done, unit="step", disable=not show) as bar:
             while sure and done < config.steps:
                 count = min(config.log_every - done % config.log_every, config.steps - done)
                 began = time.monotonic()

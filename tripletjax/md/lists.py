@@ -83,7 +83,7 @@ def without_padded_atoms(batch: Batch, count: int) -> Batch:
     kept = {
         name: getattr(batch, name)[:count]
         for name in Batch._fields
-        if name not in ("cells", "elements")
+        if name not in ("cells", "elements", "prepared")
     }
     return batch._replace(**kept)
 

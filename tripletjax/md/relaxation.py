@@ -6,12 +6,12 @@ from typing import Any
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
-from tqdm import tqdm
 
 from tripletjax.calculator import TripletCalculator
 from tripletjax.md.states import GPA
 from tripletjax.potential import Potential
-from tripletjax.types import InputError, require_positive
+from tripletjax.progress import progress_bar
+from tripletjax.types import InputError, as_positive
 
 
 def minimize(
@@ -54,7 +54,7 @@ def minimize(
         >>> bool(abs(resting.get_forces()).max() < 0.05)
         True
     """
-    require_positive("fmax", fmax, "eV/Å")
+    as_positive("fmax", fmax, "eV/Å")
     if cell and not atoms.pbc.all():
         raise InputError(f"only a periodic cell can move; the structure has pbc={atoms.pbc}")
     resting = atoms.copy()
@@ -65,7 +65,7 @@ def minimize(
     form = "minimize: {n_fmt} steps{postfix}"
     with (
         FIRE(moving, logfile=log) as optimizer,
-        tqdm(bar_format=form, disable=not show, initial=-1) as bar,
+        progress_bar(bar_format=form, disable=not show, initial=-1) as bar,
     ):
 
         def tell() -> None:

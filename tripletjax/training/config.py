@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tripletjax.models import Architecture
-from tripletjax.types import InputError, require_positive
+from tripletjax.types import InputError, as_positive
 
 DEFAULT_STEPS = 100_000
 ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones
@@ -47,9 +47,9 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 _require_whole(name, getattr(self, name), 1)
         if self.max_minutes is not None:
-            require_positive("max_minutes", self.max_minutes, "minutes")
+            as_positive("max_minutes", self.max_minutes, "minutes")
         for name in ("learning_rate", "huber", "energy_weight", "final_energy_weight"):
-            require_positive(name, getattr(self, name), "its units")
+            as_positive(name, getattr(self, name), "its units")
         for name in ("forces_weight", "stress_weight", "checkpoint_minutes"):
             _require_between(name, getattr(self, name), 0, float("inf"))
         for name in ("final_learning_rate", "warm_up", "ema"):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
+from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, epoch_order
@@ -110,7 +110,7 @@ def run_epochs(
     clock = time.monotonic() - progress.seconds
     saver = _Saver(keep, 60 * config.checkpoint_minutes)
     form = "{percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
-    with tqdm(total=100, bar_format=form, disable=not show) as bar:
+    with progress_bar(total=100, bar_format=form, disable=not show) as bar:
         while progress.epoch < loop.epochs:
             progress, in_time = loop.epoch(progress, clock, saver)
             bar.n = round(100 * loop.done(progress.epoch, time.monotonic() - clock), 1)

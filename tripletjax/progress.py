@@ -1,0 +1,52 @@
+"""Progress of long work: a bar where someone watches, plain lines with the time in a log file."""
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS_A_LINE = 30.0
+LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
+
+
+def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
+    """``tqdm.tqdm``; where stderr is no terminal, one that writes lines.
+
+    A line is written at least every 30 seconds as long as the bar is updated, whenever
+    ``set_postfix_str`` says something new, and at the end.
+
+    Example:
+        >>> [square**2 for square in progress_bar(range(3), disable=True)]
+        [0, 1, 4]
+    """
+    kind = tqdm if sys.stderr.isatty() else Lines
+    return kind(iterable, **options)
+
+
+class Lines(tqdm):
+    """A bar that appends lines, each with the time, and never writes over one."""
+
+    def __init__(self, iterable: Iterable[Any] | None = None, **options: Any):
+        options |= {"miniters": 1, "mininterval": SECONDS_A_LINE, "delay": 1e-9}
+        if options.get("desc"):
+            options["desc"] += ": "
+        options["bar_format"] = options.get("bar_format", LINE).replace("|{bar:20}| ", "")
+        super().__init__(iterable, **options)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Append a line; called by tqdm when one is due."""
+        del pos
+        self.fp.write(f"{time.strftime('%H:%M:%S')} {msg or self}\n")
+        self.fp.flush()
+
+    def clear(self, nolock: bool = False) -> None:
+        """Nothing: lines stay."""
+
+    def close(self) -> None:
+        """Append the last line."""
+        if not self.disable:
+            self.disable = True
+            self._decr_instances(self)
+            self.display()
