@@ -41,7 +41,7 @@ test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/
   tests/test_sparse_gp.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
-test-64: ONCE := tests/test_cli.py tests/test_notebooks.py \
+test-64: ONCE := tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
   tests/test_transformer.py tests/test_bad_input.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
   tests/test_data_sets.py tests/test_tensor_commands.py \

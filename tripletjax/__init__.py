@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from tripletjax.description import Description, describe
 from tripletjax.descriptors import Descriptor, descriptor
 from tripletjax.neighbors import prepare
-from tripletjax.types import Basis, Batch, Hypers, InputError
+from tripletjax.types import (
+    Basis,
+    Batch,
+    ConvergenceError,
+    Hypers,
+    InputError,
+    SimulationError,
+)
 
 if TYPE_CHECKING:
     from tripletjax.potential import Potential, load
@@ -20,11 +27,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Basis",
     "Batch",
+    "ConvergenceError",
     "Description",
     "Descriptor",
     "Hypers",
     "InputError",
     "Potential",
+    "SimulationError",
     "describe",
     "descriptor",
     "load",

@@ -1,9 +1,7 @@
 """The command ``tripletjax``: every usage error is one line and exit status 2."""
 
 import argparse
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, NoReturn
 
 from tripletjax.descriptors import KINDS
 from tripletjax.md_commands import add_md
+from tripletjax.outcomes import STATUS, settings, status_of
 from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
 from tripletjax.train_commands import add_evaluate, add_train
 from tripletjax.types import Hypers, InputError
@@ -57,35 +56,19 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status, and leaves Python's settings as they were."""
     parsed = _build_parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("tripletjax").setLevel(logging.INFO)
-    warnings.showwarning = _show_warning
-    try:
-        if parsed.x64:
-            import jax
-
-            jax.config.update("jax_enable_x64", True)
-        parsed.run(parsed)
-    except (InputError, OSError) as error:  # bad input; a full disk, say
-        print(f"tripletjax: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("tripletjax: stopped; nothing half-written", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _show_warning(message, *_: Any, **__: Any) -> None:
-    print(f"tripletjax: warning: {message}", file=sys.stderr)
+    with settings(parsed.x64):
+        return status_of(parsed.run, parsed)
 
 
 def _build_parser() -> _Parser:
     import tripletjax
 
     parser = _Parser(
-        prog="tripletjax", description="Complete representations of atomic structures in JAX."
+        prog="tripletjax",
+        description="Complete representations of atomic structures in JAX.",
+        epilog=STATUS,
     )
     parser.add_argument("--version", action="version", version=tripletjax.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
