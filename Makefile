@@ -5,11 +5,12 @@ INSTALLED := .venv/installed
 NOTEBOOK := .venv/notebook
 COMPARE := .venv-compare/installed
 
-.PHONY: help demo test test-32 test-64 compare lint bench notebooks clean
+.PHONY: help demo test test-32 test-64 faults compare lint bench notebooks clean
 
 help:
 	@echo "make demo       tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test       style and the tests, with x64 off and on"
+	@echo "make faults     the fault suite in full: damaged files, kills, full disks (half an hour)"
 	@echo "make compare    the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
 	@echo "make lint       style and types"
 	@echo "make bench      time of every descriptor, as ratios"
@@ -41,7 +42,7 @@ test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/
   tests/test_sparse_gp.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
-test-64: ONCE := tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
+test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
   tests/test_transformer.py tests/test_bad_input.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
   tests/test_data_sets.py tests/test_tensor_commands.py \
@@ -54,6 +55,10 @@ test-64: ONCE := tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.p
   tripletjax/md tripletjax/tensor_training tripletjax/training
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
+
+# `make test` runs a tenth; the full counts are written to tests/faults/results.json.
+faults: $(INSTALLED)
+	@FAULTS=full JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-faults tests/faults
 
 # The other packages are kept out of .venv; what they share with it is not installed again.
 $(COMPARE): $(INSTALLED)

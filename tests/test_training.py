@@ -363,7 +363,7 @@ def test_a_checkpoint_of_another_run_or_truncated_is_told(tmp_path):
         train(dataset(clusters(4)), tmp_path / "out", wider, resume=True, show=False)
     path = tmp_path / "out" / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(InputError, match="not a whole checkpoint"):
+    with pytest.raises(InputError, match="incomplete or corrupted checkpoint"):
         train(dataset(clusters(4)), tmp_path / "out", FAST, resume=True, show=False)
 
 

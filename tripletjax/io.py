@@ -21,9 +21,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
 
 
@@ -238,11 +237,9 @@ class FolderFormat:
     def write(self, folder: Path, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write both files to a folder that is there, such as that of ``atomic_folder``."""
         head = {"format": self.version} | ({} if self.type is None else {"type": self.type})
-        # In C order, which safetensors takes for granted.
-        content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-        (folder / self.arrays).write_bytes(content)
-        text = json.dumps(head | record, indent=1, ensure_ascii=False)
-        (folder / self.description).write_text(text + "\n", encoding="utf-8")
+        text = (json.dumps(head | record, indent=1, ensure_ascii=False) + "\n").encode()
+        (folder / self.description).write_bytes(text)
+        (folder / self.arrays).write_bytes(sealed(arrays, beside=text))
 
     def inside(self, folder: Path) -> Path:
         """The folder, or ``model`` inside it if the thing lies there."""
@@ -260,7 +257,8 @@ class FolderFormat:
         if not path.is_file():
             raise InputError(f"{folder} holds no {self.thing}; give {self.source}")
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
+            record = json.loads(text.decode())
             version, kind = record.pop("format"), record.pop("type", None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
@@ -277,12 +275,11 @@ class FolderFormat:
                 "use the version that wrote it, or make it again"
             )
         try:
-            with safe_open(folder / self.arrays, framework="numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}
-        except (OSError, SafetensorError) as error:
+            _, arrays = unsealed((folder / self.arrays).read_bytes(), beside=text)
+        except (OSError, DamagedError) as error:
             raise InputError(
-                f"{folder / self.arrays} is missing or damaged ({_reason(error)}); make it again, "
-                "or copy the whole folder again"
+                f"{folder / self.arrays} is missing, damaged, or not that of {path.name} beside it "
+                f"({_reason(error)}); make it again, or copy the whole folder again"
             ) from error
         return record, arrays
 

@@ -16,7 +16,7 @@ from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements, prepare
 from tripletjax.numerics import map_blocks
-from tripletjax.types import Array, Batch, InputError
+from tripletjax.types import Array, Batch, InputError, as_integer, as_number
 
 ZOO = "zoo:"
 ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
@@ -256,11 +256,17 @@ def load(folder: str | Path) -> Potential:
     with FORMAT.rebuilding(folder):
         potential = Potential(
             architecture=Architecture(**record["architecture"]),
-            species=tuple(record["species"]),
-            references=tuple(record["references_eV"]),
-            scale=record["scale_eV"],
+            species=tuple(as_integer("species", number, 1, 118) for number in record["species"]),
+            references=tuple(
+                as_number("references_eV", value) for value in record["references_eV"]
+            ),
+            scale=as_number("scale_eV", record["scale_eV"]),
             weights={name: jnp.asarray(array) for name, array in arrays.items()},
         )
+        if not potential.species or tuple(sorted(set(potential.species))) != potential.species:
+            raise ValueError("the species are not atomic numbers in ascending order")
+        if len(potential.references) != len(potential.species):
+            raise ValueError("reference energies and species differ in number")
         net = AtomicEnergy(potential.architecture, len(potential.species))
         if weight_shapes(net) != {name: array.shape for name, array in arrays.items()}:
             raise ValueError("the weights have other shapes")

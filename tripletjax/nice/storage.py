@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from tripletjax.io import atomic_open, require_writable
 from tripletjax.nice.correlations import Contraction, Layout
 from tripletjax.nice.products import Key, Piece, n_products, source_parity
+from tripletjax.sealing import DamagedError, metadata_of, sealed, unsealed
 from tripletjax.types import InputError
 
 FORMAT_VERSION = 1
@@ -64,7 +63,7 @@ def save_contraction(path: str | Path, contraction: Contraction) -> None:
             for step in layout.steps
         ],
     }
-    content = save(arrays, {HEADER: json.dumps(header)})
+    content = sealed(arrays, {HEADER: json.dumps(header)})
     with atomic_open(path) as file:
         file.write(content)
 
@@ -86,17 +85,16 @@ def load_contraction(path: str | Path) -> Contraction:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give one that save_contraction wrote")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            names = file.keys() if HEADER in metadata else ()
-            arrays = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError) as error:
+        content = path.read_bytes()
+        is_contraction = HEADER in metadata_of(content)
+        metadata, arrays = unsealed(content, (HEADER,)) if is_contraction else ({}, {})
+    except (DamagedError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path} is not a contraction, or not all of one ({reason}); save it again with "
             "save_contraction"
         ) from error
-    if HEADER not in metadata:
+    if not is_contraction:
         raise InputError(
             f"{path} is a safetensors file but not a contraction; give one that save_contraction "
             "wrote"

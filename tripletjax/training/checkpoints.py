@@ -1,4 +1,7 @@
-"""The state of a fit in one file, written atomically, from which it goes on bit for bit."""
+"""The state of a run in one file, from which it resumes with bit-identical results.
+
+The file is written atomically and holds a digest: one that was cut short or changed is refused.
+"""
 
 import json
 from collections.abc import Collection
@@ -8,17 +11,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from tripletjax.io import atomic_open
+from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
 
 FORMAT_VERSION = 2
 
 
 class Checkpoint(NamedTuple):
-    """Arrays, and what is told of them."""
+    """Arrays with their metadata."""
 
     state: Any  # pytree
     best: Any  # the state at the best validation so far
@@ -30,8 +32,9 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     leaves = jax.tree.leaves((checkpoint.state, checkpoint.best))
     arrays = {f"{i:06d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     record = json.dumps(checkpoint.record)
+    content = sealed(arrays, {"format": str(FORMAT_VERSION), "record": record})
     with atomic_open(path) as file:
-        file.write(save(arrays, metadata={"format": str(FORMAT_VERSION), "record": record}))
+        file.write(content)
 
 
 def load_checkpoint(
@@ -46,27 +49,32 @@ def load_checkpoint(
         free: names of settings that may be others.
 
     Raises:
-        InputError: the file is missing, truncated, of another version or of another run.
+        InputError: the file is missing, damaged, of another version or of another run.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist: nothing to resume; leave out --resume")
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            leaves = [file.get_tensor(name) for name in sorted(file.keys())]
-    except (OSError, SafetensorError) as error:
+        metadata, arrays = unsealed(path.read_bytes(), ("format", "record"))
+    except (OSError, DamagedError) as error:
         raise InputError(
-            f"{path} is not a whole checkpoint ({error}); start again with --force"
+            f"incomplete or corrupted checkpoint {path} ({error}); start again with --force"
         ) from error
+    leaves = [arrays[name] for name in sorted(arrays)]
     version = metadata.get("format")
     if version != str(FORMAT_VERSION):
         raise InputError(
             f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
             "resume with the version that wrote it, or start again with --force"
         )
-    record = json.loads(metadata["record"])
-    before = record["settings"]
+    try:
+        record = json.loads(metadata["record"])
+        before = dict(record["settings"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"incomplete or corrupted checkpoint {path} (it has no settings); start again with "
+            "--force"
+        ) from error
     changed = [k for k in settings if k not in free and settings[k] != before.get(k)]
     if changed:
         raise InputError(
