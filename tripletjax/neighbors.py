@@ -1,6 +1,6 @@
 """From ASE Atoms to padded arrays: neighbour lists on the host, in NumPy."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,10 +8,16 @@ import numpy as np
 from ase import Atoms
 from vesin import NeighborList
 
+from tripletjax.structures import (
+    centred,
+    check_frames,
+    full_cell,
+    require_centers,
+    require_elements,
+)
 from tripletjax.types import Array, Batch, InputError, Prepared, as_positive
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms count as two on one spot
-MIN_CELL_VOLUME = 1e-4  # of the product of the three lengths; flatter cells count as singular
 
 
 class Pairs(NamedTuple):
@@ -25,117 +31,6 @@ class Pairs(NamedTuple):
     neighbors: np.ndarray  # [P] atom
     shifts: np.ndarray  # [P, 3] lattice translations
     vectors: np.ndarray  # [P, 3] Å, from centre to neighbour
-
-
-def check_frames(frames: Atoms | Iterable[Atoms]) -> list[Atoms]:
-    """One structure or several as a list, checked for what no neighbour list can be made of.
-
-    Raises:
-        InputError: names the frame and atom, for something else than Atoms, no atoms, positions
-            that are not finite, and periodic directions without a proper cell.
-    """
-    if not isinstance(frames, (Atoms, Iterable)):
-        raise InputError(f"structures are a {type(frames).__name__}; give ASE Atoms or a list")
-    frames = [frames] if isinstance(frames, Atoms) else list(frames)
-    if not frames:
-        raise InputError("no structures were given; give one ASE Atoms or a list of them")
-    for index, frame in enumerate(frames):
-        if not isinstance(frame, Atoms):
-            raise InputError(f"frame {index} is a {type(frame).__name__}; give ASE Atoms")
-        if len(frame) == 0:
-            raise InputError(f"frame {index} has no atoms; give at least one")
-        finite = np.isfinite(frame.positions).all(axis=1)
-        if not finite.all():
-            atom = int(np.argmin(finite))
-            raise InputError(
-                f"atom {atom} of frame {index} lies at {frame.positions[atom].tolist()}; "
-                "positions must be finite numbers in Å"
-            )
-        _check_cell(frame, index)
-    return frames
-
-
-def _check_cell(frame: Atoms, index: int) -> None:
-    periodic = frame.pbc
-    if not periodic.any():
-        return
-    rows = np.asarray(frame.cell)[periodic]
-    lengths = np.linalg.norm(rows, axis=1)
-    # The volume of the periodic directions over the product of their lengths.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        volume = np.sqrt(np.linalg.det(rows @ rows.T / np.outer(lengths, lengths)))
-    if not (np.isfinite(lengths).all() and volume > MIN_CELL_VOLUME):
-        raise InputError(
-            f"the cell of frame {index} is singular along its periodic directions "
-            f"{''.join(np.array(list('xyz'))[periodic])}: {np.asarray(frame.cell).tolist()}; "
-            "give independent lattice vectors in Å, or set pbc=False"
-        )
-
-
-def full_cell(frame: Atoms) -> np.ndarray:
-    """Three independent lattice vectors, also where some or all directions are not periodic.
-
-    Example:
-        >>> full_cell(Atoms("H")).tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    """
-    return frame.cell.complete().array if frame.pbc.any() else np.eye(3)
-
-
-def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> np.ndarray:
-    """Sorted atomic numbers of the species channels, checked to cover the neighbours.
-
-    Args:
-        frames: the structures.
-        species: atomic numbers or chemical symbols; None takes all that occur.
-
-    Raises:
-        InputError: names an atom whose species is not among those given.
-    """
-    numbers = [frame.numbers for frame in frames]
-    if species is None:
-        return np.unique(np.concatenate(numbers))
-    if not isinstance(species, Iterable):
-        raise InputError(f"species={species!r} is not usable; give a list of numbers or symbols")
-    elements = np.unique([_atomic_number(s) for s in species])
-    for index, present in enumerate(numbers):
-        unknown = ~np.isin(present, elements)
-        if unknown.any():
-            atom = int(np.argmax(unknown))
-            raise InputError(
-                f"atom {atom} of frame {index} has atomic number {present[atom]}, which is not "
-                f"among species={elements.tolist()}; add it to species or remove the atom"
-            )
-    return elements
-
-
-def _atomic_number(species) -> int:
-    from ase.data import atomic_numbers
-
-    if isinstance(species, str) and species in atomic_numbers:
-        return atomic_numbers[species]
-    if isinstance(species, str) and species.isdecimal():
-        species = int(species)
-    if isinstance(species, (int, np.integer)) and 0 <= species < len(atomic_numbers):
-        return int(species)
-    raise InputError(f"species {species!r} is not known; give atomic numbers or chemical symbols")
-
-
-def require_centers(frames: Sequence[Atoms], centers: Iterable[int] | None) -> list[np.ndarray]:
-    """The central atoms of each frame: all, or the given ones, which every frame must have."""
-    if centers is None:
-        return [np.arange(len(frame)) for frame in frames]
-    chosen = np.asarray(centers if isinstance(centers, (np.ndarray, int)) else list(centers))
-    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
-        raise InputError(f"centers={chosen.tolist()!r} is not usable; give whole numbers from 0")
-    for index, frame in enumerate(frames):
-        outside = (chosen < 0) | (chosen >= len(frame))
-        if outside.any():
-            raise InputError(
-                f"centers holds {chosen[outside][0]}, but frame {index} has atoms 0 to "
-                f"{len(frame) - 1}; give atoms that every frame has"
-            )
-    return [chosen] * len(frames)
 
 
 def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0) -> Pairs:
@@ -154,9 +49,11 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
         InputError: two atoms lie on one spot.
     """
     pairs = NeighborList(cutoff=float(cutoff), full_list=True)
+    place = centred(frame)
     i, j, shifts, distances, vectors = pairs.compute(
-        frame.positions, full_cell(frame), frame.pbc.tolist(), "ijSdD"
+        place.positions, full_cell(frame), frame.pbc.tolist(), "ijSdD"
     )
+    shifts = shifts - place.wraps[j] + place.wraps[i]
     too_close = distances < MIN_DISTANCE
     if too_close.any():
         first = int(np.argmax(too_close))
@@ -218,8 +115,13 @@ def prepare(
     species: Iterable[int] | None = None,
     dtype=None,
     centers: Iterable[int] | None = None,
+    wrap: bool = True,
 ) -> Batch:
     """Neighbour lists of one or several structures as padded arrays, for jit, vmap and grad.
+
+    ``positions`` are those of ``structures.centred``: wrapped into the cell and about the origin,
+    so that float32 resolves them wherever the atoms lie. Vectors between atoms, and with them
+    energies, forces and stress, do not depend on this.
 
     Args:
         frames: one ASE Atoms or a list.
@@ -227,6 +129,7 @@ def prepare(
         species: atomic numbers (or symbols) of the channels; None: all that occur, ascending.
         dtype: of positions, cells and shifts; None: JAX's default float.
         centers: atoms to describe in every frame; None: all.
+        wrap: wrap and centre the positions; False: keep them as they are.
 
     Returns:
         A ``Batch``; atoms, environments and neighbours are padded to a few sizes.
@@ -258,7 +161,10 @@ def prepare(
         [p.environment + r for p, r in zip(pairs, first_row[:-1], strict=True)]
     )
     neighbors = np.concatenate([p.neighbors + a for p, a in zip(pairs, first_atom, strict=True)])
-    shifts = np.concatenate([p.shifts for p in pairs]).astype(dtype)
+    positions, shifts = zip(
+        *(_placed(frame, p, wrap) for frame, p in zip(frames, pairs, strict=True)), strict=True
+    )
+    shifts = np.concatenate(shifts).astype(dtype)
     width = bucket(np.bincount(environment, minlength=1).max())
     mask, neighbors, shifts = pad_rows(environment, n_rows, width, neighbors, shifts)
     centers = np.concatenate([p.centers + a for p, a in zip(pairs, first_atom, strict=True)])
@@ -269,7 +175,7 @@ def prepare(
         return np.concatenate([values, np.zeros((size - len(values), *values.shape[1:]), dtype)])
 
     return Batch(
-        positions=padded(np.concatenate([f.positions for f in frames]), n_atoms, dtype),
+        positions=padded(np.concatenate(positions), n_atoms, dtype),
         cells=cells,
         species=padded(
             np.searchsorted(elements, np.concatenate([f.numbers for f in frames])),
@@ -286,6 +192,15 @@ def prepare(
         elements=elements.astype(np.int32),
         prepared=Prepared(cutoff, tuple(elements.tolist())),
     )
+
+
+def _placed(frame: Atoms, pairs: Pairs, wrap: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [N, 3] and, to go with them, shifts [P, 3]."""
+    if not wrap:
+        return frame.positions, pairs.shifts
+    place = centred(frame)
+    first = place.wraps[pairs.centers[pairs.environment]]
+    return place.positions, pairs.shifts + place.wraps[pairs.neighbors] - first
 
 
 def with_width(batch: Batch, width: int) -> Batch:

@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     shifts[c, k] @ cells[structure] - positions[centers[c]]``.
     """
 
-    positions: Array  # [A, 3] Å
+    positions: Array  # [A, 3] Å, each structure wrapped into its cell and about the origin
     cells: Array  # [S, 3, 3] Å, rows are lattice vectors
     species: Array  # [A] index into elements
     structure: Array  # [A] index of the structure of each atom

@@ -54,12 +54,12 @@ class Lists:
         self.width = 0
 
     def at(self, positions: Array, cell: Array) -> SkinList:
-        """The list at these positions; float64 keeps the choice of images exact."""
+        """The list at these positions, as they are; float64 keeps the choice of images exact."""
         self.frame.positions = np.asarray(positions, np.float64)
         if self.frame.pbc.any():
             self.frame.cell = np.asarray(cell, np.float64)
         reach = self.potential.cutoff + self.skin
-        batch = prepare([self.frame], reach, self.potential.species, self.dtype)
+        batch = prepare([self.frame], reach, self.potential.species, self.dtype, wrap=False)
         most = int(batch.neighbor_mask.sum(1).max())
         if most > self.width or not self.width:  # a column at least, be it of padding
             self.width = roomy(most)

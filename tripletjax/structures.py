@@ -1,0 +1,191 @@
+"""Structures as users give them: checked, and moved to where float32 resolves them best."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.cell import Cell
+
+from tripletjax.types import Array, InputError
+
+MIN_CELL_VOLUME = 1e-4  # of the product of the three lengths; flatter cells count as singular
+MAX_LENGTH = 1e8  # Å; float64 resolves positions up to here to 1e-8 Å
+EDGE = 1e-6  # of a lattice vector; atoms halfway along one all go to the same side
+
+
+def check_frames(frames: Atoms | Iterable[Atoms]) -> list[Atoms]:
+    """One structure or several as a list, each validated by ``check_frame``.
+
+    Raises:
+        InputError: names the frame and atom, for anything but Atoms, no atoms, positions that are
+            not finite, and periodic directions without a proper cell.
+    """
+    if not isinstance(frames, (Atoms, Iterable)):
+        raise InputError(
+            f"invalid structures of type {type(frames).__name__}: expected ASE Atoms or a list"
+        )
+    frames = [frames] if isinstance(frames, Atoms) else list(frames)
+    if not frames:
+        raise InputError("no structures were given: expected one ASE Atoms or a list of them")
+    for index, frame in enumerate(frames):
+        check_frame(frame, f"frame {index}")
+    return frames
+
+
+def check_frame(frame: Atoms, where: str) -> None:
+    """Raise InputError if no neighbour list can be built; ``where`` names it, as in "frame 3"."""
+    if not isinstance(frame, Atoms):
+        raise InputError(f"{where} is of type {type(frame).__name__}: expected ASE Atoms")
+    if len(frame) == 0:
+        raise InputError(f"{where} has no atoms: expected at least one")
+    usable = (np.abs(frame.positions) <= MAX_LENGTH).all(axis=1)  # False for NaN
+    if not usable.all():
+        atom = int(np.argmin(usable))
+        raise InputError(
+            f"atom {atom} of {where} lies at {frame.positions[atom].tolist()}: expected finite "
+            f"positions within {MAX_LENGTH:g} Å of the origin"
+        )
+    _check_cell(frame, where)
+
+
+def _check_cell(frame: Atoms, where: str) -> None:
+    periodic = frame.pbc
+    if not periodic.any():
+        return
+    cell = np.asarray(frame.cell)
+    if not (np.abs(cell) <= MAX_LENGTH).all():
+        raise InputError(
+            f"invalid cell of {where}: {cell.tolist()}: expected finite lattice vectors (Å) "
+            f"shorter than {MAX_LENGTH:g} Å"
+        )
+    if not _relative_volume(cell[periodic]) > MIN_CELL_VOLUME:
+        raise InputError(
+            f"the cell of {where} is singular along its periodic directions "
+            f"{''.join(np.array(list('xyz'))[periodic])}: {cell.tolist()}; "
+            "give independent lattice vectors (Å), or set pbc=False"
+        )
+
+
+def _relative_volume(rows: np.ndarray) -> float:
+    """The volume that some vectors span, over the product of their lengths; NaN for zero ones."""
+    lengths = np.linalg.norm(rows, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(np.linalg.det(rows @ rows.T / np.outer(lengths, lengths)))
+
+
+def full_cell(frame: Atoms) -> np.ndarray:
+    """Three independent lattice vectors, also where some or all directions are not periodic.
+
+    Example:
+        >>> full_cell(Atoms("H")).tolist()
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    if not frame.pbc.any():
+        return np.eye(3)
+    cell = frame.cell.complete()
+    if not _relative_volume(cell.array) > MIN_CELL_VOLUME:  # a vector that no direction uses
+        cell = Cell(np.where(frame.pbc[:, None], frame.cell.array, 0)).complete()
+    return cell.array
+
+
+class Centred(NamedTuple):
+    """The atoms of a structure near the origin, and how to get back: see ``centred``."""
+
+    positions: np.ndarray  # [N, 3] Å, float64
+    wraps: np.ndarray  # [N, 3] lattice vectors taken off each atom, whole numbers
+    translation: np.ndarray  # [3] Å, taken off all atoms
+
+    def restored(self, positions: Array, cell: Array) -> np.ndarray:
+        """Where atoms that have moved to these positions are in the original frame, in float64.
+
+        Args:
+            positions: ``[N, 3]`` Å, of the atoms that lay at ``self.positions``.
+            cell: ``[3, 3]`` Å, as it is now.
+        """
+        lattice = self.wraps @ np.asarray(cell, np.float64)
+        return np.asarray(positions, np.float64) + lattice + self.translation
+
+
+def centred(frame: Atoms) -> Centred:
+    """The atoms of a checked structure wrapped into the cell about the first and centred, float64.
+
+    float32 resolves about 1e-7 of a coordinate: it must not grow with the distance from the origin,
+    or with the number of cells that an atom has crossed. Along periodic directions all atoms are
+    wrapped to within half a lattice vector of the first; then the middle of the structure moves to
+    the origin. Distances to periodic images stay, with shifts changed by the differences of the
+    wraps.
+
+    Example:
+        >>> frame = Atoms("H2", [[100, 1, 1], [98.5, 1, 4]], cell=[3, 3, 3], pbc=[1, 1, 0])
+        >>> place = centred(frame)
+        >>> place.positions.round(6).tolist()
+        [[0.75, 0.0, -1.5], [-0.75, 0.0, 1.5]]
+        >>> bool(abs(place.restored(place.positions, frame.cell) - frame.positions).max() < 1e-12)
+        True
+    """
+    positions = frame.positions - frame.positions[0]
+    wraps = np.zeros(positions.shape, np.int64)
+    if frame.pbc.any():
+        cell = full_cell(frame)
+        fractions = np.linalg.solve(cell.T, positions.T).T
+        wraps = np.where(frame.pbc, np.floor(fractions + 0.5 + EDGE), 0).astype(np.int64)
+        positions = positions - wraps @ cell
+    middle = (positions.min(axis=0) + positions.max(axis=0)) / 2
+    return Centred(positions - middle, wraps, frame.positions[0] + middle)
+
+
+def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> np.ndarray:
+    """Sorted atomic numbers of the species channels, checked to cover the neighbours.
+
+    Args:
+        frames: the structures.
+        species: atomic numbers or chemical symbols; None takes all that occur.
+
+    Raises:
+        InputError: names an atom whose species is not among those given.
+    """
+    numbers = [frame.numbers for frame in frames]
+    if species is None:
+        return np.unique(np.concatenate(numbers))
+    if not isinstance(species, Iterable):
+        raise InputError(f"invalid species={species!r}: expected a list of numbers or symbols")
+    elements = np.unique([_atomic_number(s) for s in species])
+    for index, present in enumerate(numbers):
+        unknown = ~np.isin(present, elements)
+        if unknown.any():
+            atom = int(np.argmax(unknown))
+            raise InputError(
+                f"atom {atom} of frame {index} has atomic number {present[atom]}, which is not "
+                f"among species={elements.tolist()}; add it to species or remove the atom"
+            )
+    return elements
+
+
+def _atomic_number(species) -> int:
+    from ase.data import atomic_numbers
+
+    if isinstance(species, str) and species in atomic_numbers:
+        return atomic_numbers[species]
+    if isinstance(species, str) and species.isdecimal():
+        species = int(species)
+    if isinstance(species, (int, np.integer)) and 0 <= species < len(atomic_numbers):
+        return int(species)
+    raise InputError(f"unknown species {species!r}: expected atomic numbers or chemical symbols")
+
+
+def require_centers(frames: Sequence[Atoms], centers: Iterable[int] | None) -> list[np.ndarray]:
+    """The central atoms of each frame: all, or the given ones, which every frame must have."""
+    if centers is None:
+        return [np.arange(len(frame)) for frame in frames]
+    chosen = np.asarray(centers if isinstance(centers, (np.ndarray, int)) else list(centers))
+    if chosen.ndim != 1 or chosen.size == 0 or chosen.dtype.kind not in "iu":
+        raise InputError(f"invalid centers={chosen.tolist()!r}: expected whole numbers from 0")
+    for index, frame in enumerate(frames):
+        outside = (chosen < 0) | (chosen >= len(frame))
+        if outside.any():
+            raise InputError(
+                f"centers holds {chosen[outside][0]}, but frame {index} has atoms 0 to "
+                f"{len(frame) - 1}; give atoms that every frame has"
+            )
+    return [chosen] * len(frames)
