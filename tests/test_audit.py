@@ -1,11 +1,12 @@
 """The audit finds what is known to be there, and nothing else; its folder is whole or not there."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import read, write
 
 from tripletjax import InputError
@@ -13,7 +14,9 @@ from tripletjax.cli import main
 from tripletjax.completeness import report
 from tripletjax.completeness.audit import audit
 from tripletjax.completeness.collisions import nearest_pairs
+from tripletjax.completeness.resolution import parting_degrees
 from tripletjax.data.b8 import load_b8
+from tripletjax.densities import Mixing
 from tripletjax.testing import random_rotation
 
 N_PAIRS = 24
@@ -48,10 +51,74 @@ def test_collisions_are_parted_by_resolution_of_the_fingerprint_alone(blind):
     assert entry["bispectrum"] is None and entry["fingerprint"] <= 4
 
 
+def test_report_names_the_resolutions_that_were_tried(blind):
+    """A pair that no l_max parts is not one for which none was tried."""
+    text = report.report(blind)
+    assert "none up to 6 parts them" in text and "not tried" not in text
+    assert "1, 2, 3, 4, 6 for the bispectrum" in text
+    clusters = load_b8().frames(slice(2))
+    contracted = parting_degrees(clusters, [5], "bispectrum", 1e-9, mixing=Mixing(None, None))
+    assert contracted["bispectrum"] is None and contracted["tried"]["bispectrum"] == []
+    text = report.report(replace(blind, parted=[{"pair": 0, **contracted}]))
+    assert "not tried: made for one l_max" in text and "none up to" not in text
+
+
+def close_packed() -> list[Atoms]:
+    """fcc and hcp, whose rows of the power spectrum are equal up to l_max=2."""
+    a = 2.55
+    return [bulk("Cu", "fcc", a=a * np.sqrt(2)), bulk("Cu", "hcp", a=a, c=a * np.sqrt(8 / 3))]
+
+
+def test_equal_rows_that_are_undecided_are_reported(tmp_path, capsys):
+    """Neither a collision nor none: the distance, about 1 Å, cannot be certified."""
+    path, out = tmp_path / "close_packed.xyz", tmp_path / "out"
+    write(path, close_packed())
+    arguments = ["audit", str(path), "--kind", "power_spectrum", "--cutoff", "3.0", "--n-max", "3"]
+    assert main([*arguments, "--l-max", "2", "--out", str(out)]) == 0
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.startswith("Undecided: 1 pair has equal rows")
+    assert "atom 0 of frame 0 and atom 0 of frame 1" in line and "None" not in line
+    text = (out / "report.md").read_text()
+    assert line in text and "| 0, 0 | 1, 0 |" in text
+    assert "| 0, 0 and 1, 0 | 3 | 1 |" in text  # of the power spectrum, of the fingerprint
+    found = json.loads((out / "audit.json").read_text())
+    assert found["verdict"] == line
+    assert found["collisions"] == [] and found["pairs_with_equal_rows"] == 1
+    (pair,) = found["undecided"]
+    assert pair["frames"] == [0, 1] and pair["atoms"] == [0, 0]
+    assert pair["geometric_lower_bound_A"] <= 1e-3 < pair["geometric_distance_A"]
+
+
+def test_pairs_of_equal_rows_that_were_not_compared_are_counted():
+    frames = load_b8().frames(slice(8))
+    options = HYPERS | {"n_sensitivity": 0, "n_parted": 0, "centers": [0]}
+    found = audit(frames, "bispectrum", max_pairs=1, **options)
+    assert len(found.collisions) == 1 and found.n_equal_skipped == 3
+    assert found.search.n_pairs == 28
+    assert "Not compared: 3 more pairs with equal rows; raise max_pairs." in report.verdict(found)
+    assert report.record(found)["pairs_with_equal_rows_not_compared"] == 3
+    text = report.report(audit(frames, "bispectrum", max_pairs=5, **options))
+    assert "None of the pairs that were not compared has equal rows." in text
+
+
+def test_more_equal_rows_than_are_looked_up_are_reported():
+    """Without angles in the descriptor all of these are equal, and each has only 8 nearest rows."""
+    bent = [(np.cos(angle), np.sin(angle), 0) for angle in np.linspace(0.5, 2.5, 12)]
+    frames = [Atoms("CHH", [(0, 0, 0), (1, 0, 0), place]) for place in bent]
+    options = {"n_max": 1, "l_max": 0, "centers": [0], "n_sensitivity": 0, "n_parted": 0}
+    found = audit(frames, "power_spectrum", **options)
+    assert found.n_crowded == 12
+    assert "Compared in part: 12 environments" in report.verdict(found)
+    found = audit(frames[:9], "power_spectrum", **options)
+    assert found.n_crowded == 0 and len(found.collisions) == 36
+    assert report.verdict(found).startswith("36 pairs of different environments have equal rows")
+
+
 def test_no_pair_collides_in_the_fingerprint(b8_file):
     found = audit(read(b8_file, ":"), "fingerprint", centers=[0], **HYPERS, **FEW)
     assert not len(found.collisions) and not len(found.undecided) and not found.parted
     assert (found.smallest > 0).all() and len(found.smallest) == 8
+    assert report.verdict(found).startswith("None: no two different environments")
 
 
 def test_equal_environments_do_not_collide():
@@ -76,6 +143,21 @@ def test_nearest_rows_are_those_of_all_pairs():
     assert (np.diff(found.distance) >= 0).all()
     expected = sorted(np.linalg.norm(rows[i] - rows[i + 30]) for i in range(30))
     np.testing.assert_allclose(found.distance, expected[:25], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_columns", [3, 500])
+def test_no_row_within_reach_is_missing(n_columns):
+    rows = np.random.default_rng(0).normal(size=(60, n_columns))
+    rows[40:] = rows[:20] + 1e-9
+    found = nearest_pairs(rows, np.zeros(60), n_neighbors=5, max_pairs=None)
+    listed = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    near = np.linalg.norm(rows[:, None] - rows, axis=-1) < found.reach[:, None]
+    within = {(i, j) for i, j in np.argwhere(near | near.T).tolist() if i < j}
+    assert {(i, i + 40) for i in range(20)} <= within <= listed
+    rows[:10] = rows[0]
+    crowded = nearest_pairs(rows, np.zeros(60), n_neighbors=5).reach == 0
+    assert crowded[:10].all() and not crowded[10:40].any()
+    assert np.isinf(nearest_pairs(rows, np.zeros(60), n_neighbors=59).reach).all()
 
 
 def test_the_command_writes_a_folder(b8_file, tmp_path, capsys):
@@ -129,6 +211,8 @@ def test_an_earlier_report_is_kept_if_the_next_fails(blind, tmp_path, monkeypatc
         (molecule("H2O"), {"kind": "triplets"}, ["'triplets'", "fingerprint"]),
         (molecule("H2O"), {"floor": 0.0}, ["floor=0.0", "positive"]),
         (molecule("H2O"), {"precision": -1}, ["precision=-1", "positive"]),
+        (molecule("H2O"), {"max_pairs": 0}, ["max_pairs=0", "from 1"]),
+        (molecule("H2O"), {"n_parted": 1.5}, ["n_parted=1.5", "whole number"]),
         (molecule("H2O"), {"species": [1]}, ["number 8", "species=[1]"]),
         (molecule("H2O"), {"centers": [5]}, ["5", "0 to 2"]),
     ],

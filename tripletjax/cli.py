@@ -224,7 +224,10 @@ def _add_audit(commands) -> None:
     group.add_argument(
         "--precision", type=float, default=3e-8, help="Å; rows are equal if this explains them"
     )
-    group.add_argument("--max-pairs", type=int, default=10_000, help="pairs to compare in geometry")
+    group.add_argument(
+        "--max-pairs", type=int, default=10_000,
+        help="pairs to compare in geometry, at most; those with the nearest rows come first",
+    )  # fmt: skip
     group.add_argument(
         "--dtype", default="float64", choices=("float64", "float32"), help="of the descriptor"
     )

@@ -11,6 +11,7 @@ from tripletjax.io import atomic_open
 
 CONNECTED = "#c44e52"
 POINTS = "#2f5d8a"
+UNDECIDED = "#dd8452"
 
 
 @contextmanager
@@ -83,17 +84,19 @@ def distance_scatter(
     Args:
         path: PNG to write.
         series: name of each set of pairs, its geometric distances in Å and descriptor distances.
-        tolerance: descriptor distance up to which rows are equal; lower ones are drawn there.
-        floor: Å up to which environments are equal.
+        tolerance: descriptor distance up to which rows are equal; those below a third of it are
+            drawn there.
+        floor: Å up to which environments are equal; drawn likewise.
     """
     note = (
-        "Collisions lie below the dashed line (equal rows) and right of the dotted one (different\n"
-        "environments): the descriptor cannot tell them apart."
+        "Below the dashed line rows are equal, left of the dotted one environments are. The\n"
+        "geometric distance is that of the best alignment found: an upper bound. Only collisions\n"
+        "are certified by a lower bound as well: the descriptor cannot tell them apart."
     )
     with drawing(path, (6, 5.2), note) as figure:
         axis = figure.subplots()
         for (name, (geometric, descriptor)), color in zip(
-            series.items(), ("0.7", POINTS, CONNECTED), strict=False
+            series.items(), ("0.7", POINTS, UNDECIDED, CONNECTED), strict=False
         ):
             shown = np.maximum(descriptor, tolerance / 3)
             axis.plot(np.maximum(geometric, floor / 3), shown, "o", ms=2.5, color=color, label=name)
@@ -105,8 +108,11 @@ def distance_scatter(
 
 
 def sensitivity_histogram(path: str | Path, smallest: np.ndarray) -> None:
-    """Histogram of the smallest singular values of Jacobians, 1/Å, on a logarithmic axis."""
-    note = "Far to the left, some displacement of the neighbours hardly changes the descriptor."
+    """Histogram of smallest singular values, 1/Å, of the Jacobians of some random environments."""
+    note = (
+        f"{len(smallest)} environments, chosen at random. Far to the left, some displacement of\n"
+        "the neighbours hardly changes the descriptor."
+    )
     with drawing(path, (6, 4.2), note) as figure:
         axis = figure.subplots()
         lowest = 1e-16

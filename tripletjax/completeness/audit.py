@@ -15,7 +15,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from tripletjax.completeness.alignment import aligned_distance_upper, environment_distance
-from tripletjax.completeness.collisions import NearPairs, nearest_pairs, pair_distances
+from tripletjax.completeness.collisions import nearest_pairs, pair_distances
+from tripletjax.completeness.resolution import parting_degrees
 from tripletjax.completeness.sensitivity import sensitivities
 from tripletjax.densities import Mixing
 from tripletjax.description import Description, describe
@@ -23,14 +24,12 @@ from tripletjax.descriptors import require_invariant
 from tripletjax.neighbors import check_frames, displacements, prepare
 from tripletjax.nice import Contraction
 from tripletjax.progress import progress_bar
-from tripletjax.types import InputError, as_positive
+from tripletjax.types import InputError, as_integer, as_positive
 
 ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}  # of the median norm
 MAX_ROUNDS = 4  # of looking again, with one of each set of equal environments
 CELLS = 2000  # rotations looked at to certify one distance
 N_RANDOM = 500  # pairs that show what is usual
-DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
-MAX_DEGREE = 6  # of other kinds than the fingerprint, whose columns become too many
 
 
 class Environments(NamedTuple):
@@ -59,6 +58,15 @@ class PairTable(NamedTuple):
     upper: np.ndarray  # [P] Å
 
 
+class Search(NamedTuple):
+    """How much of all pairs of environments was compared."""
+
+    n_equal: int  # environments left out because another is nearer than the floor
+    n_pairs: int  # pairs of the others that have one central species
+    skipped: np.ndarray  # [T] distances of rows of the pairs found and not compared in geometry
+    reach: np.ndarray  # [M] for each of the others, every row nearer than this was found
+
+
 @dataclass(frozen=True)
 class Audit:
     """What was found."""
@@ -66,11 +74,11 @@ class Audit:
     structure: np.ndarray  # [N] frame of each environment
     atom: np.ndarray  # [N] atom of it
     pairs: PairTable  # the nearest in the descriptor
-    n_equal: int  # environments left out because another is nearer than the floor
+    search: Search
     random: PairTable  # pairs at random
     smallest: np.ndarray  # [S] smallest singular values of the Jacobian of some environments, 1/Å
     soft: np.ndarray  # [S] their soft directions
-    parted: list[dict[str, Any]]  # smallest l_max that parts each of the first collisions
+    parted: list[dict[str, Any]]  # smallest l_max that parts the first pairs of equal rows
     floor: float  # Å
     precision: float  # Å
     tolerance: float  # of the descriptor's distance, up to which rows are equal
@@ -92,6 +100,16 @@ class Audit:
         """Places in ``pairs``: equal rows, and the bounds of the distance enclose the floor."""
         enclosed = (self.pairs.lower <= self.floor) & (self.pairs.upper > self.floor)
         return np.flatnonzero(self.equal & enclosed)
+
+    @property
+    def n_equal_skipped(self) -> int:
+        """Pairs of equal rows that were not compared in geometry: there are over ``max_pairs``."""
+        return int((self.search.skipped <= self.tolerance).sum())
+
+    @property
+    def n_crowded(self) -> int:
+        """Environments with more equal rows than were looked up."""
+        return int((self.search.reach <= self.tolerance).sum())
 
 
 def audit(
@@ -116,7 +134,8 @@ def audit(
 
     The nearest rows of environments with the same central species are compared in geometry: by
     alignment from several starts, and with certified bounds where rows are equal. Environments
-    that are equal in geometry count once.
+    that are equal in geometry count once. Where the bounds do not part a pair of equal rows from
+    the floor it is ``undecided``; what was not compared at all is in ``search``.
 
     Args:
         frames: one ASE Atoms or several.
@@ -127,9 +146,10 @@ def audit(
         precision: Å; rows are equal if they differ by no more than a displacement by so much
             changes them in the median over random pairs. The default is the rounding of files with
             eight decimals; that of the arithmetic is allowed for as well.
-        max_pairs: pairs to compare in geometry.
-        n_sensitivity: environments whose Jacobian is looked at.
-        n_parted: collisions for which the smallest l_max is sought that parts them.
+        max_pairs: pairs to compare in geometry, at most; those with the nearest rows come first.
+        n_sensitivity: environments, chosen at random, whose Jacobian is looked at.
+        n_parted: pairs of equal rows, collisions first, for which the smallest l_max is sought
+            that parts them.
         seed: of random choices.
         progress: show progress.
         **hypers: fields of ``Hypers``; for large sets few ``tags`` and ``n_features``.
@@ -138,7 +158,8 @@ def audit(
         An ``Audit``.
 
     Raises:
-        InputError: as ``describe``; also fewer than two environments of one central species.
+        InputError: as ``describe``; also fewer than two environments of one central species, and
+            options out of range.
 
     Example:
         >>> from ase.build import molecule
@@ -150,6 +171,9 @@ def audit(
     require_invariant(kind)
     as_positive("floor", floor, "Å")
     as_positive("precision", precision, "Å")
+    max_pairs = as_integer("max_pairs", max_pairs, 1)
+    n_sensitivity = as_integer("n_sensitivity", n_sensitivity)
+    n_parted = as_integer("n_parted", n_parted)
     frames = check_frames(frames)
     given: dict[str, Any] = {"centers": centers, "species": species, "dtype": dtype}
     given |= {"contraction": contraction, "mixing": mixing, "progress": progress}
@@ -169,13 +193,13 @@ def audit(
     random = compare.at_random(N_RANDOM, seed)
     slope = np.median(random.descriptor / np.maximum(random.upper, floor))
     tolerance = max(ROUNDING[described.values.dtype], float(slope) * precision)
-    pairs, n_equal = compare.nearest(floor, max_pairs, seed)
+    pairs, search = compare.nearest(floor, max_pairs, seed)
     pairs = compare.certified(pairs, floor, tolerance)
     result = Audit(
         structure=described.structure,
         atom=described.atom,
         pairs=pairs,
-        n_equal=n_equal,
+        search=search,
         random=random,
         smallest=np.zeros(0),
         soft=np.zeros(0, int),
@@ -211,28 +235,29 @@ class _Comparison:
         names = ("cutoff", "cutoff_function", "cutoff_width")
         self.basis = {name: described.hypers[name] for name in names}
 
-    def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, int]:
-        """The nearest rows, with one environment for all that are equal in geometry.
-
-        Returns:
-            The pairs, and how many environments were left out.
-        """
+    def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, Search]:
+        """The nearest rows, with one environment for all that are equal in geometry."""
         alive = np.arange(len(self.values))
         for _ in range(MAX_ROUNDS):
             near = nearest_pairs(
-                self.values[alive], self.atoms.center[alive], max_pairs=max_pairs, seed=seed,
+                self.values[alive], self.atoms.center[alive], max_pairs=None, seed=seed,
                 progress=self.progress,
             )  # fmt: skip
-            near = NearPairs(alive[near.first], alive[near.second], near.distance)
-            table = self.table(np.stack([near.first, near.second], -1), near.distance)
-            equal = table.upper <= floor
-            if not equal.any():
+            pairs = alive[np.stack([near.first, near.second], -1)]
+            table = self.table(pairs[:max_pairs], near.distance[:max_pairs])
+            again = np.unique(table.second[table.upper <= floor])
+            searched, alive = alive, np.setdiff1d(alive, again)
+            if not len(again):
                 break
-            alive = np.setdiff1d(alive, table.second[equal])
-        again = table.second[equal]
-        kept = ~np.isin(table.first, again) & ~np.isin(table.second, again)
-        n_left_out = len(self.values) - len(np.setdiff1d(alive, again))
-        return PairTable(*(column[kept] for column in table)), n_left_out
+        remaining = np.all(np.isin(pairs, alive), axis=1)
+        counts = np.bincount(self.atoms.center[alive])
+        search = Search(
+            n_equal=len(self.values) - len(alive),
+            n_pairs=int((counts * (counts - 1) // 2).sum()),
+            skipped=near.distance[max_pairs:][remaining[max_pairs:]] / self.scale,
+            reach=near.reach[np.isin(searched, alive)] / self.scale,
+        )
+        return PairTable(*(column[remaining[:max_pairs]] for column in table)), search
 
     def at_random(self, n_pairs: int, seed: int) -> PairTable:
         random = np.random.Generator(np.random.PCG64(seed))
@@ -280,32 +305,13 @@ def _sensitivity(kind, atoms: Environments, n_rows: int, seed: int, progress: bo
     return found.smallest, found.n_soft()
 
 
-def _parted(
-    result: Audit, kind: str, atoms: Environments, n_pairs: int, hypers: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """The smallest l_max at which the descriptor, and the fingerprint, part collisions."""
+def _parted(result: Audit, kind: str, atoms: Environments, n_pairs: int, hypers) -> list[dict]:
+    """For pairs of equal rows the place in ``pairs``, and the l_max that part them."""
     found = []
-    kinds = (kind,) if kind == "fingerprint" else (kind, "fingerprint")
-    elements = atoms.elements.tolist()
-    for place in result.collisions[:n_pairs]:
+    for place in np.r_[result.collisions, result.undecided][:n_pairs]:
         rows = int(result.pairs.first[place]), int(result.pairs.second[place])
         clusters = [atoms.cluster(row) for row in rows]
-        entry: dict[str, Any] = {"pair": int(place)}
-        for name in kinds:
-            entry[name] = None
-            highest = DEGREES[-1] if name == "fingerprint" else MAX_DEGREE
-            for l_max in (l for l in DEGREES if l <= highest):
-                changed: dict[str, Any] = hypers | {"l_max": l_max}
-                if name != kind:
-                    changed |= {"n_features": 256, "contraction": None}
-                if changed.get("contraction") is not None or changed.get("mixing") is not None:
-                    break  # made for one l_max
-                values = describe(
-                    clusters, name, centers=[0], species=elements, dtype="float64", **changed
-                ).values
-                apart = np.linalg.norm(values[0] - values[1]) / np.linalg.norm(values[0])
-                if apart > result.tolerance:
-                    entry[name] = l_max
-                    break
-        found.append(entry)
+        elements = atoms.elements.tolist()
+        parted = parting_degrees(clusters, elements, kind, result.tolerance, **hypers)
+        found.append({"pair": int(place), **parted})
     return found

@@ -1,0 +1,65 @@
+"""Which resolution parts two environments that a descriptor gives equal rows? Host side."""
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tripletjax.densities import Mixing
+from tripletjax.description import describe
+from tripletjax.nice import Contraction
+
+DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
+MAX_DEGREE = 6  # of other kinds than the fingerprint, whose columns become too many
+N_FEATURES = 256  # of the fingerprint beside another kind
+
+
+def parting_degrees(
+    clusters: list[Atoms],
+    elements: list[int],
+    kind: str,
+    tolerance: float,
+    *,
+    contraction: Contraction | None = None,
+    mixing: Mixing | None = None,
+    **hypers: Any,
+) -> dict[str, Any]:
+    """The smallest l_max at which a kind, and the fingerprint, part the first atoms of clusters.
+
+    Args:
+        clusters: two molecules.
+        elements: species channels.
+        kind: an invariant kind of ``describe``.
+        tolerance: rows are equal if they differ by no more than this times their norm.
+        contraction, mixing: as for ``describe``; made for one l_max, so that no other is tried.
+        **hypers: fields of ``Hypers``.
+
+    Returns:
+        Under each kind the smallest l_max of those tried that parts the two, or None; under
+        "tried" the l_max tried of each kind, an empty list where only one is possible.
+
+    Example:
+        >>> bent = [Atoms("CHH", [[0, 0, 0], [1, 0, 0], [x, 1, 0]]) for x in (0.0, 0.5)]
+        >>> found = parting_degrees(bent, [1, 6], "power_spectrum", 1e-9, n_max=2)
+        >>> found["power_spectrum"], found["tried"]["power_spectrum"]
+        (1, [1, 2, 3, 4, 6])
+    """
+    kinds = (kind,) if kind == "fingerprint" else (kind, "fingerprint")
+    tried: dict[str, list[int]] = {}
+    smallest: dict[str, int | None] = {}
+    for name in kinds:
+        fixed = mixing is not None or (contraction is not None and name == kind)
+        highest = DEGREES[-1] if name == "fingerprint" else MAX_DEGREE
+        tried[name] = [] if fixed else [l for l in DEGREES if l <= highest]
+        smallest[name] = None
+        for l_max in tried[name]:
+            changed: dict[str, Any] = hypers | {"l_max": l_max}
+            if name != kind:
+                changed["n_features"] = N_FEATURES
+            first, second = describe(
+                clusters, name, centers=[0], species=elements, dtype="float64", **changed
+            ).values
+            if np.linalg.norm(first - second) > tolerance * np.linalg.norm(first):
+                smallest[name] = l_max
+                break
+    return {"tried": tried, **smallest}
