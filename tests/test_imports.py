@@ -12,7 +12,7 @@ ORDER = [
     {"numerics", "mechanics", "structures"},
     {"radial", "angular", "coupling"},
     {"io", "neighbors", "densities"},
-    {"correlations", "triplets", "data"},
+    {"correlations", "triplets", "data", "volumes"},
     {"nice", "coupled", "tagged"},
     {"fingerprints", "mixing"},
     {"columns", "tensors"},

@@ -514,7 +514,6 @@ def _with(index, value, place=0):
         (lambda: (waters(2), [1.0, 2.0], [None]), "1 forces are given for 2"),
         (lambda: _with(2, np.zeros((2, 3))), r"forces of frame 0 have shape \(2, 3\)"),
         (lambda: _with(2, np.full((3, 3), np.inf)), "forces of frame 0 hold inf"),
-        (lambda: _with(3, np.zeros((3, 3))), "frame 0 has a stress but is not periodic"),
         (lambda: _with(0, molecule("NH3")), "atomic number 7"),
         (lambda: ([], []), "no structures"),
     ],

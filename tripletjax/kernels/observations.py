@@ -10,6 +10,7 @@ from ase import Atoms
 from tripletjax.kernels.environments import Describer
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.types import Batch, InputError, as_positive
+from tripletjax.volumes import stress_with_volume
 
 UPPER = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx, yy, zz, yz, xz, xy
 KINDS = ("energy", "forces", "stress")
@@ -84,14 +85,15 @@ def check_observations(
         frames: the structures.
         energies: [F] eV.
         forces: one [N, 3] eV/Å for each structure, or None where there are none.
-        stress: one [3, 3] eV/Å³ for each structure, or None where there is none.
+        stress: one [3, 3] eV/Å³ for each structure, or None where there is none; left out where
+            the cell has no volume of its own.
         describer: its species are those that may occur.
         references: energy of each species, eV; None: least squares of the energies on the
             compositions.
 
     Raises:
         InputError: labels that are not as many as the structures, of a wrong shape or not finite,
-            a species that is not known, or a stress of a structure that is not periodic.
+            or a species that is not known.
     """
     frames = check_frames(frames)
     require_known(frames, describer.elements)
@@ -105,14 +107,8 @@ def check_observations(
         _per_frame(name, values, frames)
         for name, values in (("forces", forces), ("stress", stress))
     )
-    for index, (frame, value) in enumerate(zip(frames, found_stress, strict=True)):
-        if value is not None and not frame.pbc.all():
-            raise InputError(
-                f"frame {index} has a stress but is not periodic in all directions; give None"
-            )
-    return Observations(
-        frames, energies - counts @ references, found_forces, found_stress, references
-    )
+    counted = stress_with_volume(frames, found_stress)
+    return Observations(frames, energies - counts @ references, found_forces, counted, references)
 
 
 def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:

@@ -13,6 +13,7 @@ from tripletjax.neighbors import prepare
 from tripletjax.potential import Potential
 from tripletjax.training.labels import Labels
 from tripletjax.types import Array, Batch
+from tripletjax.volumes import has_volume
 
 ATOMS_A_PIECE = 256
 
@@ -32,7 +33,7 @@ class Bucket(NamedTuple):
     forces: Array  # [F, A, 3] eV/Å
     has_forces: Array  # [F]
     stress: Array  # [F, 3, 3] eV/Å³
-    has_stress: Array  # [F]
+    has_stress: Array  # [F] only where the cell has a volume of its own
 
 
 def make_buckets(
@@ -66,12 +67,12 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
 
     chosen = [labels[index] for index, _ in members]
     forces = np.zeros((len(members), n_atoms, 3), dtype)
-    stress = np.zeros((len(members), 3, 3), dtype)
-    for row, label in enumerate(chosen):
+    stress, has_stress = np.zeros((len(members), 3, 3), dtype), np.zeros(len(members), bool)
+    for row, (frame, label) in enumerate(zip(frames, chosen, strict=True)):
         if label.forces is not None:
             forces[row, : len(label.forces)] = label.forces
-        if label.stress is not None:
-            stress[row] = label.stress
+        if label.stress is not None and has_volume(frame):
+            stress[row], has_stress[row] = label.stress, True
     energies = [
         label.energy - potential.reference(f) for label, f in zip(chosen, frames, strict=True)
     ]
@@ -88,7 +89,7 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
         forces=forces,
         has_forces=np.array([label.forces is not None for label in chosen]),
         stress=stress,
-        has_stress=np.array([label.stress is not None for label in chosen]),
+        has_stress=has_stress,
     )
 
 

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from tripletjax.types import InputError
+from tripletjax.volumes import stress_with_volume
 
 
 class Labels(NamedTuple):
@@ -60,7 +61,15 @@ def read_labels(
                 None if stress is None else _as_matrix(stress, where),
             )
         )
-    return found
+    return countable(frames, found, source)
+
+
+def countable(
+    frames: Sequence[Atoms], labels: Sequence[Labels], source: str = "the data"
+) -> list[Labels]:
+    """Labels without the stress of structures whose cell has no volume; these are logged once."""
+    stress = stress_with_volume(frames, [label.stress for label in labels], source)
+    return [label._replace(stress=s) for label, s in zip(labels, stress, strict=True)]
 
 
 def _find(frame: Atoms, name: str, key: str | None, place: dict, where: str):

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from tripletjax.potential import Potential
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
-from tripletjax.training.labels import Labels
+from tripletjax.training.labels import Labels, countable
 
 
 class Comparison(NamedTuple):
@@ -60,7 +60,8 @@ def evaluate(
         InputError: a structure holds a species that was not in training.
     """
     potential.require_known(frames)
-    return compare(potential, make_buckets(frames, labels, potential)).metrics()
+    buckets = make_buckets(frames, countable(frames, labels), potential)
+    return compare(potential, buckets).metrics()
 
 
 def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
