@@ -66,8 +66,6 @@ def fit_tensors(
     parts, config = named_parts(data, valid, test, config or TrainConfig())
     data = parts["train"]
     start = _starting_point(data, target, config, charges)
-    for part in parts.values():
-        start.without_energy.require_known(part.frames)
     settings = run_settings(
         config,
         target=target,

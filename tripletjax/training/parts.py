@@ -1,5 +1,6 @@
 """The parts of labelled data: training, validation and test."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, Self, TypeVar
 
@@ -33,12 +34,17 @@ def named_parts(
     """Training, validation and, if given, test data by name; and the settings, settled for these.
 
     Raises:
-        InputError: a structure cannot be used, or there is one alone.
+        InputError: a structure cannot be used, validation or test data have a species that the
+            training data lack, or there is nothing to set aside.
     """
     for part in (data, valid, test):
         if part is not None:
             check_frames(part.frames)
     data, valid = split_dataset(data, valid, config.seed)
+    known = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
+    for name, part in (("validation", valid), ("test", test)):
+        if part is not None:
+            _require_species(part.frames, known, name)
     parts = {"train": data, "valid": valid} | ({} if test is None else {"test": test})
     return parts, config.settled(len(data.frames), sum(map(len, data.frames)))
 
@@ -46,16 +52,51 @@ def named_parts(
 def split_dataset(data: Data, valid: Data | None, seed: int) -> tuple[Data, Data]:
     """Training and validation data: a tenth is set aside, at least one, unless ``valid`` is given.
 
+    Every species stays in training, and so do isolated atoms, whose energies are references.
+
     Raises:
-        InputError: one structure alone.
+        InputError: one structure alone, or none whose species all occur in others.
     """
     count = len(data.frames)
     if valid is not None:
         return data, valid
     if count < 2:
         raise InputError(
-            "one structure is too few: give at least two, or validation data with --valid"
+            "one structure is too few: expected at least two, or validation data of their own"
         )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(count)
-    aside = max(1, count // 10)
-    return data.chosen(np.sort(order[aside:])), data.chosen(np.sort(order[:aside]))
+    aside = _set_aside(data.frames, order, max(1, count // 10))
+    if not aside:
+        raise InputError(
+            "no structure can be set aside for validation: every structure is an isolated atom or "
+            "has a species that no other structure has; give validation data of their own"
+        )
+    kept = np.setdiff1d(np.arange(count), aside)
+    return data.chosen(kept), data.chosen(np.sort(aside))
+
+
+def _set_aside(frames: Sequence[Atoms], order: np.ndarray, most: int) -> list[int]:
+    """The first structures of an order without which all species still occur, ``most`` at most."""
+    kinds = [set(frame.numbers.tolist()) for frame in frames]
+    remaining = Counter(kind for of_frame in kinds for kind in of_frame)
+    aside: list[int] = []
+    for index in order.tolist():
+        if len(aside) == most:
+            break
+        isolated = len(frames[index]) == 1 and not frames[index].pbc.any()
+        if not isolated and all(remaining[kind] > 1 for kind in kinds[index]):
+            remaining.subtract(kinds[index])
+            aside.append(index)
+    return aside
+
+
+def _require_species(frames: Sequence[Atoms], known: np.ndarray, name: str) -> None:
+    for index, frame in enumerate(frames):
+        unknown = ~np.isin(frame.numbers, known)
+        if unknown.any():
+            atom = int(np.argmax(unknown))
+            raise InputError(
+                f"atom {atom} of frame {index} of the {name} data has atomic number "
+                f"{frame.numbers[atom]} ({frame.symbols[atom]}), which the training data lack; add "
+                "structures with it to these, or leave this one out"
+            )

@@ -78,8 +78,6 @@ def train(
     data = data_of["train"]
     warn_of_units(*data)
     start = _starting_point(data, config)
-    for part in data_of.values():
-        start.require_known(part.frames)
     energies = np.array([label.energy for label in data.labels])
     settings = run_settings(config, n_train=len(energies), energy_sum=float(energies.sum()))
     progress = begun(folder, start.weights, settings, resume)
