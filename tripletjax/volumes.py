@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from tripletjax.neighbors import MIN_CELL_VOLUME
+from tripletjax.structures import MIN_CELL_VOLUME
 
 log = logging.getLogger(__name__)
 
