@@ -12,14 +12,16 @@ from tripletjax import descriptor
 from tripletjax.kernels.observations import check_observations
 from tripletjax.models import Architecture
 from tripletjax.potential import untrained
-from tripletjax.training import Labels, evaluate, read_labels
+from tripletjax.training import Labels, TrainConfig, evaluate, read_labels
 from tripletjax.training.data import make_buckets
+from tripletjax.training.energies import EnergyTask
 from tripletjax.training.labels import countable
 from tripletjax.training.metrics import compare
 from tripletjax.volumes import has_volume
 
 TINY = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, tags=2, units=4, width=4)
 POTENTIAL = untrained([1, 8], TINY)
+CONFIG = TrainConfig(stress_weight=10.0, final_energy_weight=1e-3)
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 THIRDS = {"proper": [0.5, 0, 12.0], "missing": [0, 0, 0], "in the plane": [4.0, 1.0, 0]}
 
@@ -68,6 +70,16 @@ def test_the_stress_of_a_layer_is_scored_by_the_volume_of_its_own_cell():
     found = evaluate(POTENTIAL, same, read_labels(same))
     size = np.abs(stress).max() * 1000
     assert size > 1 and found["stress_mae_mev_per_A3"] < 0.01 * size
+
+
+def test_validation_counts_the_stress():
+    frames = [layer(THIRDS["proper"]) for _ in range(12)]
+    scores = []
+    for size in (0.0, 0.1, 1.0):
+        buckets = make_buckets(frames, [Labels(0.0, None, size * np.eye(3))] * 12, POTENTIAL)
+        score, _ = EnergyTask(POTENTIAL, buckets, buckets, CONFIG).validate(POTENTIAL.weights)
+        scores.append(score)
+    assert scores[2] > 2 * scores[1] > 2 * scores[0]
 
 
 def without_volume() -> list[Atoms]:

@@ -29,10 +29,11 @@ from tripletjax.training import (
 )
 from tripletjax.training.consistency import energy_slope, warn_of_units
 from tripletjax.training.data import as_batch, chunks, epoch_order, make_buckets
+from tripletjax.training.errors import Weighting
 from tripletjax.training.folder import CHECKPOINT
 from tripletjax.training.loop import Progress
 from tripletjax.training.run import Dataset, _starting_point
-from tripletjax.training.step import Weighting, loss
+from tripletjax.training.step import loss
 
 SMALL = Architecture(
     cutoff=3.0, n_radial=4, l_max=1, channels=4, tags=4, units=8, odd_units=2, width=8

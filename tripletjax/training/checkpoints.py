@@ -16,7 +16,7 @@ from tripletjax.io import atomic_open
 from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class Checkpoint(NamedTuple):

@@ -11,8 +11,9 @@ import numpy as np
 from tripletjax.potential import Potential
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, take
+from tripletjax.training.errors import Weighting, weighted_error
 from tripletjax.training.metrics import compare
-from tripletjax.training.step import State, Weighting, schedule, train_step
+from tripletjax.training.step import State, schedule, train_step
 from tripletjax.types import Array
 
 
@@ -49,15 +50,17 @@ class EnergyTask:
         )
 
     def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
-        """The score sums the mean errors, weighted as the loss is at the end of the run."""
-        metrics = compare(replace(self.start, weights=weights), self.valid).metrics()
-        score = metrics["energy_mae_mev_per_atom"] / 1000 * self.config.final_energy_weight
-        score += metrics.get("force_mae_ev_per_A", 0.0) * self.config.forces_weight
-        return score, metrics
+        """The score is the loss of all validation data, with the weights of the end of the run."""
+        compared = compare(replace(self.start, weights=weights), self.valid)
+        weighting, energy_weight = Weighting.of(self.config), self.config.final_energy_weight
+        score = weighted_error(compared.differences(), weighting, energy_weight, self.start.scale)
+        return float(score), compared.metrics()
 
     def summary(self, row: dict[str, float]) -> str:
-        """Loss, and mean errors of energies and forces."""
+        """Loss, and mean errors of energies, forces and stress."""
         text = f"loss {row['train_loss']:.4f}, {row['valid_energy_mae_mev_per_atom']:.2f} meV/atom"
         if "valid_force_mae_ev_per_A" in row:
             text += f", {row['valid_force_mae_ev_per_A'] * 1000:.1f} meV/Å"
+        if "valid_stress_mae_mev_per_A3" in row:
+            text += f", {row['valid_stress_mae_mev_per_A3']:.2f} meV/Å³"
         return text

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from tripletjax.potential import Potential
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
+from tripletjax.training.errors import Differences
 from tripletjax.training.labels import Labels, countable
 
 
@@ -23,6 +24,15 @@ class Comparison(NamedTuple):
     predicted_forces: np.ndarray  # [M, 3]
     stress: np.ndarray  # [G, 3, 3] eV/Å³, of those structures that have a label
     predicted_stress: np.ndarray  # [G, 3, 3]
+    volumes_per_atom: np.ndarray  # [G] Å³
+
+    def differences(self) -> Differences:
+        """The errors as ``weighted_error`` takes them."""
+        return Differences(
+            energy=(self.predicted_energy - self.energy) / self.n_atoms,
+            forces=self.predicted_forces - self.forces,
+            virial=(self.predicted_stress - self.stress) * self.volumes_per_atom[:, None, None],
+        )
 
     def metrics(self) -> dict[str, float]:
         """MAE and RMSE of energy in meV/atom, of force components in eV/Å, of stress in meV/Å³."""
@@ -76,14 +86,16 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
         for row in np.flatnonzero(present):
             frame = int(rows.frames[row])
             mask = rows.atom_mask[row]
-            order.append((frame, mask.sum(), rows.energy[row], bool(rows.has_stress[row])))
+            volume = abs(np.linalg.det(rows.cells[row].astype(float)))
+            has_stress = bool(rows.has_stress[row])
+            order.append((frame, mask.sum(), rows.energy[row], has_stress, volume))
             energies.append(energy[row])
             stresses.append((rows.stress[row], stress[row]))
             if rows.has_forces[row]:
                 forces[frame] = rows.forces[row][mask], force[row][mask]
     by_frame = np.argsort([frame for frame, *_ in order])
-    sizes, targets, has_stress = (
-        np.array([entry[column] for entry in order])[by_frame] for column in (1, 2, 3)
+    sizes, targets, has_stress, volumes = (
+        np.array([entry[column] for entry in order])[by_frame] for column in (1, 2, 3, 4)
     )
     pairs = [forces[frame] for frame in sorted(forces)]
     stress = np.array(stresses, float)[by_frame][has_stress]  # [G, 2, 3, 3]
@@ -99,6 +111,7 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
         predicted_forces=predicted,
         stress=stress[:, 0],
         predicted_stress=stress[:, 1],
+        volumes_per_atom=(volumes / sizes)[has_stress],
     )
 
 

@@ -10,22 +10,9 @@ import numpy as np
 from tripletjax.potential import Potential
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, as_batch
+from tripletjax.training.errors import Differences, Weighting, weighted_error
 from tripletjax.training.optimizer import OPTIMIZER
 from tripletjax.types import Array
-
-
-class Weighting(NamedTuple):
-    """What the compiled step needs of the settings: hashable."""
-
-    forces: float
-    stress: float
-    huber: float
-    ema: float
-
-    @staticmethod
-    def of(config: TrainConfig) -> "Weighting":
-        """Those of a configuration."""
-        return Weighting(config.forces_weight, config.stress_weight, config.huber, config.ema)
 
 
 class State(NamedTuple):
@@ -66,34 +53,20 @@ def schedule(config: TrainConfig, progress: float) -> tuple[float, float]:
 
 
 def loss(potential: Potential, settings: Weighting, rows: Bucket, present, elements, energy_weight):
-    """Mean pseudo-Huber loss of energy per atom, forces and virial per atom, over the scale.
-
-    h(x) = √(x² + δ²) - δ with x the error per atom over eV, the length of the force's error over
-    eV/Å, and the norm of the error of stress times volume per atom over eV, all over the scale
-    of the potential.
-    """
-    batch = as_batch(rows, elements, present)
-    predicted = potential.interaction_forces_stress(batch)
-    inverse, delta = 1 / potential.scale, settings.huber
+    """``weighted_error`` of a potential on those structures of a bucket that are ``present``."""
+    predicted = potential.interaction_forces_stress(as_batch(rows, elements, present))
     atoms = jnp.maximum(jnp.sum(rows.atom_mask, 1), 1).astype(rows.energy.dtype)  # [F]
-
-    def huber(squared):
-        return jnp.sqrt(squared + delta**2) - delta
-
-    def mean(values, mask):
-        mask = mask.astype(values.dtype)
-        return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1)
-
-    energy = huber(((predicted.energy - rows.energy) / atoms * inverse) ** 2)
-    total = jnp.asarray(energy_weight, energy.dtype) * mean(energy, present)
-    difference = (predicted.forces - rows.forces.reshape(-1, 3)) * inverse
+    volumes = jnp.abs(jnp.linalg.det(rows.cells)) / atoms
     has_forces = (rows.has_forces & present)[:, None] & rows.atom_mask
-    of_atom = huber(jnp.sum(difference**2, -1))
-    total += settings.forces * mean(of_atom, has_forces.reshape(-1))
-    volumes = jnp.abs(jnp.linalg.det(rows.cells))
-    virial = (predicted.stress - rows.stress) * (volumes / atoms * inverse)[:, None, None]
-    of_structure = huber(jnp.sum(virial**2, (1, 2)))
-    return total + settings.stress * mean(of_structure, rows.has_stress & present)
+    differences = Differences(
+        energy=(predicted.energy - rows.energy) / atoms,
+        forces=predicted.forces - rows.forces.reshape(-1, 3),
+        virial=(predicted.stress - rows.stress) * volumes[:, None, None],
+        has_energy=present,
+        has_forces=has_forces.reshape(-1),
+        has_virial=rows.has_stress & present,
+    )
+    return weighted_error(differences, settings, energy_weight, potential.scale)
 
 
 @partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)

@@ -1,0 +1,58 @@
+"""How the errors of energies, forces and stress are weighed: in the loss, and in validation."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from tripletjax.training.config import TrainConfig
+from tripletjax.types import Array
+
+
+class Weighting(NamedTuple):
+    """What the compiled step needs of the settings: hashable."""
+
+    forces: float
+    stress: float
+    huber: float
+    ema: float
+
+    @staticmethod
+    def of(config: TrainConfig) -> "Weighting":
+        """Those of a configuration."""
+        return Weighting(config.forces_weight, config.stress_weight, config.huber, config.ema)
+
+
+class Differences(NamedTuple):
+    """Predictions less labels, and which of them count; None: all."""
+
+    energy: Array  # [F] eV per atom
+    forces: Array  # [N, 3] eV/Å
+    virial: Array  # [G, 3, 3] eV per atom: stress times volume per atom
+    has_energy: Array | None = None  # [F]
+    has_forces: Array | None = None  # [N]
+    has_virial: Array | None = None  # [G]
+
+
+def weighted_error(
+    differences: Differences, weights: Weighting, energy_weight: Array | float, scale: Array | float
+) -> Array:
+    """w_E ⟨h(ΔE/N)⟩ + w_F ⟨h(|ΔF|)⟩ + w_S ⟨h(|ΔS| V/N)⟩, the errors over the potential's scale.
+
+    h(x) = √(x² + δ²) - δ is the pseudo-Huber function, with x the error per atom over eV, the
+    length of the force's error over eV/Å, and the norm of the error of the virial per atom over
+    eV. Each mean is over what counts; it is zero where nothing does.
+    """
+    delta, dtype = weights.huber, jnp.asarray(differences.energy).dtype
+    inverse = 1 / jnp.asarray(scale, dtype)
+
+    def mean(errors, counts):
+        """⟨h⟩ over rows of components."""
+        errors = jnp.asarray(errors, dtype) * inverse
+        squared = jnp.sum(errors**2, tuple(range(1, errors.ndim)))
+        values = jnp.sqrt(squared + delta**2) - delta
+        counts = jnp.ones(len(values), dtype) if counts is None else counts.astype(dtype)
+        return jnp.sum(values * counts) / jnp.maximum(jnp.sum(counts), 1)
+
+    total = jnp.asarray(energy_weight, dtype) * mean(differences.energy, differences.has_energy)
+    total += weights.forces * mean(differences.forces, differences.has_forces)
+    return total + weights.stress * mean(differences.virial, differences.has_virial)
