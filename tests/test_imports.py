@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "tripletjax"
 # A module imports only from lines above its own; those on one line do not import each other.
 ORDER = [
     {"types", "progress", "sealing"},
-    {"numerics", "mechanics", "structures"},
+    {"numerics", "mechanics", "structures", "locks"},
     {"radial", "angular", "coupling"},
     {"io", "neighbors", "densities"},
     {"correlations", "triplets", "data", "volumes"},

@@ -7,7 +7,7 @@ it was saved, and they are cut there when the simulation goes on: no step is los
 import io
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tripletjax.io import atomic_open
+from tripletjax.locks import hold, remove_unfinished
 from tripletjax.types import InputError
 
 THERMO, TRAJECTORY, RESTART = "thermo.csv", "trajectory.xyz", "restart.safetensors"
@@ -42,8 +43,7 @@ class Output:
 
     def begin(self) -> None:
         """Make empty files, in place of those of an earlier run."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._held.enter_context(hold(self.files[THERMO]))
+        self._held.enter_context(hold(self.folder))
         clear(self.folder)
         for path in self.files.values():
             path.write_bytes(b"")
@@ -53,7 +53,8 @@ class Output:
         for name, path in self.files.items():
             if not path.is_file() or path.stat().st_size < lengths[name]:
                 raise InputError(f"{path} is shorter than its run was; start again with --force")
-        self._held.enter_context(hold(self.files[THERMO]))
+        self._held.enter_context(hold(self.folder))
+        remove_unfinished(self.folder)
         for name, path in self.files.items():
             os.truncate(path, lengths[name])
 
@@ -129,35 +130,14 @@ def killed_at_once(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a simulation wrote and nothing else, but for the table, which is held.
+    """Remove what a simulation wrote and nothing else.
 
     The state goes first: what is left of a run that was cut short here is not gone on with.
     """
     (folder / RESTART).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if is_own(path.name) and path.is_file() and path.name != THERMO:
+        if is_own(path.name) and path.is_file():
             path.unlink()
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Keep other runs from a file, where the system can; a lock ends with its process.
-
-    Raises:
-        InputError: another run holds it.
-    """
-    with path.open("ab") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another run writes to {path.parent}; wait for it, or give another folder"
-            ) from None
-        except (ImportError, OSError):  # Windows; file systems without locks
-            pass
-        yield
 
 
 def _extxyz(atoms: Atoms) -> str:

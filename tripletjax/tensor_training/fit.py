@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.locks import hold
 from tripletjax.tensor_properties import UNITS, TensorModel, untrained_tensor
 from tripletjax.tensor_training.labels import TensorData
 from tripletjax.tensor_training.metrics import tensor_metrics, tensor_parity
@@ -60,9 +61,26 @@ def fit_tensors(
         InputError: too few structures, unknown species, a folder in use, or a checkpoint of other
             settings.
     """
-    folder = None if folder is None else Path(folder)
-    if folder is not None:
-        require_unused(folder, force or resume)
+    options = data, target, config, valid, test, charges, resume, show
+    if folder is None:
+        return _train(None, *options)
+    require_unused(folder, force or resume)
+    with hold(folder):
+        return _train(Path(folder), *options)
+
+
+def _train(
+    folder: Path | None,
+    data: TensorData,
+    target: str,
+    config: TrainConfig | None,
+    valid: TensorData | None,
+    test: TensorData | None,
+    charges: bool,
+    resume: bool,
+    show: bool,
+) -> tuple[TensorModel, dict[str, Any]]:
+    """``train_tensor`` in a folder that no other run writes to."""
     parts, config = named_parts(data, valid, test, config or TrainConfig())
     data = parts["train"]
     start = _starting_point(data, target, config, charges)

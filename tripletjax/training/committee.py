@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tripletjax.io import save_json
+from tripletjax.locks import hold
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
@@ -44,7 +45,22 @@ def train_committee(
     """
     if size < 2:
         raise InputError(f"a committee of {size} is not usable; give two members or more")
-    folder, config = Path(folder), replace(config or TrainConfig(), laplace_members=0)
+    with hold(folder):
+        config = replace(config or TrainConfig(), laplace_members=0)
+        return _train_committee(data, Path(folder), size, config, valid, test, announce, options)
+
+
+def _train_committee(
+    data: Dataset,
+    folder: Path,
+    size: int,
+    config: TrainConfig,
+    valid: Dataset | None,
+    test: Dataset | None,
+    announce: Callable[[str], Any],
+    options: dict[str, Any],
+) -> tuple[Committee, dict[str, Any]]:
+    """``train_committee`` in a folder that no other run writes to."""
     data, valid = split_dataset(data, valid, config.seed)
     potentials, records = [], []
     for member in range(size):

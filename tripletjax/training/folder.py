@@ -1,13 +1,13 @@
 """The folder of a fit: where a run goes on from, and what it keeps there meanwhile."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tripletjax.io import save_csv
+from tripletjax.io import remove_own, save_csv
+from tripletjax.locks import is_unfinished, remove_unfinished
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.loop import Progress, at_start
@@ -28,7 +28,9 @@ def begun(folder: Path | None, weights: Any, settings: dict[str, Any], resume: b
         InputError: the folder's checkpoint is missing, damaged, or of other settings.
     """
     start = at_start(weights)
-    if folder is None or not (resume and folder.is_dir() and any(folder.iterdir())):
+    if folder is None or not (resume and folder.is_dir()):
+        return start
+    if all(map(is_unfinished, folder.iterdir())):  # killed before its first checkpoint
         return start
     like = start.state, start.best
     return Progress.resumed(load_checkpoint(folder / CHECKPOINT, like, settings, FREE))
@@ -48,8 +50,9 @@ def keeper(
     if folder is None:
         return lambda progress: None
     if not int(progress.state.steps) and folder.is_dir():
-        shutil.rmtree(folder)
+        remove_own(folder, ("*",))
     folder.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
 
     def keep(progress: Progress) -> None:
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))

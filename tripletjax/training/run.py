@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.locks import hold
 from tripletjax.models import LAST_LAYER
 from tripletjax.potential import Potential, untrained
 from tripletjax.training.config import TrainConfig
@@ -72,8 +73,21 @@ def train(
         InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, a
             folder in use, or a checkpoint of other settings.
     """
-    folder = Path(folder)
     require_unused(folder, force or resume)
+    with hold(folder):
+        return _train(data, Path(folder), config, valid, test, resume, show)
+
+
+def _train(
+    data: Dataset,
+    folder: Path,
+    config: TrainConfig | None,
+    valid: Dataset | None,
+    test: Dataset | None,
+    resume: bool,
+    show: bool,
+) -> tuple[Potential, dict[str, Any]]:
+    """``train`` in a folder that no other run writes to."""
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
     data = data_of["train"]
     warn_of_units(*data)
