@@ -43,9 +43,9 @@ test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
 test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
-  tests/test_transformer.py tests/test_bad_input.py \
+  tests/test_transformer.py tests/test_bad_input.py tests/test_prepared.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
-  tests/test_data_sets.py tests/test_tensor_commands.py \
+  tests/test_data_sets.py tests/test_tensor_commands.py tests/test_whole_numbers.py \
   tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \
   tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
   tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \

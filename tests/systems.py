@@ -1,5 +1,6 @@
 """The structures and hyperparameters that the contract tests run over."""
 
+from dataclasses import fields
 from functools import partial
 
 import jax
@@ -8,14 +9,16 @@ from ase import Atoms
 from ase.build import molecule
 
 from tripletjax import descriptor
-from tripletjax.descriptors import KINDS
+from tripletjax.descriptors import KINDS, read_by
 from tripletjax.testing import FAST_COMPILATION, random_rotation
+from tripletjax.types import Hypers
 
 # For programs that run a few times; not within another jit.
 quick_jit = partial(jax.jit, compiler_options=FAST_COMPILATION)
 
-# Small, so that programs compile fast; every kind takes all of them.
+# Small, so that programs compile fast; ``read_by`` picks those that a kind reads.
 HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 3, "n_features": 32, "nu": 2}
+HYPER_NAMES = [field.name for field in fields(Hypers)]
 SPECIES = (1, 6, 8)
 INVARIANT_KINDS = tuple(kind for kind in KINDS if kind != "density")
 CHIRAL_KINDS = ("bispectrum", "triplets", "triplet_sum", "fingerprint")
@@ -45,9 +48,15 @@ SYSTEMS = {
 }
 
 
+def read(kind: str, **keywords) -> dict:
+    """For ``describe``: HYPERS, changed by the given ones, as far as a kind reads them."""
+    others = {name: value for name, value in keywords.items() if name not in HYPER_NAMES}
+    return {"kind": kind} | others | read_by(kind, HYPERS | keywords)
+
+
 def build(kind: str, **hypers):
     """The descriptor of one kind over SPECIES with HYPERS, changed by the given ones."""
-    return descriptor(kind, SPECIES, **(HYPERS | hypers))
+    return descriptor(elements=SPECIES, **read(kind, **hypers))
 
 
 def environment(dtype=float, seed: int = 1, n_neighbors: int = 5):

@@ -20,7 +20,7 @@ from tripletjax.densities import Mixing
 from tripletjax.testing import random_rotation
 
 N_PAIRS = 24
-HYPERS = {"cutoff": 2.0, "n_max": 2, "l_max": 3, "n_features": 64, "floor": 1e-4}
+HYPERS = {"cutoff": 2.0, "n_max": 2, "l_max": 3, "floor": 1e-4}
 FEW = {"n_sensitivity": 8, "n_parted": 1}
 
 
@@ -115,7 +115,7 @@ def test_more_equal_rows_than_are_looked_up_are_reported():
 
 
 def test_no_pair_collides_in_the_fingerprint(b8_file):
-    found = audit(read(b8_file, ":"), "fingerprint", centers=[0], **HYPERS, **FEW)
+    found = audit(read(b8_file, ":"), "fingerprint", centers=[0], n_features=64, **HYPERS, **FEW)
     assert not len(found.collisions) and not len(found.undecided) and not found.parted
     assert (found.smallest > 0).all() and len(found.smallest) == 8
     assert report.verdict(found).startswith("None: no two different environments")

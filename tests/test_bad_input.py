@@ -7,6 +7,7 @@ from ase.build import molecule
 
 from tripletjax import Basis, InputError, describe, descriptor, prepare
 from tripletjax.densities import Mixing
+from tripletjax.descriptors import KINDS, read_by
 from tripletjax.mixing import fit_mixing
 from tripletjax.nice import fit_contraction
 
@@ -39,6 +40,7 @@ FRAMES = {
     "flat cell": ([WATER, FLAT_CELL], ["cell of frame 1", "singular"]),
     "no cell along z": (Atoms("Si", cell=[3, 3, 0], pbc=[0, 0, 1]), ["singular", "directions z"]),
 }
+GAUSSIAN = {"radial": "gaussian"}
 HYPERS = {
     "kind": ({"kind": "soap"}, ["'soap'", "power_spectrum"]),
     "misspelt": ({"cuttoff": 3.0}, ["'cuttoff'", "did you mean cutoff?"]),
@@ -50,8 +52,8 @@ HYPERS = {
     "wide ramp": ({"cutoff": 1.0, "cutoff_width": 2.0}, ["cutoff_width=2.0", "cutoff=1.0"]),
     "cutoff function": ({"cutoff_function": "step"}, ["'step'", "smooth"]),
     "radial": ({"radial": "gtos"}, ["'gtos'", "chebyshev"]),
-    "reversed range": ({"radial_range": (3.0, 2.0)}, ["radial_range", "low < high"]),
-    "one number": ({"radial_range": (3.0,)}, ["radial_range"]),
+    "reversed range": (GAUSSIAN | {"radial_range": (3.0, 2.0)}, ["radial_range", "low < high"]),
+    "one number": (GAUSSIAN | {"radial_range": (3.0,)}, ["radial_range", "low < high"]),
     "wide smearing": ({"gaussian_width": 9.0}, ["gaussian_width=9.0", "cutoff=5.0"]),
     "no functions": ({"n_max": 0}, ["n_max=0", "1 to"]),
     "too many orbitals": ({"n_max": 45}, ["n_max=45", "laplacian"]),
@@ -66,6 +68,27 @@ HYPERS = {
     "form": ({"form": "linear"}, ["'linear'", "stretched"]),
     "coupling": ({"coupling": "loose"}, ["'loose'", "minimal, coupled"]),
     "coupling of another kind": ({"coupling": "coupled"}, ["'triplets'", "'fingerprint'"]),
+    "tags of another kind": (
+        {"kind": "power_spectrum", "tags": 1},
+        ["invalid tags=1: kind 'power_spectrum' does not read it", "'fingerprint'"],
+    ),
+    "order of another kind": (
+        {"kind": "power_spectrum", "nu": 7, "chiral": True},
+        ["invalid nu=7", "for kind 'correlations'"],
+    ),
+    "another kind's default": ({"kind": "density", "n_features": 2048}, ["n_features=2048"]),
+    "form of another coupling": (
+        {"kind": "triplets", "coupling": "coupled", "form": "edge"},
+        ["form='edge'", "coupling='minimal'"],
+    ),
+    "range of another basis": (
+        {"radial_range": (1.0, 2.0)},
+        ["invalid radial_range=(1.0, 2.0): radial='gto' does not read it", "'gaussian'"],
+    ),
+    "width of another basis": (
+        {"radial": "chebyshev", "gaussian_width": 0.3},
+        ["gaussian_width=0.3", "'chebyshev' does not read it", "'gto'"],
+    ),
     "order zero": ({"kind": "correlations", "nu": 0}, ["nu=0", "1 to"]),
     "order too high": ({"kind": "correlations", "nu": 21}, ["nu=21", "1 to 20"]),
     "half order": ({"kind": "correlations", "nu": 2.5}, ["nu=2.5", "whole"]),
@@ -83,7 +106,10 @@ HYPERS = {
         {"kind": "correlations", "contraction": FITTED, "nu": 4, "n_max": 3, "l_max": 2},
         ["2 channels", "6 and l_max=2"],
     ),
-    "centre's species twice": ({"center_species": True}, ["center_species", "knows it"]),
+    "centre's species twice": (
+        {"center_species": True},
+        ["center_species=True", "does not read it"],
+    ),
     "not a mixing": ({"mixing": [[1.0]]}, ["mixing is a list", "Mixing"]),
     "columns of a mixing": ({"mixing": Mixing(np.ones((1, 3)))}, ["(1, 3)", "[channels, 2]"]),
     "degrees of a mixing": (
@@ -159,6 +185,21 @@ def test_the_same_errors_from_the_pure_side():
         Basis(n_max=0)
 
 
+def test_an_option_that_is_off_is_no_option():
+    """None and False ask for nothing."""
+    off = {"tags": None, "chiral": False, "center_species": False, "radial_range": None}
+    assert descriptor("power_spectrum", (1,), n_max=1, l_max=1, **off).hypers.tags is None
+
+
+def test_a_kind_gets_what_it_reads_of_a_shared_set():
+    shared = {"cutoff": 3.0, "n_max": 1, "l_max": 1, "n_features": 8, "tags": 2, "nu": 2}
+    for kind in KINDS:
+        read = read_by(kind, shared)
+        record = descriptor(kind, (1,), **read).record()
+        assert record.items() >= read.items()
+        assert not (shared.keys() - read.keys()) & record.keys()
+
+
 def test_too_few_tags_are_pointed_out():
     with pytest.warns(UserWarning, match="may not be determined") as caught:
         describe(molecule("CH4"), "triplet_sum", tags=2, n_max=1, l_max=1, cutoff=3.0)
@@ -174,10 +215,10 @@ def few(count):
     [
         (lambda: fit_contraction(few(1), 4, components=9), ["9 components", "n_fit=1", "need"]),
         (lambda: fit_contraction(few(9), 2, components=2), ["nu=2", "3 to 20"]),
-        (lambda: fit_contraction(few(9), 4, components=0), ["components=0", "at least 1"]),
+        (lambda: fit_contraction(few(9), 4, components=0), ["components=0", "from 1"]),
         (lambda: fit_mixing(DENSITIES, n_radial=3), ["n_radial=3", "2 radial functions"]),
         (lambda: fit_mixing(few(1)[..., :1], n_radial=2), ["n_radial=2", "1 samples"]),
-        (lambda: fit_mixing(DENSITIES, n_species=0), ["n_species=0", "1 species channels"]),
+        (lambda: fit_mixing(DENSITIES, n_species=0), ["n_species=0", "from 1"]),
         (lambda: fit_mixing(DENSITIES[0]), ["(1, 2, 9)", "[N, a, n, (l_max + 1)²]"]),
         (lambda: fit_mixing(DENSITIES * np.nan, 1), ["finite"]),
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tests.systems import CHIRAL_KINDS, HYPERS, SPECIES, SYSTEMS
+from tests.systems import CHIRAL_KINDS, SPECIES, SYSTEMS, read
 from tripletjax import describe
 from tripletjax.coupling import clebsch_gordan
 from tripletjax.descriptors import KINDS
@@ -23,8 +23,8 @@ OPTIONS = {
 
 @cache
 def methanol(**options):
-    options = {"species": SPECIES, "chiral": options.get("kind") in CHIRAL_KINDS, **options}
-    return describe(SYSTEMS["methanol"], **(HYPERS | options))
+    options = {"species": SPECIES, "chiral": options["kind"] in CHIRAL_KINDS, **options}
+    return describe(SYSTEMS["methanol"], **read(**options))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -40,7 +40,7 @@ def test_parity_is_the_sign_under_inversion(options):
     atoms = SYSTEMS["methanol"].copy()
     expected = methanol(**options)
     atoms.positions *= -1
-    actual = describe(atoms, **(HYPERS | {"species": SPECIES} | without_default(options)))
+    actual = describe(atoms, **read(species=SPECIES, **without_default(options)))
     sign = np.where(expected.columns["parity"] == -1, -1, 1)
     scale = np.abs(expected.values).max()
     np.testing.assert_allclose(actual.values, sign * expected.values, atol=1e-5 * scale)
@@ -104,8 +104,8 @@ def test_labels_lead_to_the_factors(kind, nu):
 def test_the_centres_species_has_columns_of_its_own():
     """Zero in the columns of other species, and the plain descriptor in its own."""
     atoms = molecule("CH3OH")
-    plain = describe(atoms, "power_spectrum", **HYPERS)
-    described = describe(atoms, "power_spectrum", center_species=True, **HYPERS)
+    plain = describe(atoms, **read("power_spectrum"))
+    described = describe(atoms, **read("power_spectrum", center_species=True))
     for row, symbol in enumerate(atoms.symbols):
         own = described.columns["center"] == symbol
         np.testing.assert_array_equal(described.values[row, own], plain.values[row])

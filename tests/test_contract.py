@@ -6,7 +6,16 @@ from ase import Atoms
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from tests.systems import CHIRAL_KINDS, HYPERS, INVARIANT_KINDS, SPECIES, SYSTEMS, methanol, slab
+from tests.systems import (
+    CHIRAL_KINDS,
+    HYPERS,
+    INVARIANT_KINDS,
+    SPECIES,
+    SYSTEMS,
+    methanol,
+    read,
+    slab,
+)
 from tripletjax import describe
 from tripletjax.angular import wigner_matrix
 from tripletjax.descriptors import KINDS
@@ -25,7 +34,7 @@ systems = pytest.mark.parametrize("system", SYSTEMS)
 
 
 def described(frames, kind, **changes):
-    return describe(frames, kind, **({"species": SPECIES} | HYPERS | changes))
+    return describe(frames, **read(kind, **({"species": SPECIES} | changes)))
 
 
 def transformed(atoms: Atoms, matrix: np.ndarray) -> Atoms:

@@ -1,10 +1,20 @@
 """Writing is atomic: a failure leaves what was there before, and no temporary files."""
 
+from pathlib import Path
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tripletjax import InputError
-from tripletjax.io import atomic_open, require_writable, save_json, save_npz
+from tripletjax.io import (
+    FolderFormat,
+    atomic_open,
+    require_writable,
+    save_json,
+    save_npz,
+    to_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -15,6 +25,29 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError("half-way")
     assert path.read_text() == '{\n "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.int64(3), "3"),
+        (np.float32(0.5), "0.5"),
+        (np.bool_(True), "true"),
+        (np.arange(2), "[0, 1]"),
+        (jnp.ones((1, 2), np.float32), "[[1.0, 1.0]]"),
+        (Path("a/b"), '"a/b"'),
+    ],
+)
+def test_records_hold_numbers_of_any_kind(value, text, tmp_path):
+    assert to_json({"x": [value]}) == f'{{"x": [{text}]}}'
+    form = FolderFormat(thing="thing", source="its folder", description="a", arrays="b", version=1)
+    form.write(tmp_path, {"x": value}, {})
+    assert to_json(form.read(tmp_path)[0]["x"]) == text
+
+
+def test_what_is_no_record_is_refused():
+    with pytest.raises(TypeError, match="object cannot be written as JSON"):
+        to_json({"x": object()})
 
 
 def test_arrays_come_back(tmp_path):

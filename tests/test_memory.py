@@ -6,6 +6,7 @@ import pytest
 
 from tripletjax import descriptor
 from tripletjax.coupled import coupled_sum
+from tripletjax.descriptors import read_by
 from tripletjax.fingerprints import fingerprint_weights
 from tripletjax.tensors import equivariant_fingerprint
 from tripletjax.types import Basis
@@ -16,7 +17,8 @@ WEIGHTS = fingerprint_weights(BASIS, 1, n_features=64)
 
 
 def of_kind(kind):
-    return descriptor(kind, (1,), n_features=64, **HYPERS).environment
+    given = HYPERS | {"n_features": 64}
+    return descriptor(kind, (1,), **read_by(kind, given)).environment
 
 
 def gradient(function):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol, quick_jit
+from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol, quick_jit, read
 from tripletjax import describe, descriptor
 from tripletjax.correlations import bispectrum, power_spectrum
 from tripletjax.densities import Mixing, density_coefficients
@@ -34,12 +34,12 @@ def density_of(mixing=None):
 
 
 def compiled(kind, mixing=None):
-    return quick_jit(descriptor(kind, SPECIES, mixing=mixing, **HYPERS).environment)
+    return quick_jit(descriptor(elements=SPECIES, mixing=mixing, **read(kind)).environment)
 
 
 def densities():
     frames = [methanol(seed) for seed in range(4)]
-    described = describe(frames, "density", species=SPECIES, dtype="float64", **HYPERS)
+    described = describe(frames, species=SPECIES, dtype="float64", **read("density"))
     return described.values.reshape(-1, len(SPECIES), N_MAX, (L_MAX + 1) ** 2)
 
 
@@ -51,7 +51,7 @@ def test_density():
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_functions_of_the_mixed_density(kind):
     atoms = environment()
-    described = descriptor(kind, SPECIES, mixing=MIXING, **HYPERS)
+    described = descriptor(elements=SPECIES, mixing=MIXING, **read(kind))
     density = jnp.asarray(mixed(density_of()), jnp.asarray(atoms[0]).dtype)
     values = compiled(kind, MIXING)(*atoms)
     assert_close(values, quick_jit(FUNCTIONS[kind])(density), tolerance(INVARIANCE, values))
@@ -83,7 +83,7 @@ def test_fewer_channels_lose_what_they_must():
     blind, seeing = Mixing(np.array([[1.0, 0.5, 0.5]])), Mixing(np.array([[1.0, 0.5, -0.7]]))
     for mixing, distinct in ((blind, False), (seeing, True)):
         a, b = (
-            describe(frame, "power_spectrum", species=SPECIES, mixing=mixing, **HYPERS).values
+            describe(frame, species=SPECIES, mixing=mixing, **read("power_spectrum")).values
             for frame in (methanol_, swapped)
         )
         assert (np.abs(a - b).max() > 1e-3 * np.abs(a).max()) == distinct
@@ -133,5 +133,5 @@ def test_radial_functions_are_learned_by_gradient():
 
 
 def test_the_record_holds_the_mixing():
-    described = describe(SYSTEMS["dimer"], "density", species=SPECIES, mixing=MIXING, **HYPERS)
+    described = describe(SYSTEMS["dimer"], species=SPECIES, mixing=MIXING, **read("density"))
     np.testing.assert_array_equal(described.hypers["mixing"]["species"], MIXING.species)

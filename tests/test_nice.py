@@ -291,8 +291,8 @@ def test_b8_pairs_part_at_order_4(float64):
 FAULTS = {
     "n_fit=61 is more than the 60": dict(n_fit=61),
     "need 7 environments to fit to, but n_fit=5": dict(components=7, n_fit=5),
-    "nu=2 is not usable": dict(nu=2),
-    "components=0 is not usable": dict(components=0),
+    "invalid nu=2: expected a whole number from 3 to 20": dict(nu=2),
+    "invalid components=0: expected a whole number from 1": dict(components=0),
     "components has 3 entries": dict(components=[1, 2, 3]),
     "one for each of the 5 blocks": dict(components=[[1, 2], 3]),
     "which does not exist": dict(components={2: {(-1, 0): 3}, 3: 4}),

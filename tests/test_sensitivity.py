@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from tests.systems import HYPERS, build, environment, methanol, quick_jit, slab
+from tests.systems import HYPERS, build, environment, methanol, quick_jit, read, slab
 from tripletjax import InputError, describe
 from tripletjax.completeness.sensitivity import (
     jacobian,
@@ -163,7 +163,7 @@ def test_thresholds(float64):
 
 def test_a_dataset_gives_what_single_environments_give():
     frames = [methanol(), slab(), Atoms("O"), molecule("CO")]
-    found = sensitivities(frames, "fingerprint", **SMALL)
+    found = sensitivities(frames, **read("fingerprint", **SMALL))
     described = describe(frames, "density", cutoff=3.0, n_max=1, l_max=0)
     assert (found.structure == described.structure).all() and (found.atom == described.atom).all()
     assert found.singular_values.dtype == np.float64

@@ -530,7 +530,7 @@ def test_unusable_labels_are_refused(fit, labels, words):
     [
         ({"selection": "best"}, "selection='best'"),
         ({"kernels": []}, "kernels="),
-        ({"n_inducing": 0}, "at least 1"),
+        ({"n_inducing": 0}, "invalid count=0"),
         ({"references": [1.0]}, "references have shape"),
     ],
 )

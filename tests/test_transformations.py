@@ -16,9 +16,10 @@ from tests.systems import (
     environment,
     methanol,
     quick_jit,
+    read,
     slab,
 )
-from tripletjax import describe, descriptor, prepare
+from tripletjax import describe, prepare
 from tripletjax.descriptors import KINDS
 from tripletjax.testing import (
     INVARIANCE,
@@ -189,7 +190,7 @@ def test_vmap_is_a_loop(kind, dtype):
 @kinds
 def test_describe_is_environment_is_batch(kind, dtype):
     frames, hypers = [slab(), methanol(), SYSTEMS["isolated atom"]], HYPERS | SMALL
-    expected = describe(frames, kind, species=SPECIES, **hypers)
+    expected = describe(frames, species=SPECIES, **read(kind, **hypers))
     soap = build(kind, **hypers)
     batch = prepare(frames, cutoff=HYPERS["cutoff"], species=SPECIES)
     assert batch.positions.dtype == dtype
@@ -257,7 +258,7 @@ def test_describe_compiles_once_for_each_padded_size(kind, caplog, float32):
     def compiled_programs(frames):
         caplog.clear()
         with jax.log_compiles(), caplog.at_level(logging.WARNING):
-            describe(frames, kind, **hypers)
+            describe(frames, **read(kind, **hypers))
         return [r.getMessage() for r in caplog.records if "Compiling jit(" in r.getMessage()]
 
     first = compiled_programs(methanol(1))
@@ -270,9 +271,9 @@ def test_describe_compiles_once_for_each_padded_size(kind, caplog, float32):
 
 def test_hyperparameters_are_checked_once_and_static(float32):
     """Equal hyperparameters make equal, hashable descriptors: no recompilation for a new one."""
-    one, other = (descriptor("fingerprint", SPECIES, **HYPERS) for _ in range(2))
+    one, other = (build("fingerprint") for _ in range(2))
     assert one.hypers == other.hypers and hash(one.hypers) == hash(other.hypers)
     assert jax.tree.all(jax.tree.map(np.array_equal, one.parameters, other.parameters))
-    changed = descriptor("fingerprint", SPECIES, **(HYPERS | {"seed": 1}))
+    changed = build("fingerprint", seed=1)
     phases = [d.parameters.weights.level_2.phase for d in (one, changed)]
     assert not np.array_equal(*phases)

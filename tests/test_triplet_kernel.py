@@ -225,5 +225,5 @@ def exact_norms(batch):
 def test_unusable_samples_are_refused():
     with pytest.raises(InputError, match="two neighbours"):
         choose_triplets(np.zeros((0, 3)), np.zeros((0, 2)), 4)
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="whole number from 1"):
         choose_triplets(np.zeros((4, 3)), np.zeros((4, 2)), 0)

@@ -3,11 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tripletjax.descriptors import KINDS
+from tripletjax.descriptors import KINDS, checked_hypers
 from tripletjax.md_commands import add_md
 from tripletjax.outcomes import STATUS, settings, status_of
 from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
@@ -150,11 +150,11 @@ def _add_hypers(parser: _Parser) -> None:
     group = parser.add_argument_group("hyperparameters")
     for field in fields(Hypers):
         flag, text = "--" + field.name.replace("_", "-"), HYPER_HELP[field.name]
-        if field.type is bool:
-            group.add_argument(flag, action="store_true", help=text)
-        else:
-            assert field.default is not MISSING
-            group.add_argument(flag, type=_converter(field), default=field.default, help=text)
+        is_flag = field.type is bool
+        given: Any = {"action": "store_true"} if is_flag else {"type": _converter(field)}
+        if field.default not in (None, False):
+            text = f"{text} (default: {field.default})"
+        group.add_argument(flag, default=argparse.SUPPRESS, help=text, **given)
 
 
 def _converter(field):
@@ -175,10 +175,8 @@ _two_numbers.__name__ = "LO,HI"  # argparse names the type in its message
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    import json
-
     from tripletjax.description import describe
-    from tripletjax.io import read_frames, require_writable, save_npz
+    from tripletjax.io import read_frames, require_writable, save_npz, to_json
 
     if arguments.output.suffix != ".npz":
         raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
@@ -200,7 +198,7 @@ def _describe(arguments: argparse.Namespace) -> None:
         structure=description.structure,
         atom=description.atom,
         names=np_strings(description.names),
-        hypers=json.dumps(description.hypers),
+        hypers=to_json(description.hypers),
         **extra,
     )
     rows, columns = description.values.shape
@@ -259,10 +257,11 @@ def _audit(arguments: argparse.Namespace) -> None:
 
 
 def _chosen_hypers(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Checked before any file is read."""
-    return asdict(
-        Hypers(**{field.name: getattr(arguments, field.name) for field in fields(Hypers)})
-    )
+    """Those on the command line, checked before any file is read."""
+    known = {field.name for field in fields(Hypers)}
+    given = {name: value for name, value in vars(arguments).items() if name in known}
+    checked_hypers(arguments.kind, given)
+    return given
 
 
 def _contraction(arguments: argparse.Namespace):

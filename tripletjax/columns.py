@@ -8,14 +8,16 @@ signs, 0. Products of several densities number them: ``species_1``, ``n_1``, ``l
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from tripletjax.correlations import bispectrum_index, power_spectrum_index
 from tripletjax.coupled import coupled_index
+from tripletjax.densities import Mixing
 from tripletjax.fingerprints import LEVEL_1_SHARE
 from tripletjax.nice import Contraction, correlation_index, product_index
 from tripletjax.triplets import triplet_index
-from tripletjax.types import Hypers
+from tripletjax.types import Hypers, InputError
 
 Columns = dict[str, np.ndarray]
 Channels = list[dict[str, Any]]  # species and n of each q = (a, n)
@@ -91,6 +93,39 @@ def _numbered(place: int, channel: dict[str, Any], **more: Any) -> dict[str, Any
 def parities(hypers: Hypers) -> tuple[int, ...]:
     """Signs under inversion of the columns that are given."""
     return (1, -1) if hypers.chiral else (1,)
+
+
+def channels(hypers: Hypers, symbols: list[str], mixing: Mixing | None) -> Channels:
+    """Species and n of each channel q = (a, n), after checking the shapes of the mixing."""
+    n_max = hypers.n_max
+    if mixing is not None and not isinstance(mixing, Mixing):
+        raise InputError(f"mixing is a {type(mixing).__name__}; give a densities.Mixing")
+    if mixing is not None and mixing.species is not None:
+        matrix = _finite("mixing.species", mixing.species)
+        if matrix.ndim != 2 or matrix.shape[1] != len(symbols) or not len(matrix):
+            raise InputError(
+                f"mixing.species has shape {matrix.shape}; give [channels, {len(symbols)}], a "
+                f"column for each of {', '.join(symbols)}"
+            )
+        symbols = [f"mix{b}" for b in range(len(matrix))]
+    if mixing is not None and mixing.radial is not None:
+        matrix = _finite("mixing.radial", mixing.radial)
+        if matrix.ndim != 3 or matrix.shape[::2] != (hypers.l_max + 1, n_max) or not matrix.size:
+            raise InputError(
+                f"mixing.radial has shape {matrix.shape}; give [l_max + 1 = {hypers.l_max + 1}, "
+                f"functions, n_max = {n_max}]"
+            )
+        n_max = matrix.shape[1]
+    return [{"species": symbol, "n": n} for symbol in symbols for n in range(n_max)]
+
+
+def _finite(name: str, matrix: Any) -> np.ndarray | jax.Array:
+    if isinstance(matrix, jax.Array):  # perhaps traced: no value to look at
+        return matrix
+    matrix = np.asarray(matrix)
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{name} is not finite; give finite numbers")
+    return matrix
 
 
 def density_columns(hypers: Hypers, channels: Channels, *_: Any) -> Iterator[dict[str, Any]]:

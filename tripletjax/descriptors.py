@@ -1,11 +1,11 @@
 """The kinds of descriptors, each as a pure function of one environment and of a Batch.
 
 To add a kind: write its function of one environment here, what its columns are in ``columns``, and
-add both to ``KINDS``.
+add both to ``KINDS``, with the options that it reads.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple
@@ -25,7 +25,15 @@ from tripletjax.io import checksum
 from tripletjax.neighbors import displacements
 from tripletjax.nice import Contraction, correlations
 from tripletjax.triplets import environment_triplets, triplet_sum
-from tripletjax.types import Array, Batch, Hypers, InputError
+from tripletjax.types import (
+    Array,
+    Basis,
+    Batch,
+    Hypers,
+    InputError,
+    as_integer,
+    require_prepared,
+)
 
 
 class Environment(NamedTuple):
@@ -70,7 +78,13 @@ class Descriptor(NamedTuple):
 
         Rows where ``center_mask`` is False are padding. The batch must have been prepared with
         ``cutoff`` at least the descriptor's, and with the same elements.
+
+        Raises:
+            InputError: it was prepared with a smaller cutoff or other elements.
         """
+        require_prepared(
+            batch, self.hypers.cutoff, self.elements, f"the {self.kind} descriptor", exact=True
+        )
         vectors, species, mask = displacements(batch)
         centers = jnp.asarray(batch.species)[batch.centers]
         return jax.vmap(self.environment)(vectors, species, mask, centers)
@@ -85,7 +99,7 @@ class Descriptor(NamedTuple):
         return {
             "kind": self.kind,
             "species": list(self.elements),
-            **asdict(self.hypers),
+            **read_by(self.kind, asdict(self.hypers)),
             "mixing": None if plain is None else plain._asdict(),
             "contraction": None if contraction is None else checksum(contraction),
         }
@@ -121,13 +135,11 @@ def descriptor(
         >>> soap.batch(prepare(molecule("H2O"), cutoff=3.0)).shape
         (4, 30)
     """
-    if not (isinstance(kind, str) and kind in KINDS):
-        raise InputError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
     elements = _checked_elements(elements)
-    checked = Hypers.from_keywords(**hypers)
-    _check_options(kind, checked, contraction)
+    checked = checked_hypers(kind, hypers)
+    _check_contraction(kind, contraction)
     symbols = [chemical_symbols[number] for number in elements]
-    channels = _channels(checked, symbols, mixing)
+    channels = labels.channels(checked, symbols, mixing)
     weights = None
     if kind == "fingerprint":
         n_channels = len({q["species"] for q in channels})
@@ -167,20 +179,16 @@ def pure_function(kind: str, hypers: Hypers, n_species: int) -> Callable[..., Ar
 
 
 def _checked_elements(elements: Any) -> tuple[int, ...]:
-    numbers = tuple(elements)
-    known = all(
-        isinstance(n, (int, np.integer)) and 0 <= n < len(chemical_symbols) for n in numbers
-    )
-    if not (numbers and known and list(numbers) == sorted(set(numbers))):
+    numbers = tuple(as_integer("elements", n, 0, len(chemical_symbols) - 1) for n in elements)
+    if not (numbers and list(numbers) == sorted(set(numbers))):
         raise InputError(
-            f"elements={numbers!r} is not usable; give different atomic numbers, ascending, such "
-            "as Batch.elements"
+            f"invalid elements={numbers!r}: expected different atomic numbers, ascending, such as "
+            "Batch.elements"
         )
-    return tuple(int(n) for n in numbers)
+    return numbers
 
 
-def _check_options(kind: str, hypers: Hypers, contraction: Contraction | None) -> None:
-    """Options that only one kind has, and whose absence elsewhere would go unnoticed."""
+def _check_contraction(kind: str, contraction: Contraction | None) -> None:
     if contraction is not None and not (
         kind == "correlations" and isinstance(contraction, Contraction)
     ):
@@ -188,43 +196,6 @@ def _check_options(kind: str, hypers: Hypers, contraction: Contraction | None) -
             f"contraction={type(contraction).__name__} of kind {kind!r} is not usable; give what "
             "nice.fit_contraction returns, for kind 'correlations'"
         )
-    if hypers.coupling == "coupled" and kind != "triplets":
-        raise InputError(f"coupling='coupled' is for kind 'triplets', not for {kind!r}")
-    if hypers.center_species and kind == "fingerprint":
-        raise InputError("center_species=True is not for kind 'fingerprint', which knows it anyway")
-
-
-def _channels(hypers: Hypers, symbols: list[str], mixing: Mixing | None) -> labels.Channels:
-    """Species and n of each channel q = (a, n), after checking the shapes of the mixing."""
-    n_max = hypers.n_max
-    if mixing is not None and not isinstance(mixing, Mixing):
-        raise InputError(f"mixing is a {type(mixing).__name__}; give a densities.Mixing")
-    if mixing is not None and mixing.species is not None:
-        matrix = _finite("mixing.species", mixing.species)
-        if matrix.ndim != 2 or matrix.shape[1] != len(symbols) or not len(matrix):
-            raise InputError(
-                f"mixing.species has shape {matrix.shape}; give [channels, {len(symbols)}], a "
-                f"column for each of {', '.join(symbols)}"
-            )
-        symbols = [f"mix{b}" for b in range(len(matrix))]
-    if mixing is not None and mixing.radial is not None:
-        matrix = _finite("mixing.radial", mixing.radial)
-        if matrix.ndim != 3 or matrix.shape[::2] != (hypers.l_max + 1, n_max) or not matrix.size:
-            raise InputError(
-                f"mixing.radial has shape {matrix.shape}; give [l_max + 1 = {hypers.l_max + 1}, "
-                f"functions, n_max = {n_max}]"
-            )
-        n_max = matrix.shape[1]
-    return [{"species": symbol, "n": n} for symbol in symbols for n in range(n_max)]
-
-
-def _finite(name: str, matrix: Any) -> np.ndarray | jax.Array:
-    if isinstance(matrix, jax.Array):  # perhaps traced: no value to look at
-        return matrix
-    matrix = np.asarray(matrix)
-    if not np.isfinite(matrix).all():
-        raise InputError(f"{name} is not finite; give finite numbers")
-    return matrix
 
 
 def _density_of(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
@@ -279,21 +250,64 @@ def _fingerprint(hypers: Hypers, _: int, parameters: Parameters, atoms: Environm
 
 
 class Kind(NamedTuple):
-    """How one kind of descriptor is computed, and what its columns are."""
+    """How one kind of descriptor is computed, what its columns are and which options it reads."""
 
     describe: Callable[[Hypers, int, Parameters, Environment], Array]
     columns: Callable[..., Iterator[dict[str, Any]]]
+    reads: tuple[str, ...]  # fields of ``Hypers`` besides those of ``Basis``, which all kinds read
 
 
+TAGGED, SPLIT = ("tags", "chiral"), ("chiral", "center_species")
 KINDS = {
-    "density": Kind(_density, labels.density_columns),
-    "power_spectrum": Kind(_power_spectrum, labels.power_spectrum_columns),
-    "bispectrum": Kind(_bispectrum, labels.bispectrum_columns),
-    "correlations": Kind(_correlations, labels.correlation_columns),
-    "triplets": Kind(_triplets, labels.triplet_columns),
-    "triplet_sum": Kind(_triplet_sum, labels.triplet_sum_columns),
-    "fingerprint": Kind(_fingerprint, labels.fingerprint_columns),
+    "density": Kind(_density, labels.density_columns, ("center_species",)),
+    "power_spectrum": Kind(_power_spectrum, labels.power_spectrum_columns, ("center_species",)),
+    "bispectrum": Kind(_bispectrum, labels.bispectrum_columns, SPLIT),
+    "correlations": Kind(_correlations, labels.correlation_columns, ("nu", *SPLIT)),
+    "triplets": Kind(_triplets, labels.triplet_columns, ("coupling", "form", "tags", *SPLIT)),
+    "triplet_sum": Kind(_triplet_sum, labels.triplet_sum_columns, ("form", "tags", *SPLIT)),
+    "fingerprint": Kind(
+        _fingerprint, labels.fingerprint_columns, ("n_features", "length_scale", "seed", *TAGGED)
+    ),
 }
+
+
+def read_by(kind: str, hypers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some hyperparameters that a kind reads: for callers who share a set among kinds.
+
+    Example:
+        >>> read_by("power_spectrum", {"cutoff": 4.0, "tags": 3, "nu": 2})
+        {'cutoff': 4.0}
+    """
+    reads = {field.name for field in fields(Basis)} | set(KINDS[kind].reads)
+    if hypers.get("coupling") == "coupled":
+        reads.discard("form")  # of the minimal basis
+    return {name: value for name, value in hypers.items() if name in reads}
+
+
+def checked_hypers(kind: str, hypers: Mapping[str, Any]) -> Hypers:
+    """The hyperparameters of a kind, with defaults for those that are not given.
+
+    Raises:
+        InputError: the kind or a name does not exist, the kind does not read one that is given
+            (None and False count as not given), or a value is out of range.
+
+    Example:
+        >>> checked_hypers("fingerprint", {"tags": 3}).tags
+        3
+    """
+    if not (isinstance(kind, str) and kind in KINDS):
+        raise InputError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
+    checked = Hypers.from_keywords(**hypers)
+    given = {k: value for k, value in hypers.items() if value is not None and value is not False}
+    read = read_by(kind, given)
+    for name in given:
+        if name not in read:
+            readers = ", ".join(repr(other) for other in KINDS if name in KINDS[other].reads)
+            place = "coupling='minimal'" if name in KINDS[kind].reads else f"kind {readers}"
+            raise InputError(
+                f"invalid {name}={given[name]!r}: kind {kind!r} does not read it; it is for {place}"
+            )
+    return checked
 
 
 def require_invariant(kind: str) -> None:

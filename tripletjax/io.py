@@ -207,7 +207,25 @@ def save_csv(path: str | Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def save_json(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record as indented JSON, atomically."""
-    _write(path, lambda file: file.write((json.dumps(record, indent=1) + "\n").encode()))
+    _write(path, lambda file: file.write((to_json(record, indent=1) + "\n").encode()))
+
+
+def to_json(record: Any, **options: Any) -> str:
+    """``json.dumps`` that also takes NumPy and JAX arrays and numbers, and paths.
+
+    Example:
+        >>> to_json({"n": np.int64(3), "x": np.float32(0.5), "v": np.ones(2)})
+        '{"n": 3, "x": 0.5, "v": [1.0, 1.0]}'
+    """
+    return json.dumps(record, default=_plain, **options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "__array__"):
+        return np.asarray(value).tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +255,7 @@ class FolderFormat:
     def write(self, folder: Path, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write both files to a folder that is there, such as that of ``atomic_folder``."""
         head = {"format": self.version} | ({} if self.type is None else {"type": self.type})
-        text = (json.dumps(head | record, indent=1, ensure_ascii=False) + "\n").encode()
+        text = (to_json(head | record, indent=1, ensure_ascii=False) + "\n").encode()
         (folder / self.description).write_bytes(text)
         (folder / self.arrays).write_bytes(sealed(arrays, beside=text))
 

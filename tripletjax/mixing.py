@@ -4,7 +4,7 @@ import numpy as np
 
 from tripletjax.angular import degree_of, harmonic_slice
 from tripletjax.densities import Mixing
-from tripletjax.types import Array, InputError
+from tripletjax.types import Array, InputError, as_integer
 
 
 def fit_mixing(
@@ -79,8 +79,9 @@ def lost_share(coefficients: Array, mixing: Mixing) -> float:
 def _principal(name: str, count: int, rows: np.ndarray, what: str) -> np.ndarray:
     """Leading eigenvectors of rowsᵀ rows, [count, columns]."""
     n_rows, available = rows.shape
-    if not (isinstance(count, (int, np.integer)) and 1 <= count <= available):
-        raise InputError(f"{name}={count!r} is not usable; there are {available} {what} to mix")
+    count = as_integer(name, count, 1)
+    if count > available:
+        raise InputError(f"invalid {name}={count}: there are {available} {what} to mix")
     if n_rows < count:
         raise InputError(
             f"{name}={count} {what} cannot be fitted to {n_rows} samples; give more environments"

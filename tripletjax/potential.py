@@ -16,7 +16,14 @@ from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.models import Architecture, AtomicEnergy, initial_weights, weight_shapes
 from tripletjax.neighbors import displacements, prepare
 from tripletjax.numerics import map_blocks
-from tripletjax.types import Array, Batch, InputError, as_integer, as_number
+from tripletjax.types import (
+    Array,
+    Batch,
+    InputError,
+    as_integer,
+    as_number,
+    require_prepared,
+)
 
 ZOO = "zoo:"
 ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
@@ -173,7 +180,12 @@ class Potential:
         return self._atomic_energy(*moved, center, is_real)
 
     def species_index(self, batch: Batch) -> Array:
-        """From the species of a batch to those of the potential, [E]."""
+        """From the species of a batch to those of the potential, [E].
+
+        Raises:
+            InputError: the batch was prepared with a smaller cutoff, or with unknown species.
+        """
+        require_prepared(batch, self.cutoff, self.species, "the potential")
         elements = batch.elements
         if isinstance(elements, np.ndarray) and not np.isin(elements, self.species).all():
             raise InputError(

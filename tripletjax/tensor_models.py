@@ -22,7 +22,7 @@ import numpy as np
 from tripletjax.angular import harmonic_slice, spherical_harmonics
 from tripletjax.models import AtomicEnergy, other_weights
 from tripletjax.tensors import ROOT_4PI, bipolar_harmonics, bipolar_types
-from tripletjax.types import Array, InputError
+from tripletjax.types import Array, InputError, as_integer
 
 HIGHEST_DEGREE = 4
 
@@ -106,10 +106,10 @@ class AtomicTensor(AtomicEnergy):
 
 def check_degrees(degrees: tuple[int, ...]) -> None:
     """Raise InputError if there are none, or one is negative, too high or given twice."""
-    usable = all(type(d) is int and 0 <= d <= HIGHEST_DEGREE for d in degrees)
-    if not (degrees and usable and len(set(degrees)) == len(degrees)):
+    checked = [as_integer("degrees", degree, 0, HIGHEST_DEGREE) for degree in degrees]
+    if not checked or len(set(checked)) < len(checked):
         raise InputError(
-            f"degrees={degrees!r} is not usable; give different degrees, 0 to {HIGHEST_DEGREE}"
+            f"invalid degrees={degrees!r}: expected different degrees, 0 to {HIGHEST_DEGREE}"
         )
 
 

@@ -38,7 +38,7 @@ from tripletjax.tagged import (
     single_phases,
     tagged_neighbors,
 )
-from tripletjax.types import L_MAX_LIMIT, Array, Basis, InputError
+from tripletjax.types import L_MAX_LIMIT, Array, Basis, as_integer
 
 ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ of the second tag
 
@@ -118,8 +118,7 @@ def equivariant_fingerprint(
         >>> equivariant_fingerprint(vectors, species, jnp.ones(3, bool), basis, weights, 1).shape
         (34, 3)
     """
-    if not (isinstance(lambda_, (int, np.integer)) and 0 <= lambda_ <= L_MAX_LIMIT):
-        raise InputError(f"lambda_={lambda_!r} is not usable; give a degree, 0 to {L_MAX_LIMIT}")
+    lambda_ = as_integer("lambda_", lambda_, 0, L_MAX_LIMIT)
     dtype = vectors.dtype
     if len(mask) == 0:
         rows = len(equivariant_index(lambda_, weights, pseudo))

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from tripletjax.densities import Mixing
 from tripletjax.description import describe
-from tripletjax.descriptors import descriptor
+from tripletjax.descriptors import checked_hypers, descriptor, read_by
 from tripletjax.neighbors import check_frames, require_elements
 from tripletjax.nice import Contraction, fit_contraction
 from tripletjax.types import InputError
@@ -86,6 +86,7 @@ class DescriptorTransformer:
         pooling = self._parameters["pooling"]
         if pooling not in POOLINGS:
             raise InputError(f"pooling={pooling!r} is not known; choose None, sum or mean")
+        checked_hypers(self._parameters["kind"], self._hypers())
         frames = check_frames(frames)
         self.elements_ = require_elements(frames, self._parameters["species"])
         self.contraction_ = self._parameters["contraction"]
@@ -147,7 +148,8 @@ class DescriptorTransformer:
     def _fitted(self, frames: list[Atoms], components: int) -> Contraction:
         hypers = self._hypers()
         given = {name: self._parameters[name] for name in ("centers", "mixing")}
-        density = describe(frames, "density", species=self.elements_.tolist(), **given, **hypers)
+        given |= read_by("density", hypers)
+        density = describe(frames, "density", species=self.elements_.tolist(), **given)
         l = density.columns["l"]
         n_harmonics = (l.max() + 1) ** 2
         shaped = density.values.reshape(len(density.values), 1, -1, n_harmonics)

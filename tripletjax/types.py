@@ -12,6 +12,7 @@ Array = jax.Array | np.ndarray
 
 CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
 RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian")
+SMEARED_BASES = ("gto", "laplacian", "gaussian")  # those that read gaussian_width
 TRIPLET_FORMS = ("edge", "stretched")
 COUPLINGS = ("minimal", "coupled")
 NU_LIMIT = 20
@@ -68,6 +69,44 @@ class Batch(NamedTuple):
         return None if self.prepared is None else self.prepared.cutoff
 
 
+def require_prepared(
+    batch: Batch, cutoff: float, elements: tuple[int, ...], user: str, exact: bool = False
+) -> None:
+    """Check, also under ``jit``, that a batch holds all that is to be evaluated on it.
+
+    A batch made by hand, with ``prepared=None``, is not checked.
+
+    Args:
+        batch: from ``prepare``, or changed since then.
+        cutoff: Å; the batch must have been prepared with this one, or a larger one.
+        elements: atomic numbers, ascending, that the user knows.
+        user: what evaluates the batch, for messages.
+        exact: the batch must have these elements in this order, not just some of them.
+
+    Raises:
+        InputError: names the cutoffs or the elements of both.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from tripletjax import prepare
+        >>> require_prepared(prepare(molecule("H2O"), cutoff=4.0), 3.0, (1, 6, 8), "the model")
+    """
+    if batch.prepared is None:
+        return
+    if batch.prepared.cutoff < cutoff:
+        raise InputError(
+            f"the batch was prepared with cutoff={batch.prepared.cutoff:g} Å, but the cutoff of "
+            f"{user} is {cutoff:g} Å; prepare it with cutoff={cutoff:g} or more"
+        )
+    present = batch.prepared.elements
+    if present != tuple(elements) if exact else not set(present) <= set(elements):
+        remedy = "prepare it with these species" if exact else "leave out the unknown species"
+        raise InputError(
+            f"the batch was prepared with species={list(present)}, but those of {user} are "
+            f"{list(elements)}; {remedy}"
+        )
+
+
 @jax.tree_util.register_static
 @dataclass(frozen=True, kw_only=True)
 class Basis:
@@ -101,6 +140,8 @@ class Basis:
             )
         _require_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
         _require_choice("radial", self.radial, RADIAL_BASES)
+        _require_read("gaussian_width", self.gaussian_width, self.radial, SMEARED_BASES)
+        _require_read("radial_range", self.radial_range, self.radial, ("gaussian",))
         if self.gaussian_width is not None:
             settle(self, gaussian_width=as_positive("gaussian_width", self.gaussian_width, "Å"))
             if self.gaussian_width > self.cutoff:
@@ -171,13 +212,13 @@ def settle(instance: Any, **values: Any) -> None:
         object.__setattr__(instance, name, value)
 
 
-def as_integer(name: str, value: Any, low: int = 0, high: int | None = None) -> int:
+def as_integer(name: str, value: Any, low: int | None = 0, high: int | None = None) -> int:
     """A whole number, of Python or NumPy, as a Python int; bools are none.
 
     Args:
         name: of the value, for messages.
         value: to check.
-        low, high: bounds, inclusive; high None: none.
+        low, high: bounds, inclusive; None: none.
 
     Raises:
         InputError: the value is no whole number, or is out of bounds.
@@ -188,9 +229,12 @@ def as_integer(name: str, value: Any, low: int = 0, high: int | None = None) -> 
     """
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
     is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (is_whole and low <= value and (high is None or value <= high)):
-        accepted = f"from {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"invalid {name}={value!r}: expected a whole number {accepted}")
+    if not (is_whole and (low is None or low <= value) and (high is None or value <= high)):
+        bounds = [] if low is None else [f"from {low}"]
+        bounds += [] if high is None else [f"to {high}"]
+        raise InputError(
+            f"invalid {name}={value!r}: expected {' '.join(['a whole number', *bounds])}"
+        )
     return int(value)
 
 
@@ -244,6 +288,14 @@ def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise InputError(
             f"{name}={value!r} is not known; choose one of {', '.join(map(str, choices))}"
+        )
+
+
+def _require_read(name: str, value: Any, radial: str, bases: tuple[str, ...]) -> None:
+    if value is not None and radial not in bases:
+        raise InputError(
+            f"invalid {name}={value!r}: radial={radial!r} does not read it; it is for radial="
+            f"{' or '.join(map(repr, bases))}"
         )
 
 

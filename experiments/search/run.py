@@ -16,6 +16,7 @@ import numpy as np
 
 from tripletjax import descriptor
 from tripletjax.completeness.search import search_pairs
+from tripletjax.descriptors import read_by
 from tripletjax.io import provenance, save_json
 
 HYPERS: dict[str, Any] = {"cutoff": 3.0, "n_max": 3, "l_max": 4, "n_features": 256}
@@ -26,10 +27,8 @@ STILL_EQUAL = 1e-7  # at the finer resolution, where the pair was found to 1e-9
 def run(kind: str, n_neighbors: int, n_starts: int, n_steps: int) -> dict[str, Any]:
     """One search; pairs of the power spectrum are tried at a finer resolution too."""
     start = time.monotonic()
-    found = search_pairs(
-        descriptor(kind, (1,), **HYPERS), n_neighbors, n_starts=n_starts, n_steps=n_steps,
-        progress=True,
-    )  # fmt: skip
+    chosen = descriptor(kind, (1,), **read_by(kind, HYPERS))
+    found = search_pairs(chosen, n_neighbors, n_starts=n_starts, n_steps=n_steps, progress=True)
     seconds = time.monotonic() - start
     pairs = found.pairs[found.found]
     return {
@@ -50,7 +49,7 @@ def still_equal(kind: str, pairs: np.ndarray) -> int:
     """How many of the pairs a finer basis cannot tell apart either: blind, not just coarse."""
     if not len(pairs):
         return 0
-    fine = descriptor(kind, (1,), **(HYPERS | FINER))
+    fine = descriptor(kind, (1,), **read_by(kind, HYPERS | FINER))
     n = pairs.shape[2]
     with jax.enable_x64(True):
         of = jax.jit(jax.vmap(lambda x: fine.environment(x, np.zeros(n, int), np.ones(n, bool))))

@@ -16,7 +16,7 @@ from tripletjax.completeness.matching import (
     pairwise_lower_bounds,
     radial_lower_bound,
 )
-from tripletjax.types import Basis, InputError, as_positive
+from tripletjax.types import Basis, InputError, as_integer, as_positive
 
 TOLERANCE = 1e-13  # of the search, in the squared distance, relative to Σ |a|² + Σ |b|² + Σ w²
 _STARTS = 64
@@ -101,8 +101,8 @@ def environment_distance(
         (0.1, [1, 2, 0], True)
     """
     basis = Basis(cutoff=cutoff, cutoff_function=cutoff_function, cutoff_width=cutoff_width)
-    _require_whole("exact_limit", exact_limit)
-    _require_whole("max_cells", max_cells)
+    as_integer("exact_limit", exact_limit)
+    as_integer("max_cells", max_cells)
     first = neighbors_of("first", first_vectors, first_species, basis, unmatched_cost)
     second = neighbors_of("second", second_vectors, second_species, basis, unmatched_cost)
     problem = problem_of(first, second, allow_reflection)
@@ -166,7 +166,7 @@ def aligned_distance_upper(
     pairs = np.asarray(pairs, int).reshape(-1, 2)
     if pairs.size and not (0 <= pairs.min() and pairs.max() < len(vectors)):
         raise InputError(f"pairs name environments outside 0 to {len(vectors) - 1}")
-    _require_whole("n_starts", n_starts)
+    as_integer("n_starts", n_starts)
     sides = {
         int(i): neighbors_of(
             f"environment {i}:", vectors[i][mask[i]], species[i][mask[i]], basis, unmatched_cost
@@ -262,8 +262,3 @@ def _cost(problem: Problem, first: Neighbors, second: Neighbors, found: Alignmen
     apart = problem.first[matched] @ found.rotation.T - problem.second[partners]
     left_alone = np.sum(first.leaving[~matched] ** 2) + np.sum(second.leaving[left] ** 2)
     return float(np.sqrt(np.sum(apart**2) + left_alone))
-
-
-def _require_whole(name: str, value: Any) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 0:
-        raise InputError(f"{name}={value!r} is not usable; give a whole number, 0 or more")

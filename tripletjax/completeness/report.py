@@ -1,6 +1,5 @@
 """The audit as a folder: report.md, audit.json and two figures."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from tripletjax.completeness.audit import Audit
 from tripletjax.completeness.sensitivity import SOFT
-from tripletjax.io import atomic_folder, provenance, save_json
+from tripletjax.io import atomic_folder, provenance, save_json, to_json
 from tripletjax.plotting import distance_scatter, sensitivity_histogram
 
 FAR = 0.1  # Å; collisions further apart are counted by themselves
@@ -182,7 +181,7 @@ def report(audit: Audit) -> str:
         sentences += ["![Histogram of smallest singular values](sensitivity.png)"]
     sentences += [
         "## Settings",
-        f"    {json.dumps(audit.hypers)}",
+        f"    {to_json(audit.hypers)}",
         f"{audit.seconds:.0f} s in all.",
     ]
     return "\n\n".join(sentences) + "\n"

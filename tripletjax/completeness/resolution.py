@@ -7,6 +7,7 @@ from ase import Atoms
 
 from tripletjax.densities import Mixing
 from tripletjax.description import describe
+from tripletjax.descriptors import read_by
 from tripletjax.nice import Contraction
 
 DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
@@ -53,7 +54,7 @@ def parting_degrees(
         tried[name] = [] if fixed else [l for l in DEGREES if l <= highest]
         smallest[name] = None
         for l_max in tried[name]:
-            changed: dict[str, Any] = hypers | {"l_max": l_max}
+            changed: dict[str, Any] = read_by(name, hypers) | {"l_max": l_max}
             if name != kind:
                 changed["n_features"] = N_FEATURES
             first, second = describe(

@@ -22,7 +22,13 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.densities import Mixing
-from tripletjax.descriptors import Descriptor, descriptor, require_invariant
+from tripletjax.descriptors import (
+    Descriptor,
+    checked_hypers,
+    descriptor,
+    read_by,
+    require_invariant,
+)
 from tripletjax.neighbors import check_frames, displacements, float_type, prepare
 from tripletjax.nice import Contraction
 from tripletjax.numerics import safe_norm
@@ -217,7 +223,7 @@ def sensitivities(
     """
     require_invariant(kind)
     frames = check_frames(frames)
-    cutoff = Hypers.from_keywords(**hypers).cutoff
+    cutoff = checked_hypers(kind, hypers).cutoff
     precision = float_type(dtype)
     batch = prepare(frames, cutoff, species, precision, centers)
     arrays = {"contraction": contraction, "mixing": mixing}
@@ -260,5 +266,6 @@ def sensitivities(
 @partial(jax.jit, static_argnames=("kind", "hypers", "elements"))
 def _block(kind, hypers: Hypers, elements, parameters, vectors, species, mask, center):
     arrays = {"contraction": parameters.contraction, "mixing": parameters.mixing}
-    chosen = descriptor(kind, elements, **arrays, **asdict(hypers))._replace(parameters=parameters)
+    given = read_by(kind, asdict(hypers))
+    chosen = descriptor(kind, elements, **arrays, **given)._replace(parameters=parameters)
     return jax.vmap(partial(sensitivity, chosen))(vectors, species, mask, center)

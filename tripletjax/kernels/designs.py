@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
 from tripletjax.mechanics import per_structure
 from tripletjax.neighbors import displacements
-from tripletjax.types import Array, Batch
+from tripletjax.types import Array, Batch, require_prepared
 
 
 class Inducing(NamedTuple):
@@ -56,6 +56,7 @@ def environments_of(batch: Batch, elements: tuple[int, ...]) -> Environments:
 
 def environment_vectors(describer: Describer, batch: Batch) -> tuple[Array, Array]:
     """Vectors [C, D] of all environments of a batch and their species [C], -1 on padding."""
+    require_prepared(batch, describer.hypers.cutoff, describer.elements, "the descriptor")
     found = environments_of(batch, describer.elements)
     vectors = jax.vmap(describer.environment)(*found)
     return vectors, jnp.where(batch.center_mask, found.centers, -1)

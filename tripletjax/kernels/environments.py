@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.types import Array, InputError, as_positive
+from tripletjax.types import Array, InputError, as_integer, as_positive, settle
 
 KERNELS = ("gaussian", "polynomial")
 
@@ -57,10 +57,7 @@ class EnvironmentKernel:
             raise InputError(f"kernel {self.kind!r} is not known; choose {' or '.join(KERNELS)}")
         if isinstance(self.length_scale, (int, float, str)):
             as_positive("length_scale", self.length_scale, "units of the vectors")
-        if isinstance(self.degree, bool) or not isinstance(self.degree, (int, np.integer)):
-            raise InputError(f"degree={self.degree!r} is not usable; give a whole number")
-        if self.degree < 1:
-            raise InputError(f"degree={self.degree} is not usable; give a whole number from 1")
+        settle(self, degree=as_integer("degree", self.degree, 1))
 
     def matrix(self, a: Array, b: Array) -> Array:
         """k between all rows of [N, D] and [M, D], [N, M]; differentiable, also at equal rows.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tripletjax.types import InputError
+from tripletjax.types import as_integer
 
 MOST_CANDIDATES = 2000  # leverage scores need the kernel between all pairs
 
@@ -107,5 +107,4 @@ def leverage_rows(
 
 
 def _require_count(count) -> None:
-    if not (isinstance(count, (int, np.integer)) and count >= 1):
-        raise InputError(f"{count!r} points cannot be chosen; give a whole number, at least 1")
+    as_integer("count", count, 1)

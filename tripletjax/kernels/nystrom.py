@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.densities import Mixing
+from tripletjax.descriptors import checked_hypers
 from tripletjax.kernels.inducing import farthest_points
 from tripletjax.kernels.triplets import TripletFeatures, pair_kernel, triplet_features
 from tripletjax.neighbors import displacements
 from tripletjax.numerics import scan_sum
-from tripletjax.types import Array, Batch, Hypers, InputError
+from tripletjax.types import Array, Batch, Hypers, InputError, require_prepared
 
 SAMPLE = 20_000  # triplets among which the inducing ones are chosen
 
@@ -52,7 +53,12 @@ class NystromDescriptor(NamedTuple):
         return nystrom_vector(features, self.inducing)
 
     def batch(self, batch: Batch) -> Array:
-        """Describe every environment of a Batch, [C, R]."""
+        """Describe every environment of a Batch, [C, R].
+
+        Raises:
+            InputError: it was prepared with a smaller cutoff or other elements.
+        """
+        require_prepared(batch, self.hypers.cutoff, self.elements, "the descriptor", exact=True)
         vectors, species, mask = displacements(batch)
         centers = jnp.asarray(batch.species)[batch.centers]
         return jax.vmap(self.environment)(vectors, species, mask, centers)
@@ -148,6 +154,8 @@ def sample_triplets(
         mixing: linear maps of the density's channels.
     """
     random = np.random.Generator(np.random.PCG64(seed))
+    elements = tuple(np.asarray(batch.elements).tolist())
+    require_prepared(batch, hypers.cutoff, elements, "the descriptor", exact=True)
     vectors, species, mask = displacements(batch)
     centers = jnp.asarray(batch.species)[batch.centers]
     one = jax.jit(partial(environment_features, hypers, n_species, mixing=mixing))
@@ -194,7 +202,13 @@ def nystrom_descriptor(
         >>> jax.jit(describer.batch)(batch).shape[0]
         6
     """
-    checked = Hypers.from_keywords(**hypers)
+    checked = checked_hypers("fingerprint", hypers)
+    unread = [name for name in ("n_features", "chiral") if hypers.get(name)]
+    if unread:
+        raise InputError(
+            f"invalid {unread[0]}={hypers[unread[0]]!r}: inducing triplets do not read it; use "
+            "kind 'fingerprint'"
+        )
     elements = tuple(int(number) for number in np.asarray(batch.elements))
     even, odd = sample_triplets(batch, checked, len(elements), SAMPLE, seed, mixing)
     return NystromDescriptor(checked, elements, choose_triplets(even, odd, count), mixing)

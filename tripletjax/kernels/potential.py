@@ -21,7 +21,7 @@ from tripletjax.kernels.observations import require_known
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
 from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.neighbors import prepare
-from tripletjax.types import Array, Batch, InputError
+from tripletjax.types import Array, Batch, InputError, require_prepared
 
 
 class Deviations(NamedTuple):
@@ -83,7 +83,7 @@ class KernelPotential:
 
     def interaction(self, batch: Batch) -> Array:
         """Energy of every structure without the reference energies, [S] eV."""
-        self._require_elements(batch)
+        self._require_prepared(batch)
         found = environments_of(batch, self.species)
         return per_structure(batch, self._atomic_energies(batch, *found))
 
@@ -97,7 +97,7 @@ class KernelPotential:
         F_i = -dE/dr_i, and the stress is dE/dε / V with ε a strain of positions and cell: ASE's
         sign, positive where the structure is under tension.
         """
-        self._require_elements(batch)
+        self._require_prepared(batch)
         found = environments_of(batch, self.species)
 
         def total(vectors):
@@ -115,7 +115,7 @@ class KernelPotential:
         Raises:
             InputError: this potential has no covariance.
         """
-        self._require_elements(batch)
+        self._require_prepared(batch)
         covariance = self._require_covariance()
         rows = energy_rows(self.describer, self.kernel, self.inducing, batch)
         prior = prior_energy_variances(self.describer, self.kernel, self.inducing.scale, batch)
@@ -130,7 +130,7 @@ class KernelPotential:
         Raises:
             InputError: this potential has no covariance.
         """
-        self._require_elements(batch)
+        self._require_prepared(batch)
         covariance = self._require_covariance()
         setup = self.describer, self.kernel
         rows = design_rows(*setup, self.inducing, batch)
@@ -179,7 +179,8 @@ class KernelPotential:
             )
         return self.covariance
 
-    def _require_elements(self, batch: Batch) -> None:
+    def _require_prepared(self, batch: Batch) -> None:
+        require_prepared(batch, self.cutoff, self.species, "the potential")
         elements = batch.elements
         if isinstance(elements, np.ndarray) and not np.isin(elements, self.species).all():
             raise InputError(

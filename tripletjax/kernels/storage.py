@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tripletjax.densities import Mixing
-from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax.descriptors import Descriptor, descriptor, read_by
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import Describer, EnvironmentKernel
@@ -154,4 +154,6 @@ def _describer(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarra
         return NystromDescriptor(Hypers.from_keywords(**hypers), elements, triplets, mixing)
     path = folder / CONTRACTION
     contraction = load_contraction(path) if path.is_file() else None
-    return descriptor(record["kind"], elements, contraction=contraction, mixing=mixing, **hypers)
+    kind = record["kind"]
+    given = read_by(kind, hypers)  # records name all hyperparameters
+    return descriptor(kind, elements, contraction=contraction, mixing=mixing, **given)

@@ -10,7 +10,7 @@ from tripletjax.md.barostats import npt
 from tripletjax.md.integrators import Ensemble, nve, nvt_langevin, nvt_nose_hoover
 from tripletjax.md.states import GPA, Force
 from tripletjax.neighbors import check_frames, find_pairs
-from tripletjax.types import Array, InputError, as_positive
+from tripletjax.types import Array, InputError, as_integer, as_number, as_positive, settle
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "nose-hoover")
@@ -67,28 +67,22 @@ class MDConfig:
             "skin": "Å",
         }
         for name, unit in units.items():
-            as_positive(name, getattr(self, name), unit)
+            settle(self, **{name: as_positive(name, getattr(self, name), unit)})
         for name, unit in (("max_temperature", "K"), ("max_force_std", "eV/Å")):
             if getattr(self, name) is not None:
-                as_positive(name, getattr(self, name), unit)
+                settle(self, **{name: as_positive(name, getattr(self, name), unit)})
         for name in ("steps", "log_every", "write_every"):
-            value = getattr(self, name)
-            if not (type(value) is int and value >= 1):
-                raise InputError(f"{name}={value!r} is not usable; give a whole number from 1")
+            settle(self, **{name: as_integer(name, getattr(self, name), 1)})
         if self.write_every % self.log_every:
             raise InputError(
                 f"write_every={self.write_every} is not a multiple of log_every="
                 f"{self.log_every}; frames are written where rows are"
             )
-        if not (type(self.seed) is int and 0 <= self.seed <= MAX_SEED):
-            raise InputError(f"seed={self.seed!r} is not usable; give a whole number from 0")
-        if not (
-            isinstance(self.pressure, (int, float, np.floating)) and np.isfinite(self.pressure)
-        ):
-            raise InputError(f"pressure={self.pressure!r} is not usable; give GPa")
-        for name in ("pressure", "max_temperature", "max_force_std", *units):
-            if getattr(self, name) is not None:  # JSON and the hash know no other floats
-                object.__setattr__(self, name, float(getattr(self, name)))
+        settle(
+            self,
+            seed=as_integer("seed", self.seed, 0, MAX_SEED),
+            pressure=as_number("pressure", self.pressure, unit="GPa"),
+        )
 
     @property
     def bound(self) -> float:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
-from tripletjax.io import checksum, provenance, require_unused, save_json
+from tripletjax.io import checksum, provenance, require_unused, save_json, to_json
 from tripletjax.md import blocks
 from tripletjax.md.blocks import Observed
 from tripletjax.md.clock import Clock
@@ -192,7 +192,7 @@ class _Run:
             "uncertainty": isinstance(self.model, Committee),
             "dtype": str(self.masses.dtype),
         }
-        return json.loads(json.dumps(settings))
+        return json.loads(to_json(settings))
 
     def save(self) -> None:
         """What ``resume`` reads: the list too, without which sums would be in another order."""

@@ -21,7 +21,7 @@ from tripletjax.nice.products import (
     source_parity,
 )
 from tripletjax.numerics import array_module
-from tripletjax.types import Array, InputError
+from tripletjax.types import Array, InputError, as_integer
 
 UNCONTRACTED_NU = 3  # beyond it the number of products is out of hand
 
@@ -195,7 +195,8 @@ def _layout_of(n_channels: int, l_max: int, contraction, nu: int, parity: int) -
     if parity not in (1, -1):
         raise InputError(f"parity={parity!r} is not known; give 1 or -1")
     highest = UNCONTRACTED_NU if contraction is None else contraction.nu
-    if not (isinstance(nu, (int, np.integer)) and 1 <= nu <= highest):
+    nu = as_integer("nu", nu, 1)
+    if nu > highest:
         reason = "without a contraction" if contraction is None else "with this contraction"
         raise InputError(
             f"nu={nu!r} is not usable {reason}; give 1 to {highest}, or fit_contraction for more"

@@ -18,8 +18,8 @@ from tripletjax.nice.products import (
     n_products,
     reachable,
 )
-from tripletjax.nice.request import Components, Step, checked_densities, steps_of, whole
-from tripletjax.types import Array, InputError
+from tripletjax.nice.request import Components, Step, checked_densities, steps_of
+from tripletjax.types import NU_LIMIT, Array, InputError, as_integer
 
 logger = logging.getLogger(__name__)
 
@@ -88,15 +88,14 @@ def fit_contraction(
         (4, (12, 5))
     """
     coefficients = checked_densities(coefficients)
-    if not (isinstance(nu, (int, np.integer)) and 3 <= nu <= 20):
-        raise InputError(f"nu={nu!r} is not usable; a contraction is for orders 3 to 20")
-    random = np.random.default_rng(whole("seed", seed, 0))
+    nu = as_integer("nu", nu, 3, NU_LIMIT)
+    random = np.random.default_rng(as_integer("seed", seed, 0))
     n_samples = len(coefficients)
-    n_fit = n_samples if n_fit is None else whole("n_fit", n_fit, 1)
+    n_fit = n_samples if n_fit is None else as_integer("n_fit", n_fit, 1)
     if n_fit > n_samples:
         raise InputError(f"n_fit={n_fit} is more than the {n_samples} densities; give fewer")
     if max_products is not None:
-        max_products = whole("max_products", max_products, 1)
+        max_products = as_integer("max_products", max_products, 1)
     flat = coefficients.reshape(n_samples, -1, coefficients.shape[-1])
     steps = steps_of(flat.shape[1:], nu, components, lambda_max, max_products, n_fit)
     flat = flat[np.sort(random.choice(n_samples, n_fit, replace=False))]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tripletjax.nice.products import Key, all_pieces, n_products, reachable
-from tripletjax.types import L_MAX_LIMIT, Array, InputError
+from tripletjax.types import L_MAX_LIMIT, Array, InputError, as_integer
 
 Components = int | Mapping[Key, int] | Sequence[int]
 
@@ -35,17 +35,6 @@ def checked_densities(coefficients: Array) -> np.ndarray:
     return array
 
 
-def whole(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """A whole number of at least ``low``, or an InputError."""
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_whole or value < low or (high is not None and value > high):
-        upper = "" if high is None else f" and at most {high}"
-        raise InputError(
-            f"{name}={value!r} is not usable; give a whole number, at least {low}{upper}"
-        )
-    return int(value)
-
-
 def steps_of(
     density: tuple[int, int],
     nu: int,
@@ -66,7 +55,7 @@ def steps_of(
     asked = _per_order("components", components, orders)
     sizes, steps = {(1, l): n_channels for l in range(l_max + 1)}, []
     for order in orders:
-        cut = whole("lambda_max", cuts[order], 0, L_MAX_LIMIT)
+        cut = as_integer("lambda_max", cuts[order], 0, L_MAX_LIMIT)
         limit = max_products if order > 2 else None
         keys = reachable(sizes, l_max, cut)
         kept = _per_block(order, asked[order], keys)
@@ -92,7 +81,7 @@ def _per_order(name: str, value: Any, orders: range) -> dict[int, Any]:
         if set(value) != set(orders):
             raise InputError(f"{name} is given for orders {sorted(value)}; give it for {span}")
         return dict(value)
-    if isinstance(value, (Sequence, np.ndarray)):
+    if _is_list(value):
         if len(value) != len(orders):
             raise InputError(f"{name} has {len(value)} entries; give one for each of {span}")
         return dict(zip(orders, value, strict=True))
@@ -109,7 +98,7 @@ def _per_block(order: int, value: Any, keys: list[Key]) -> dict[Key, int]:
                 f"there are (sigma, lambda) = {keys}"
             )
         chosen = dict(value)
-    elif isinstance(value, (Sequence, np.ndarray)):
+    elif _is_list(value):
         if len(value) != len(keys):
             raise InputError(
                 f"components at order {order} has {len(value)} entries; give one for each of the "
@@ -118,4 +107,10 @@ def _per_block(order: int, value: Any, keys: list[Key]) -> dict[Key, int]:
         chosen = dict(zip(keys, value, strict=True))
     else:
         chosen = dict.fromkeys(keys, value)
-    return {key: whole("components", chosen[key], 1) for key in keys if key in chosen}
+    return {key: as_integer("components", chosen[key], 1) for key in keys if key in chosen}
+
+
+def _is_list(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str)

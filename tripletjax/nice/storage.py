@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tripletjax.io import atomic_open, require_writable
+from tripletjax.io import atomic_open, require_writable, to_json
 from tripletjax.nice.correlations import Contraction, Layout
 from tripletjax.nice.products import Key, Piece, n_products, source_parity
 from tripletjax.sealing import DamagedError, metadata_of, sealed, unsealed
@@ -63,7 +63,7 @@ def save_contraction(path: str | Path, contraction: Contraction) -> None:
             for step in layout.steps
         ],
     }
-    content = sealed(arrays, {HEADER: json.dumps(header)})
+    content = sealed(arrays, {HEADER: to_json(header)})
     with atomic_open(path) as file:
         file.write(content)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.io import atomic_open
+from tripletjax.io import atomic_open, to_json
 from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
 
@@ -31,7 +31,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Replace the file by this checkpoint; a run killed meanwhile leaves the old one."""
     leaves = jax.tree.leaves((checkpoint.state, checkpoint.best))
     arrays = {f"{i:06d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-    record = json.dumps(checkpoint.record)
+    record = to_json(checkpoint.record)
     content = sealed(arrays, {"format": str(FORMAT_VERSION), "record": record})
     with atomic_open(path) as file:
         file.write(content)

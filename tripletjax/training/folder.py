@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tripletjax.io import remove_own, save_csv
+from tripletjax.io import remove_own, save_csv, to_json
 from tripletjax.locks import is_unfinished, remove_unfinished
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
@@ -18,7 +18,7 @@ FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a 
 
 def run_settings(config: TrainConfig, **others: Any) -> dict[str, Any]:
     """What must be equal for a run to be the same, as JSON gives it back."""
-    return json.loads(json.dumps(asdict(config) | others))
+    return json.loads(to_json(asdict(config) | others))
 
 
 def begun(folder: Path | None, weights: Any, settings: dict[str, Any], resume: bool) -> Progress:

@@ -13,7 +13,7 @@ from tripletjax.completeness.families.rings import (
     require_homometric,
     sites,
 )
-from tripletjax.types import InputError
+from tripletjax.types import InputError, as_integer
 
 
 def k_chain(
@@ -35,8 +35,7 @@ def k_chain(
 
     Source: Joshi et al., arXiv 2301.09308; Schütt et al., arXiv 2102.03150.
     """
-    if not isinstance(k, (int, np.integer)) or k < 2:
-        raise InputError(f"k={k!r} is not usable; give a whole number of at least 2")
+    k = as_integer("k", k, 2)
     bond = positive("bond", bond)
     bend = float(real("angle", angle))
     across, along = bond * np.sin(bend), -bond * np.cos(bend)

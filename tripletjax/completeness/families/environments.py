@@ -13,7 +13,7 @@ from tripletjax.completeness.families.pairs import (
     real,
 )
 from tripletjax.completeness.families.solids import vertices
-from tripletjax.types import InputError
+from tripletjax.types import InputError, as_integer
 
 POZDNYAKOV_2020 = "Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020), arXiv 2001.11696"
 POZDNYAKOV_2022 = "Pozdnyakov & Ceriotti, Mach. Learn.: Sci. Technol. 3, 045020 (2022)"
@@ -174,8 +174,7 @@ def rotated_polygon(n: int = 5, angle: float = 0.9666, radius: float = 1.5) -> D
 
     Source: Joshi et al., arXiv 2301.09308.
     """
-    if not isinstance(n, (int, np.integer)) or n < 2:
-        raise InputError(f"n={n!r} is not usable; give a whole number of at least 2")
+    n = as_integer("n", n, 2)
     angles = 2 * np.pi * np.arange(n) / n
     turn = float(real("angle", angle))
     members = [around(polar(positive("radius", radius), angles + t)) for t in (0.0, turn)]

@@ -7,7 +7,7 @@ import numpy as np
 from tripletjax.completeness.families.isometry import checked
 from tripletjax.completeness.families.pairs import DegeneratePair, around, numbers_of, real
 from tripletjax.completeness.families.solids import vertices
-from tripletjax.types import InputError
+from tripletjax.types import InputError, as_integer
 
 LI_2024 = "Li et al., arXiv 2302.05743 and 2402.04836"
 THREE_BODY = ("distances", "power_spectrum", "bispectrum")
@@ -34,13 +34,10 @@ def selected(name: str, solids, radii, choices) -> np.ndarray:
     shells = []
     for solid, radius, choice in zip(solids, radii, choices, strict=True):
         points = vertices(solid)
-        whole = all(isinstance(i, (int, np.integer)) for i in choice)
-        if not (
-            whole and len(set(choice)) == len(choice) and set(choice) <= set(range(len(points)))
-        ):
+        choice = [as_integer(name, i, 0, len(points) - 1) for i in choice]
+        if len(set(choice)) < len(choice):
             raise InputError(
-                f"{name}: vertices {choice!r} of the {solid} are not usable; give different whole "
-                f"numbers from 0 to {len(points) - 1}"
+                f"{name}: vertices {choice!r} of the {solid} occur twice; give different ones"
             )
         if radius <= 0:
             raise InputError(f"{name}: radius {radius} is not usable; give positive radii in Å")

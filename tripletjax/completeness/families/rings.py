@@ -16,7 +16,7 @@ from tripletjax.completeness.families.pairs import (
     real,
 )
 from tripletjax.data.b8 import b8_positions
-from tripletjax.types import InputError
+from tripletjax.types import InputError, as_integer
 
 PATTERSON_1944 = "Patterson, Phys. Rev. 65, 195 (1944)"
 ROSENBLATT_1982 = "Rosenblatt & Seymour, SIAM J. Algebr. Discrete Methods 3, 343 (1982)"
@@ -55,9 +55,8 @@ def circle_sets(
 
 def sites(name: str, values: Sequence[int], n: int) -> np.ndarray:
     """Different whole numbers modulo n, or InputError."""
-    whole = [v for v in values if isinstance(v, (int, np.integer)) and not isinstance(v, bool)]
-    reduced = np.array(whole, int) % n
-    if not whole or len(whole) != len(values) or len(np.unique(reduced)) != len(values):
+    reduced = np.array([as_integer(name, value, None) for value in values], int) % n
+    if not len(reduced) or len(np.unique(reduced)) != len(reduced):
         raise InputError(f"{name}={values!r} is not usable; give whole numbers, different mod {n}")
     return reduced
 
@@ -257,8 +256,7 @@ def coprime_rings(
         ('bispectrum_pseudo', ('nu4',))
     """
     for name, value in (("p", p), ("q", q)):
-        if not isinstance(value, (int, np.integer)) or value < 3:
-            raise InputError(f"{name}={value!r} is not usable; give a whole number of at least 3")
+        as_integer(name, value, 3)
     if np.gcd(p, q) != 1:
         raise InputError(f"p={p} and q={q} are not coprime; give numbers without common divisors")
     numbers = numbers_of(species, 3)
