@@ -36,14 +36,14 @@ test: $(INSTALLED)
 
 # What does not depend on the precision runs once, on one side or the other.
 test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
-  tests/test_memory.py \
+  tests/test_memory.py tests/test_pairs.py \
   tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
   tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py \
   tests/test_sparse_gp.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
 test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
-  tests/test_transformer.py tests/test_bad_input.py tests/test_prepared.py \
+  tests/test_transformer.py tests/test_bad_input.py tests/test_prepared.py tests/test_reading.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
   tests/test_data_sets.py tests/test_tensor_commands.py tests/test_whole_numbers.py \
   tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \

@@ -10,8 +10,10 @@ PACKAGE = Path(__file__).parents[1] / "tripletjax"
 ORDER = [
     {"types", "progress", "sealing"},
     {"numerics", "mechanics", "structures", "locks"},
-    {"radial", "angular", "coupling"},
-    {"io", "neighbors", "densities"},
+    {"radial", "angular", "coupling", "pairs"},
+    {"extended_xyz", "neighbors", "densities"},
+    {"reading"},
+    {"io"},
     {"correlations", "triplets", "data", "volumes"},
     {"nice", "coupled", "tagged"},
     {"fingerprints", "mixing"},

@@ -15,7 +15,6 @@ from tripletjax.columns import Columns
 from tripletjax.densities import Mixing
 from tripletjax.descriptors import Descriptor, descriptor, pure_function
 from tripletjax.neighbors import (
-    Pairs,
     bucket,
     check_frames,
     find_pairs,
@@ -25,6 +24,7 @@ from tripletjax.neighbors import (
     require_elements,
 )
 from tripletjax.nice import Contraction
+from tripletjax.pairs import Pairs
 from tripletjax.progress import progress_bar
 from tripletjax.types import Hypers
 

@@ -18,35 +18,11 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from ase import Atoms
-from ase.io import read
-from ase.io.formats import UnknownFileTypeError
 
+from tripletjax.reading import iter_frames as iter_frames
+from tripletjax.reading import read_frames as read_frames
 from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
-
-
-def read_frames(path: str | Path) -> list[Atoms]:
-    """All structures of a file in any format that ASE reads.
-
-    Raises:
-        InputError: the file is missing, empty, or not readable as structures.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give a file of structures, such as extended xyz")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty; give a file with at least one structure")
-    try:
-        frames = read(path, index=":")
-    except UnknownFileTypeError:
-        raise InputError(f"the format of {path} is not known; give extended xyz") from None
-    except Exception as error:  # ASE's parsers raise whatever a broken file leads to
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} cannot be read as structures: {reason}") from error
-    if not frames:
-        raise InputError(f"{path} holds no structures; give a file with at least one")
-    return frames if isinstance(frames, list) else [frames]
 
 
 @contextmanager

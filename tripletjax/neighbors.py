@@ -1,13 +1,12 @@
 """From ASE Atoms to padded arrays: neighbour lists on the host, in NumPy."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
-from vesin import NeighborList
 
+from tripletjax.pairs import Pairs, find_pairs
 from tripletjax.structures import (
     centred,
     check_frames,
@@ -16,59 +15,6 @@ from tripletjax.structures import (
     require_elements,
 )
 from tripletjax.types import Array, Batch, InputError, Prepared, as_positive
-
-MIN_DISTANCE = 1e-3  # Å; closer atoms count as two on one spot
-
-
-class Pairs(NamedTuple):
-    """The neighbours of some atoms of one structure, by centre, then distance.
-
-    P neighbours in all, of C centres.
-    """
-
-    centers: np.ndarray  # [C] atom of each environment
-    environment: np.ndarray  # [P] position of the centre in ``centers``
-    neighbors: np.ndarray  # [P] atom
-    shifts: np.ndarray  # [P, 3] lattice translations
-    vectors: np.ndarray  # [P, 3] Å, from centre to neighbour
-
-
-def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0) -> Pairs:
-    """Neighbours strictly inside the cutoff of the given atoms, periodic images included.
-
-    Args:
-        frame: a checked structure; any mix of periodic directions, cells of any size.
-        cutoff: Å.
-        centers: ``[C]`` atoms.
-        index: number of the frame, for messages.
-
-    Returns:
-        Pairs sorted by environment, then distance, then neighbour and shift.
-
-    Raises:
-        InputError: two atoms lie on one spot.
-    """
-    pairs = NeighborList(cutoff=float(cutoff), full_list=True)
-    place = centred(frame)
-    i, j, shifts, distances, vectors = pairs.compute(
-        place.positions, full_cell(frame), frame.pbc.tolist(), "ijSdD"
-    )
-    shifts = shifts - place.wraps[j] + place.wraps[i]
-    too_close = distances < MIN_DISTANCE
-    if too_close.any():
-        first = int(np.argmax(too_close))
-        raise InputError(
-            f"atoms {i[first]} and {j[first]} of frame {index} lie on one spot "
-            f"({distances[first]:.1e} Å apart); move or remove one"
-        )
-    order = np.lexsort((*shifts.T[::-1], j, distances, i))
-    order = order[distances[order] < cutoff]
-    i, j, shifts, vectors = (x[order] for x in (i, j, shifts, vectors))
-    start, stop = np.searchsorted(i, centers), np.searchsorted(i, centers, side="right")
-    counts = stop - start
-    rows = np.repeat(start - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    environment = np.repeat(np.arange(len(centers)), counts)
-    return Pairs(centers, environment, j[rows], shifts[rows], vectors[rows])
 
 
 def float_type(dtype) -> np.dtype:
