@@ -84,7 +84,7 @@ def test_correlations_with_a_saved_contraction(structures, tmp_path):
         (["describe", "IN", "IN/out.npz"], "cannot be written"),
         (["describe", "missing.xyz", "OUT"], "not a file"),
         (["describe", "EMPTY", "OUT"], "empty"),
-        (["describe", "BROKEN", "OUT"], "cannot be read"),
+        (["describe", "BROKEN", "OUT"], "declares 3 atoms"),
         (["describe", "NAN", "OUT"], "finite"),
         (["demo", "--train", "3", "--out", "FOLDER"], "even"),
         (["demo", "--train", "8000", "--out", "FOLDER"], "overlap"),
