@@ -1,11 +1,15 @@
 """What the commands ``train`` and ``train-tensor`` share: options, and the errors printed."""
 
 import argparse
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed")
+from tripletjax.types import InputError
+
+SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "reference_energies")
 
 
 def add_fit_options(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +49,20 @@ def chosen_config(arguments: argparse.Namespace):
     from tripletjax.training import TrainConfig, read_config
 
     settings = read_config(arguments.config) if arguments.config else {}
-    chosen = {name: getattr(arguments, name) for name in SETTINGS}
+    chosen = {name: getattr(arguments, name, None) for name in SETTINGS}
     settings |= {name: value for name, value in chosen.items() if value is not None}
     return TrainConfig().with_settings(settings, str(arguments.config or "settings"))
+
+
+@contextmanager
+def named_as_options(*arguments: str) -> Iterator[None]:
+    """Errors name the options of a command in place of a function's arguments: --energy-key."""
+    try:
+        yield
+    except InputError as error:
+        pattern = rf"\b({'|'.join(arguments)})\b(?=[=;,. ]|$)"
+        message = re.sub(pattern, lambda m: "--" + m[1].replace("_", "-"), str(error))
+        raise InputError(message) from error
 
 
 def print_errors(record: dict[str, Any], unit: str = "") -> None:

@@ -5,7 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tripletjax.fit_options import add_fit_options, fit_arguments, print_errors, print_line
+from tripletjax.fit_options import (
+    add_fit_options,
+    fit_arguments,
+    named_as_options,
+    print_errors,
+    print_line,
+)
 
 TARGETS = ("dipole", "polarizability")
 
@@ -67,4 +73,6 @@ def _labelled(path: Path, target: str, key: str | None):
     from tripletjax.io import read_frames
     from tripletjax.tensor_training import read_tensors
 
-    return read_tensors(read_frames(path), target, key, str(path))
+    frames = read_frames(path)
+    with named_as_options("key"):
+        return read_tensors(frames, target, key, str(path))

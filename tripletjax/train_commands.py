@@ -5,7 +5,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tripletjax.fit_options import add_fit_options, fit_arguments, print_errors, print_line
+from tripletjax.fit_options import (
+    add_fit_options,
+    fit_arguments,
+    named_as_options,
+    print_errors,
+    print_line,
+)
+
+KEYS = ("energy", "forces", "stress", "virial")
 
 
 def add_train(commands, add_command: Callable) -> None:
@@ -20,6 +28,12 @@ def add_train(commands, add_command: Callable) -> None:
     add_fit_options(parser)
     parser.add_argument(
         "--committee", type=int, metavar="M", help="fit M potentials, for uncertainties"
+    )
+    parser.add_argument(
+        "--reference-energies",
+        metavar="H=E,O=E",
+        help="energies of single atoms, eV, or 'isolated': those of structures of one atom; "
+        "default: by least squares",
     )
     _add_keys(parser)
 
@@ -62,8 +76,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
-    for name in ("energy", "forces", "stress"):
-        parser.add_argument(f"--{name}-key", metavar="KEY", help=f"of the {name}, if not ASE's")
+    for name in KEYS:
+        unit = " (eV; stress = -virial/volume)" if name == "virial" else ""
+        parser.add_argument(
+            f"--{name}-key", metavar="KEY", help=f"of the {name}{unit}, if not ASE's"
+        )
 
 
 def _labelled(path: Path, arguments: argparse.Namespace):
@@ -71,5 +88,6 @@ def _labelled(path: Path, arguments: argparse.Namespace):
     from tripletjax.training import Dataset, read_labels
 
     frames = read_frames(path)
-    keys = (arguments.energy_key, arguments.forces_key, arguments.stress_key)
-    return Dataset(frames, read_labels(frames, *keys, source=str(path)))
+    keys = {f"{name}_key": getattr(arguments, f"{name}_key") for name in KEYS}
+    with named_as_options(*keys):
+        return Dataset(frames, read_labels(frames, **keys, source=str(path)))

@@ -1,5 +1,6 @@
 """Dipoles and polarisabilities of structures, as they lie in files."""
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,9 +8,22 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.tensor_properties import require_molecules, tensor_degrees
+from tripletjax.training.labels import as_array, place
+from tripletjax.training.names import (
+    DIPOLE,
+    POLARIZABILITY,
+    Reading,
+    choose,
+    keys_of,
+    readings_of,
+    under_key,
+)
 from tripletjax.types import InputError
 
+log = logging.getLogger(__name__)
+
 SHAPES = {"dipole": (3,), "polarizability": (3, 3)}
+KINDS = {"dipole": DIPOLE, "polarizability": POLARIZABILITY}
 ASYMMETRY = 0.01  # of the norm, above which a polarisability is refused
 
 
@@ -27,11 +41,14 @@ class TensorData(NamedTuple):
 def read_tensors(
     frames: Sequence[Atoms], target: str, key: str | None = None, source: str = "the data"
 ) -> TensorData:
-    """Dipoles or polarisabilities from where ASE puts them, or from the given key of ``info``.
+    """Dipoles or polarisabilities from where ASE puts them, or from the given key.
+
+    Where ASE has none, a name that looks like the label is taken if it is the only one. What was
+    found is logged.
 
     Raises:
-        InputError: a structure is periodic or has no such label (the keys seen are named), or a
-            label has another shape, is not finite, or is not symmetric.
+        InputError: a structure is periodic or has no such label (the keys seen are named), several
+            names may be meant, or a label has another shape, is not finite, or is not symmetric.
 
     Example:
         >>> from ase.build import molecule
@@ -42,29 +59,30 @@ def read_tensors(
     """
     tensor_degrees(target)
     require_molecules(frames, target, source)
-    found = [_label(f, target, key, f"frame {i} of {source}") for i, f in enumerate(frames)]
+    kind = KINDS[target]
+    if key is not None:
+        reading = under_key(frames, kind, key, source)
+    else:
+        reading = choose(readings_of(frames, kind), source)
+    found = [_label(frames, i, reading, target, place(i, source)) for i in range(len(frames))]
+    if reading is not None:
+        log.info("labels of %s, %d frames: %s (%s)", source, len(frames), target, reading.name)
     return TensorData(frames, np.array(found).reshape(-1, *SHAPES[target]))
 
 
-def _label(frame: Atoms, target: str, key: str | None, where: str) -> np.ndarray:
-    results = frame.calc.results if frame.calc is not None else {}
-    name = key or target
-    found = results.get(name, frame.info.get(name))
-    if found is None:
-        keys = sorted({*results, *frame.info})
-        raise InputError(f"{where} has no {target} under {name!r}; its keys are {keys}")
-    shape = SHAPES[target]
-    try:
-        tensor = np.asarray(found, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {found!r}; give numbers") from None
-    if tensor.shape not in (shape, (int(np.prod(shape)),)):
-        raise InputError(f"{where}: {name} has shape {tensor.shape}; give {shape}")
-    tensor = tensor.reshape(shape)
-    if not np.isfinite(tensor).all():
+def _label(
+    frames: Sequence[Atoms], index: int, reading: Reading | None, target: str, where: str
+) -> np.ndarray:
+    value = None if reading is None else reading.values[index]
+    if reading is None or value is None:
+        name = target if reading is None else reading.name
         raise InputError(
-            f"{where}: {name} holds {tensor[~np.isfinite(tensor)][0]}; give finite ones"
+            f"{where} has no {target} under {name!r}; its keys are {keys_of([frames[index]])}: "
+            "choose one with key"
         )
+    shape = SHAPES[target]
+    flat = np.shape(value) == (int(np.prod(shape)),)
+    tensor = as_array(np.reshape(value, shape) if flat else value, shape, reading.name, where)
     if np.linalg.norm(tensor - tensor.T) > ASYMMETRY * np.linalg.norm(tensor):
-        raise InputError(f"{where}: {name} is not symmetric; give a symmetric matrix")
+        raise InputError(f"{where}: {reading.name} is not symmetric; give a symmetric matrix")
     return (tensor + tensor.T) / 2

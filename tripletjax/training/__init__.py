@@ -2,8 +2,9 @@
 
 from tripletjax.training.committee import train_committee
 from tripletjax.training.config import TrainConfig, read_config
-from tripletjax.training.labels import Labels, fit_references, read_labels
+from tripletjax.training.labels import Labels, read_labels
 from tripletjax.training.metrics import evaluate
+from tripletjax.training.references import fit_references
 from tripletjax.training.run import Dataset, train
 
 __all__ = [

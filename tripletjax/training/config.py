@@ -1,19 +1,34 @@
 """Settings of a fit: the defaults are meant to be good without any file."""
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tripletjax.models import Architecture
-from tripletjax.types import InputError, as_positive
+from tripletjax.training.references import as_references
+from tripletjax.types import InputError, as_integer, as_number, as_positive, settle
 
 DEFAULT_STEPS = 100_000
 ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones
 ENDLESS = 10**9  # epochs
+OPTIONAL = ("batch_size", "patience", "max_epochs", "max_minutes")  # None has a meaning of its own
+CHECKS: dict[tuple[str, ...], Callable[[str, Any], Any]] = {
+    ("steps_between_validations", "batch_size", "patience", "max_epochs"): partial(
+        as_integer, low=1
+    ),
+    ("seed", "laplace_members"): as_integer,
+    ("learning_rate", "huber", "energy_weight", "final_energy_weight"): as_positive,
+    ("max_minutes",): partial(as_positive, unit="minutes"),
+    ("forces_weight", "stress_weight", "checkpoint_minutes"): partial(as_number, low=0),
+    ("final_learning_rate", "warm_up", "ema"): partial(as_number, low=0, high=1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +46,7 @@ class TrainConfig:
     final_energy_weight: float = 20.0  # at the end, changed geometrically in between
     forces_weight: float = 1.0
     stress_weight: float = 1.0
+    reference_energies: Any = None  # {"H": -13.6, …} eV, or "isolated"; None: by least squares
     huber: float = 0.02  # errors below are squared, above absolute; in units of the scale
     ema: float = 0.998  # decay of the averaged weights
     patience: int | None = None  # validations without progress after which to stop
@@ -40,20 +56,11 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _require_whole("steps_between_validations", self.steps_between_validations, 1)
-        for name in ("seed", "laplace_members"):
-            _require_whole(name, getattr(self, name), 0)
-        for name in ("batch_size", "patience", "max_epochs"):
-            if getattr(self, name) is not None:
-                _require_whole(name, getattr(self, name), 1)
-        if self.max_minutes is not None:
-            as_positive("max_minutes", self.max_minutes, "minutes")
-        for name in ("learning_rate", "huber", "energy_weight", "final_energy_weight"):
-            as_positive(name, getattr(self, name), "its units")
-        for name in ("forces_weight", "stress_weight", "checkpoint_minutes"):
-            _require_between(name, getattr(self, name), 0, float("inf"))
-        for name in ("final_learning_rate", "warm_up", "ema"):
-            _require_between(name, getattr(self, name), 0, 1)
+        settle(self, reference_energies=as_references(self.reference_energies))
+        for names, check in CHECKS.items():
+            for name in names:
+                if getattr(self, name) is not None or name not in OPTIONAL:
+                    settle(self, **{name: check(name, getattr(self, name))})
 
     def settled(self, n_structures: int, n_atoms: int) -> "TrainConfig":
         """Settle ``batch_size`` and ``max_epochs`` for so many structures and atoms in all.
@@ -96,6 +103,21 @@ class TrainConfig:
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 in two respects: 1e-2 is a number, and No is nobelium."""
+
+
+NUMBER, BOOL = "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(BOOL, re.compile("^(true|True|TRUE|false|False|FALSE)$"), "tTfF")
+_Loader.add_implicit_resolver(  # whole numbers come first
+    NUMBER, re.compile(r"^[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"), "-+.0123456789"
+)
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """Settings from a YAML file, for ``TrainConfig.with_settings``.
 
@@ -106,7 +128,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a YAML file of settings")
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as YAML: {reason}") from error
@@ -115,14 +137,3 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InputError(f"{path} holds a {type(settings).__name__}; give lines 'name: value'")
     return settings
-
-
-def _require_whole(name: str, value: Any, low: int) -> None:
-    if not (isinstance(value, int) and not isinstance(value, bool) and value >= low):
-        raise InputError(f"{name}={value!r} is not usable; give a whole number from {low}")
-
-
-def _require_between(name: str, value: Any, low: float, high: float) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and low <= value <= high):
-        raise InputError(f"{name}={value!r} is not usable; give a number from {low} to {high}")

@@ -1,4 +1,4 @@
-"""Do forces and energies belong together? A check of units and sign before a long fit."""
+"""Do energies, forces and stress belong together? Checks of units and signs, before and after."""
 
 import logging
 from collections.abc import Sequence
@@ -7,11 +7,18 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.training.labels import Labels
+from tripletjax.volumes import has_volume
 
 MOST_FRAMES = 150  # of each composition
 FEWEST_PAIRS = 5
 CORRELATION = 0.7  # below, the structures are too far apart to tell
+PROPORTIONAL = 0.95  # correlation above which predictions are right but for a factor
 FACTOR = 4.0  # units differ by 23 (kcal/mol), 27 (hartree), 51 (hartree/bohr), 96 (kJ/mol)
+UNITS = {
+    "forces": "forces in eV/Å, and forces are not gradients",
+    "stress": "stress in eV/Å³ (1 GPa is 1/160.2 of that), positive under tension",
+}
+SMALLEST_STRAIN = 1e-4
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +52,105 @@ def energy_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | N
     return float(np.dot(x, y) / np.dot(x, x)) if abs(correlation) > CORRELATION else None
 
 
+def stress_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
+    """Slope of energy differences against the work of the stress between structures of other cells.
+
+    E_j - E_i ≈ -½ (F_i + F_j)·u + s ½ (V_i σ_i + V_j σ_j):ε, with ε the strain that turns one cell
+    into the other and u the displacements beyond it: s is 1 if the labels are consistent, -1 if the
+    stress has the wrong sign, 1/160.2 if it is in GPa.
+
+    Returns:
+        s by least squares; None if too few structures are similar enough.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for index, (frame, label) in enumerate(zip(frames, labels, strict=True)):
+        if label.stress is not None and has_volume(frame):
+            key = (*frame.numbers.tolist(), *frame.pbc.tolist())
+            groups.setdefault(key, []).append(index)
+    rows = []
+    for members in groups.values():
+        chosen = members[:: max(1, len(members) // MOST_FRAMES)][:MOST_FRAMES]
+        if len(chosen) > 1:
+            rows += _strained_pairs([frames[i] for i in chosen], [labels[i] for i in chosen])
+    if len(rows) < FEWEST_PAIRS:
+        return None
+    of_forces, of_stress, change = np.array(rows).T
+    work = np.stack([of_forces, of_stress], 1)
+    slopes = np.linalg.lstsq(work, change, rcond=None)[0]
+    rest = change - slopes[0] * of_forces  # what the stress has to explain
+    if not (of_stress.any() and rest.any()):
+        return None
+    correlation = of_stress @ rest / np.sqrt(of_stress @ of_stress * (rest @ rest))
+    return float(slopes[1]) if abs(correlation) > CORRELATION else None
+
+
 def warn_of_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
-    """Log a warning if the slope of ``energy_slope`` is negative or far from one."""
-    slope = energy_slope(frames, labels)
-    if slope is not None and not 1 / FACTOR < slope < FACTOR:
+    """Log a warning where ``energy_slope`` or ``stress_slope`` is negative or far from one."""
+    for name, slope_of in (("forces", energy_slope), ("stress", stress_slope)):
+        slope = slope_of(frames, labels)
+        if slope is not None and not 1 / FACTOR < slope < FACTOR:
+            log.warning(
+                "energies change by %.2g times the work of the %s, where 1 is expected: check that "
+                "energies are in eV, %s",
+                slope,
+                name,
+                UNITS[name],
+            )
+
+
+def warn_of_predictions(
+    name: str, labels: np.ndarray, predicted: np.ndarray, source: str = "the data"
+) -> None:
+    """Log a warning where labels are proportional to predictions, by a factor far from one.
+
+    Args:
+        name: "forces" or "stress".
+        labels, predicted: of one shape.
+        source: where the labels are from.
+    """
+    x, y = predicted.ravel(), labels.ravel()
+    norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
+    if len(x) < FEWEST_PAIRS or not abs(np.dot(x, y)) > PROPORTIONAL * norm:
+        return
+    slope = np.dot(x, y) / np.dot(x, x)
+    if not 1 / FACTOR < slope < FACTOR:
+        expected = UNITS[name]
         log.warning(
-            "energies change by %.2g times the work of the forces, where 1 is expected: check that "
-            "energies are in eV, forces in eV/Å, and forces are not gradients",
+            "the %s of %s are %.3g times the predicted ones: expected %s",
+            name,
+            source,
             slope,
+            expected,
         )
+
+
+def _strained_pairs(frames, labels) -> list[tuple[float, float, float]]:
+    """Work of forces, work of stress and change of energy, from each structure to the one nearest.
+
+    Nearest in strain and displacement, of those in another cell.
+    """
+    cells = np.stack([frame.cell.array for frame in frames])  # [F, 3, 3]
+    scaled = np.stack([frame.positions @ np.linalg.inv(frame.cell.array) for frame in frames])
+    periodic, length = frames[0].pbc, np.cbrt(abs(np.linalg.det(cells)).mean())
+    virials = [
+        abs(np.linalg.det(f.cell.array)) * x.stress for f, x in zip(frames, labels, strict=True)
+    ]
+    pairs = []
+    for i, frame in enumerate(frames):
+        strains = np.linalg.inv(cells[i]) @ cells - np.eye(3)  # [F, 3, 3]
+        steps = scaled - scaled[i]
+        steps -= np.where(periodic, np.round(steps), 0)
+        steps -= steps.mean(1, keepdims=True)
+        beyond = steps @ cells
+        distance = (beyond**2).sum((1, 2)) + len(frame) * length**2 * (strains**2).sum((1, 2))
+        distance[np.abs(strains).max((1, 2)) < SMALLEST_STRAIN] = np.inf
+        j = int(np.argmin(distance))
+        if np.isfinite(distance[j]):
+            forces = [0.0 if labels[k].forces is None else labels[k].forces for k in (i, j)]
+            of_forces = -0.5 * np.sum((forces[0] + forces[1]) * beyond[j])
+            of_stress = 0.5 * np.sum((virials[i] + virials[j]) * strains[j])
+            pairs.append((of_forces, of_stress, labels[j].energy - labels[i].energy))
+    return pairs
 
 
 def _nearest_pairs(frames, labels) -> tuple[list[float], list[float]]:

@@ -1,14 +1,29 @@
 """Energies, forces and stress of structures, as they lie in files."""
 
+import logging
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from tripletjax.training.names import (
+    ENERGY,
+    FORCES,
+    STRESS,
+    VIRIAL,
+    Kind,
+    Reading,
+    choose,
+    keys_of,
+    readings_of,
+    under_key,
+)
 from tripletjax.types import InputError
-from tripletjax.volumes import stress_with_volume
+from tripletjax.volumes import has_volume, stress_with_volume
+
+log = logging.getLogger(__name__)
 
 
 class Labels(NamedTuple):
@@ -25,17 +40,23 @@ def read_labels(
     forces_key: str | None = None,
     stress_key: str | None = None,
     source: str = "the data",
+    virial_key: str | None = None,
 ) -> list[Labels]:
     """Labels from where ASE puts them, or from the given keys of ``info`` and ``arrays``.
 
+    Where ASE has none, a name that looks like a label is taken if there is one such name only, or
+    one that goes with that of the energy: REF_forces with REF_energy. What was found is logged. A
+    structure needs an energy; without forces or stress, it has no such label.
+
     Args:
         frames: the structures.
-        energy_key, forces_key, stress_key: None: those that ASE's readers recognise.
+        energy_key, forces_key, stress_key: None: as above.
         source: name of the file, for messages.
+        virial_key: of virials in eV, in place of the stress: stress = -virial / volume.
 
     Raises:
-        InputError: no energies (the keys seen are named), or labels that are not finite numbers
-            or of another shape.
+        InputError: a structure without energy (the keys seen are named), several names that may be
+            meant, or labels that are not finite numbers or of another shape.
 
     Example:
         >>> from ase.build import molecule
@@ -44,23 +65,28 @@ def read_labels(
         >>> read_labels([frame], energy_key="my_energy")[0].energy
         -1.5
     """
-    found = []
-    for index, frame in enumerate(frames):
-        where = f"frame {index} of {source}"
-        energy = _find(frame, "energy", energy_key, frame.info, where)
-        forces = _find(frame, "forces", forces_key, frame.arrays, where)
-        stress = _find(frame, "stress", stress_key, frame.info, where)
-        if energy is None:
-            raise InputError(
-                f"{where} has no energy; its keys are {_keys(frame)}: name one with --energy-key"
-            )
-        found.append(
-            Labels(
-                float(_checked(energy, (), "energy", where)),
-                None if forces is None else _checked(forces, (len(frame), 3), "forces", where),
-                None if stress is None else _as_matrix(stress, where),
-            )
+    if stress_key is not None and virial_key is not None:
+        raise InputError("stress_key and virial_key are both given: expected one of them")
+    energy = _reading(frames, ENERGY, energy_key, source)
+    like = None if energy is None else energy.name
+    forces = _reading(frames, FORCES, forces_key, source, like)
+    if stress_key is not None:
+        stress = under_key(frames, STRESS, stress_key, source)
+    elif virial_key is not None:
+        stress = _as_stress(frames, under_key(frames, VIRIAL, virial_key, source), source)
+    else:
+        virials = [_as_stress(frames, r, source) for r in readings_of(frames, VIRIAL)]
+        stress = choose([*readings_of(frames, STRESS), *virials], source, like)
+    found = [
+        Labels(
+            _energy(frame, None if energy is None else energy.values[i], like, place(i, source)),
+            _array(forces, i, (len(frame), 3), source),
+            _matrix(stress, i, source),
         )
+        for i, frame in enumerate(frames)
+    ]
+    if found:
+        _log_readings(frames, (energy, forces, stress), source)
     return countable(frames, found, source)
 
 
@@ -72,24 +98,17 @@ def countable(
     return [label._replace(stress=s) for label, s in zip(labels, stress, strict=True)]
 
 
-def _find(frame: Atoms, name: str, key: str | None, place: dict, where: str):
-    results = frame.calc.results if frame.calc is not None else {}
-    if key is None:
-        return results.get(name)
-    if key in place:
-        return place[key]
-    if key in results:
-        return results[key]
-    raise InputError(f"{where} has no {name} under {key!r}; its keys are {_keys(frame)}")
+def place(index: int, source: str) -> str:
+    """A structure of a file, for messages."""
+    return f"frame {index} of {source}"
 
 
-def _keys(frame: Atoms) -> list[str]:
-    results = frame.calc.results if frame.calc is not None else {}
-    geometry = {"numbers", "positions"}
-    return sorted({*results, *frame.info, *frame.arrays} - geometry)
+def as_array(value: Any, shape: tuple[int, ...], name: str, where: str) -> np.ndarray:
+    """A label as float64, checked.
 
-
-def _checked(value, shape: tuple[int, ...], name: str, where: str) -> np.ndarray:
+    Raises:
+        InputError: it holds something else than finite numbers, or has another shape.
+    """
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
@@ -101,34 +120,79 @@ def _checked(value, shape: tuple[int, ...], name: str, where: str) -> np.ndarray
     return array
 
 
-def _as_matrix(stress, where: str) -> np.ndarray:
-    shape = np.shape(stress)
+def _reading(
+    frames: Sequence[Atoms], kind: Kind, key: str | None, source: str, like: str | None = None
+) -> Reading | None:
+    if key is not None:
+        return under_key(frames, kind, key, source)
+    return choose(readings_of(frames, kind), source, like)
+
+
+def _energy(frame: Atoms, value: Any, name: str | None, where: str) -> float:
+    if value is None:
+        under = "" if name is None else f" under {name!r}"
+        raise InputError(
+            f"{where} has no energy{under}; its keys are {keys_of([frame])}: choose one with "
+            "energy_key, or leave this structure out"
+        )
+    return float(as_array(value, (), "energy", where))
+
+
+def _array(reading: Reading | None, index: int, shape, source: str) -> np.ndarray | None:
+    value = None if reading is None else reading.values[index]
+    if reading is None or value is None:
+        return None
+    return as_array(value, shape, reading.kind.name, place(index, source))
+
+
+def _matrix(reading: Reading | None, index: int, source: str) -> np.ndarray | None:
+    value = None if reading is None else reading.values[index]
+    if reading is None or value is None:
+        return None
+    return as_matrix(value, reading.kind.name, place(index, source))
+
+
+def as_matrix(value: Any, name: str, where: str) -> np.ndarray:
+    """3x3 numbers of 9, or of 6 in Voigt's order xx, yy, zz, yz, xz, xy."""
+    shape = np.shape(value)
     if shape == (9,):
-        stress = np.reshape(stress, (3, 3))
+        value = np.reshape(value, (3, 3))
     elif shape == (6,):
-        stress = voigt_6_to_full_3x3_stress(np.asarray(stress, dtype=float))
-    return _checked(stress, (3, 3), "stress", where)
+        value = voigt_6_to_full_3x3_stress(as_array(value, (6,), name, where))
+    return as_array(value, (3, 3), name, where)
 
 
-def fit_references(frames: Sequence[Atoms], energies: np.ndarray, species) -> np.ndarray:
-    """Energy of each species, by least squares of the energies on the compositions.
+def _as_stress(frames: Sequence[Atoms], virials: Reading, source: str) -> Reading:
+    """The stress -virial / volume; where there is no volume, any: it does not count."""
+    values: list[Any] = []
+    for index, (frame, value) in enumerate(zip(frames, virials.values, strict=True)):
+        if value is not None:
+            volume = frame.get_volume() if has_volume(frame) else np.inf
+            value = -as_matrix(value, "virial", place(index, source)) / volume
+        values.append(value)
+    return virials._replace(values=values)
 
-    Where the compositions do not determine them, the solution of smallest norm is taken: the sum
-    over a structure is what counts.
 
-    Args:
-        frames: the structures.
-        energies: ``[N]`` eV.
-        species: atomic numbers.
-
-    Returns:
-        ``[E]`` eV.
-
-    Example:
-        >>> from ase.build import molecule
-        >>> frames = [molecule("H2"), molecule("H2O"), molecule("H2O2")]
-        >>> fit_references(frames, np.array([-2.0, -12.0, -22.0]), (1, 8)).round(6).tolist()
-        [-1.0, -10.0]
-    """
-    counts = np.stack([(frame.numbers[:, None] == list(species)).sum(0) for frame in frames])
-    return np.linalg.lstsq(counts.astype(float), np.asarray(energies, float), rcond=None)[0]
+def _log_readings(
+    frames: Sequence[Atoms], readings: tuple[Reading | None, ...], source: str
+) -> None:
+    """One line: which labels, of how many structures, under which names, and what is not used."""
+    texts, used = [], set()
+    for name, reading in zip(("energy", "forces", "stress"), readings, strict=True):
+        if reading is None:
+            texts.append(f"no {name}")
+            continue
+        used.add(reading.name)
+        under = f"-{reading.name}/volume" if reading.kind is VIRIAL else reading.name
+        texts.append(f"{name} of {reading.count} ({under})")
+    kinds = ENERGY, FORCES, STRESS, VIRIAL
+    seen = {r.name for kind in kinds for r in readings_of(frames, kind)}
+    stored = {name for frame in frames for name in (*frame.info, *frame.arrays)}
+    unused = sorted((seen & stored) - used)
+    log.info(
+        "labels of %s, %d frames: %s%s",
+        source,
+        len(frames),
+        ", ".join(texts),
+        f"; not used: {', '.join(unused)}" if unused else "",
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.potential import Potential
+from tripletjax.training.consistency import warn_of_predictions
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.errors import Differences
 from tripletjax.training.labels import Labels, countable
@@ -33,6 +34,11 @@ class Comparison(NamedTuple):
             forces=self.predicted_forces - self.forces,
             virial=(self.predicted_stress - self.stress) * self.volumes_per_atom[:, None, None],
         )
+
+    def warn_of_units(self, source: str = "the data") -> None:
+        """Log a warning where forces or stress are right but for a factor, or a sign."""
+        warn_of_predictions("forces", self.forces, self.predicted_forces, source)
+        warn_of_predictions("stress", self.stress, self.predicted_stress, source)
 
     def metrics(self) -> dict[str, float]:
         """MAE and RMSE of energy in meV/atom, of force components in eV/Å, of stress in meV/Å³."""
@@ -71,7 +77,9 @@ def evaluate(
     """
     potential.require_known(frames)
     buckets = make_buckets(frames, countable(frames, labels), potential)
-    return compare(potential, buckets).metrics()
+    compared = compare(potential, buckets)
+    compared.warn_of_units()
+    return compared.metrics()
 
 
 def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:

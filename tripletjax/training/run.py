@@ -21,11 +21,12 @@ from tripletjax.training.data import make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.folder import begun, keeper, run_settings
-from tripletjax.training.labels import Labels, fit_references
+from tripletjax.training.labels import Labels
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import named_parts
+from tripletjax.training.references import reference_energies
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ def _train(
     if "test" in data_of:
         parts["test"] = make_buckets(*data_of["test"], start)
     compared = {name: compare(potential, part) for name, part in parts.items()}
+    compared["train"].warn_of_units("the training data")
     record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
     record |= {
         "seconds": progress.seconds,
@@ -130,13 +132,13 @@ def _train(
 
 
 def _starting_point(data: Dataset, config: TrainConfig) -> Potential:
-    """Reference energies by least squares, the scale of the forces, and random weights.
+    """Reference energies, the scale of the forces, and random weights.
 
     The last layer is zero: random energies at the start would stay where few data correct them.
     """
     species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
     energies = np.array([label.energy for label in data.labels])
-    references = fit_references(data.frames, energies, species)
+    references = reference_energies(data.frames, energies, species, config.reference_energies)
     forces = [label.forces for label in data.labels if label.forces is not None]
     if forces:
         scale = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
