@@ -93,34 +93,36 @@ def test_structures_of_one_cell_or_too_far_apart_say_nothing_of_the_stress():
     assert stress_slope(frames, read_labels(frames)) is None
 
 
+def compared(labels, predicted) -> Comparison:
+    """Predictions beside labels: energies [F], forces [N, 3] and stress [G, 3, 3]."""
+    energies, forces, stress = zip(labels, predicted, strict=True)
+    count = len(energies[0])
+    return Comparison(np.ones(count), *energies, *forces, *stress, np.ones(len(stress[0])))
+
+
+def numbers(random) -> list[np.ndarray]:
+    return [random.normal(size=shape) for shape in (9, (9, 3), (4, 3, 3))]
+
+
 @pytest.mark.parametrize(("factor", "warns"), [(1, 0), (1.2, 0), (-1, 1), (160.2, 1), (1 / 51, 1)])
 @pytest.mark.parametrize("kind", ["forces", "stress"])
 def test_labels_in_proportion_to_predictions_are_noticed(kind, factor, warns, caplog):
     random = np.random.default_rng(0)
-    true = {"forces": random.normal(size=(9, 3)), "stress": random.normal(size=(4, 3, 3))}
-    noisy = {name: x + 0.05 * random.normal(size=x.shape) for name, x in true.items()}
-    labels = true | {kind: factor * true[kind]}
-    Comparison(
-        n_atoms=np.ones(4),
-        energy=np.zeros(4),
-        predicted_energy=np.zeros(4),
-        forces=labels["forces"],
-        predicted_forces=noisy["forces"],
-        stress=labels["stress"],
-        predicted_stress=noisy["stress"],
-        volumes_per_atom=np.ones(4),
-    ).warn_of_units("a.xyz")
+    labels = numbers(random)
+    predicted = [x + 0.05 * random.normal(size=x.shape) for x in labels]
+    labels[("energies", "forces", "stress").index(kind)] *= factor
+    compared(labels, predicted).warn_of_units("a.xyz")
     assert len(caplog.records) == warns
-    assert not warns or f"the {kind} of a.xyz" in caplog.text
+    assert not warns or f"labels of a.xyz: {kind} " in caplog.text
 
 
-def test_unrelated_predictions_say_nothing(caplog):
+def test_potentials_that_have_learnt_nothing_say_nothing_of_units(caplog):
     random = np.random.default_rng(0)
-    for size in (0, 1, 40):
-        labels, predicted = random.normal(size=(2, size, 3))
-        nothing = np.zeros((0, 3, 3))
-        Comparison(
-            np.ones(1), np.zeros(1), np.zeros(1), 50 * labels, predicted, nothing, nothing,
-            np.zeros(0),
-        ).warn_of_units()  # fmt: skip
+    labels = numbers(random)
+    compared(labels, [x / 300 for x in labels]).warn_of_units()
+    compared(labels, numbers(random)).warn_of_units()
+    compared([x[:1] for x in labels], [x[:1] / 300 for x in labels]).warn_of_units()
+    compared(
+        [x[:0] if x.ndim > 1 else x for x in labels], [x[:0] if x.ndim > 1 else x for x in labels]
+    ).warn_of_units()
     assert not caplog.records

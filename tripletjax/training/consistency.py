@@ -1,7 +1,7 @@
 """Do energies, forces and stress belong together? Checks of units and signs, before and after."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +12,7 @@ from tripletjax.volumes import has_volume
 MOST_FRAMES = 150  # of each composition
 FEWEST_PAIRS = 5
 CORRELATION = 0.7  # below, the structures are too far apart to tell
+TRUSTED = 2.0  # factor within which predictions are right
 PROPORTIONAL = 0.95  # correlation above which predictions are right but for a factor
 FACTOR = 4.0  # units differ by 23 (kcal/mol), 27 (hartree), 51 (hartree/bohr), 96 (kJ/mol)
 UNITS = {
@@ -98,30 +99,37 @@ def warn_of_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
             )
 
 
-def warn_of_predictions(
-    name: str, labels: np.ndarray, predicted: np.ndarray, source: str = "the data"
-) -> None:
-    """Log a warning where labels are proportional to predictions, by a factor far from one.
-
-    Args:
-        name: "forces" or "stress".
-        labels, predicted: of one shape.
-        source: where the labels are from.
-    """
+def proportion(labels: np.ndarray, predicted: np.ndarray) -> float | None:
+    """Factor from predictions to labels; None where they are not proportional."""
     x, y = predicted.ravel(), labels.ravel()
     norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
     if len(x) < FEWEST_PAIRS or not abs(np.dot(x, y)) > PROPORTIONAL * norm:
+        return None
+    return float(np.dot(x, y) / np.dot(x, x))
+
+
+def warn_of_predictions(factors: Mapping[str, float | None], source: str = "the data") -> None:
+    """Log a warning where labels are predicted right but for a factor or a sign.
+
+    It takes labels of another kind that are predicted right: those of a potential that has learnt
+    nothing yet may be in proportion too.
+
+    Args:
+        factors: ``proportion`` of energies, forces and stress by name.
+        source: where the labels are from.
+    """
+    found = {name: factor for name, factor in factors.items() if factor is not None}
+    if not any(1 / TRUSTED < factor < TRUSTED for factor in found.values()):
         return
-    slope = np.dot(x, y) / np.dot(x, x)
-    if not 1 / FACTOR < slope < FACTOR:
-        expected = UNITS[name]
-        log.warning(
-            "the %s of %s are %.3g times the predicted ones: expected %s",
-            name,
-            source,
-            slope,
-            expected,
-        )
+    for name, expected in UNITS.items():
+        if name in found and not 1 / FACTOR < found[name] < FACTOR:
+            log.warning(
+                "labels of %s: %s %.3g times what is predicted; expected %s",
+                source,
+                name,
+                found[name],
+                expected,
+            )
 
 
 def _strained_pairs(frames, labels) -> list[tuple[float, float, float]]:

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.potential import Potential
-from tripletjax.training.consistency import warn_of_predictions
+from tripletjax.training.consistency import proportion, warn_of_predictions
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.errors import Differences
 from tripletjax.training.labels import Labels, countable
@@ -37,8 +37,13 @@ class Comparison(NamedTuple):
 
     def warn_of_units(self, source: str = "the data") -> None:
         """Log a warning where forces or stress are right but for a factor, or a sign."""
-        warn_of_predictions("forces", self.forces, self.predicted_forces, source)
-        warn_of_predictions("stress", self.stress, self.predicted_stress, source)
+        energies = (values / self.n_atoms for values in (self.energy, self.predicted_energy))
+        factors = {
+            "energies": proportion(*(values - values.mean() for values in energies)),
+            "forces": proportion(self.forces, self.predicted_forces),
+            "stress": proportion(self.stress, self.predicted_stress),
+        }
+        warn_of_predictions(factors, source)
 
     def metrics(self) -> dict[str, float]:
         """MAE and RMSE of energy in meV/atom, of force components in eV/Å, of stress in meV/Å³."""
