@@ -5,13 +5,18 @@ import numpy as np
 import pytest
 from ase import units
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from ase.md.verlet import VelocityVerlet
 
+from tests.md_runs import springs
 from tests.systems import methanol
 from tests.test_potential import compound, interaction, potential, predicted
 from tripletjax import InputError
-from tripletjax.calculator import TripletCalculator, _evaluate
+from tripletjax.calculator import TripletCalculator, _evaluate, with_results
+from tripletjax.io import read_frames
 from tripletjax.potential import untrained
+from tripletjax.uncertainty import of_members
 
 
 def test_results_are_those_of_the_potential(dtype):
@@ -26,15 +31,72 @@ def test_results_are_those_of_the_potential(dtype):
     np.testing.assert_allclose(frame.get_potential_energies().sum(), frame.get_potential_energy())
 
 
-def test_stress_needs_a_periodic_structure():
+def test_stress_of_what_is_periodic():
     frame = compound()
     frame.calc = TripletCalculator(potential())
     expected = predicted(potential().prepare(frame)).stress[0]
     np.testing.assert_allclose(frame.get_stress(voigt=False), expected, atol=1e-6)
-    water = molecule("H2O")
-    water.calc = TripletCalculator(potential())
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False)])
+def test_stress_of_a_layer_and_a_wire(pbc):
+    """Over the volume of the cell that was given: the slope of the energy with the strain."""
+    frame = compound()
+    frame.pbc = pbc
+    frame.calc = TripletCalculator(springs(frame.numbers), "float64")
+    stress, step = frame.get_stress(voigt=False), 1e-4
+    for row, column in ((0, 0), (0, 1), (2, 2)):
+        energies = []
+        for sign in (1, -1):
+            strain = np.eye(3)
+            strain[row, column] += sign * step
+            strained = frame.copy()
+            strained.calc = frame.calc
+            strained.set_cell(frame.cell @ strain, scale_atoms=True)
+            energies.append(strained.get_potential_energy())
+        slope = (energies[0] - energies[1]) / (2 * step * frame.get_volume())
+        assert stress[row, column] == pytest.approx(slope, abs=1e-6 * abs(stress).max())
+
+
+@pytest.mark.parametrize("cell, pbc", [(None, False), ([9, 9, 9], False), ([9, 9, 0], (1, 1, 0))])
+def test_no_stress_without_a_volume(cell, pbc):
+    """Of a molecule, in a box too, or a layer whose cell has no third vector."""
+    water = molecule("H2O", cell=cell, pbc=pbc)
+    water.calc = TripletCalculator(springs([1, 8]), "float64")
     water.get_potential_energy()
     assert "stress" not in water.calc.results
+
+
+def test_results_are_the_users_own():
+    """They can be written to, and given to ASE's calculator of one structure."""
+    frame = compound()
+    frame.calc = TripletCalculator(springs(frame.numbers), "float64")
+    forces = frame.get_forces()
+    for value in frame.calc.results.values():
+        assert np.isscalar(value) or value.flags.writeable
+    frozen = SinglePointCalculator(frame, **frame.calc.results)
+    np.testing.assert_array_equal(frozen.get_forces(), forces)
+    with pytest.raises(InputError, match="no uncertainty"):
+        frame.calc.get_deviations()
+
+
+def test_deviations_are_written(tmp_path):
+    members = [springs([1, 8], seed=seed) for seed in range(2)]
+    water = molecule("H2O")
+    water.calc = TripletCalculator(of_members(members), "float64")
+    deviations = water.calc.get_deviations(water)
+    SinglePointCalculator(water, **water.calc.results)
+    write(tmp_path / "water.xyz", with_results(water))
+    read = read_frames(tmp_path / "water.xyz")[0]
+    assert read.info["energy_std"] == pytest.approx(deviations["energy_std"])
+    np.testing.assert_allclose(read.arrays["forces_std"], deviations["forces_std"], atol=1e-7)
+    np.testing.assert_allclose(read.get_forces(), water.get_forces(), atol=1e-7)
+    water.positions[0] += 0.1
+    moved = water.calc.get_deviations(water)
+    assert moved["energy_std"] != deviations["energy_std"]
+    np.testing.assert_array_equal(moved["forces_std"], with_results(water).arrays["forces_std"])
+    with pytest.raises(InputError, match="no TripletCalculator"):
+        with_results(molecule("H2O"))
 
 
 def test_float64_without_the_switch():

@@ -166,9 +166,14 @@ def test_calculator_gives_deviations(drawn, tmp_path):
     frame.calc = TripletCalculator(tmp_path, uncertainty=True)
     mean, deviation = predicted(drawn, frame)
     frame.get_forces()
-    np.testing.assert_allclose(frame.calc.results["energy_std"], deviation.energy[0], rtol=1e-4)
     np.testing.assert_allclose(
-        frame.calc.results["forces_std"], deviation.forces[: len(frame)], rtol=1e-3, atol=1e-6
+        frame.calc.get_deviations()["energy_std"], deviation.energy[0], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        frame.calc.get_deviations(frame)["forces_std"],
+        deviation.forces[: len(frame)],
+        rtol=1e-3,
+        atol=1e-6,
     )
     np.testing.assert_allclose(frame.get_forces(), mean.forces[: len(frame)], atol=1e-5)
     with pytest.raises(InputError, match="has no uncertainty"):

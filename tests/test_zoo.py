@@ -40,7 +40,7 @@ def test_use_with_uncertainty(name, float32):
     labels = frame.get_forces()
     frame.calc = TripletCalculator(f"zoo:{name}", uncertainty=True)
     errors = frame.get_forces() - labels
-    deviations = frame.calc.results["forces_std"]
+    deviations = frame.calc.get_deviations()["forces_std"]
     assert 0.2 < np.sqrt(np.mean(errors**2) / np.mean(deviations**2)) < 5
 
 

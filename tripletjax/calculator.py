@@ -7,17 +7,23 @@ from typing import Any
 
 import jax
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tripletjax.neighbors import with_width
 from tripletjax.potential import Potential, load, resolve
 from tripletjax.types import Batch, InputError
 from tripletjax.uncertainty import Committee, load_committee, potential_of
+from tripletjax.volumes import has_volume
 
 
 class TripletCalculator(Calculator):
     """Energy, energies of atoms, forces and stress for ASE.
+
+    There is a stress where the cell has a volume of its own: with three independent vectors, and
+    periodic along one or more of them.
 
     The neighbour list is made anew at every call. Its padded width never shrinks, so that nothing
     is compiled again as long as the number of atoms and the most neighbours of an atom stay
@@ -28,7 +34,7 @@ class TripletCalculator(Calculator):
         dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
             on, float32 otherwise.
         uncertainty: read the committee of the folder too; a ``Committee`` needs no such request.
-            ``results`` then has the standard deviations ``energy_std`` and ``forces_std``.
+            ``get_deviations`` then gives standard deviations, ``with_results`` keeps them.
 
     Raises:
         InputError: no model there; on use, structures that the potential cannot describe.
@@ -63,6 +69,7 @@ class TripletCalculator(Calculator):
         self.potential = potential_of(model)
         self.dtype = dtype
         self._width = 0
+        self._deviations: dict[str, Any] = {}
 
     def calculate(self, atoms=None, properties=None, system_changes=all_changes) -> None:
         """Fill ``results``; called by ASE."""
@@ -74,7 +81,7 @@ class TripletCalculator(Calculator):
             self._width = max(self._width, batch.neighbors.shape[1])
             arrays = with_width(batch, self._width)._replace(elements=None)
             found = _evaluate(*self.model.split(), arrays)
-            energies, forces, stress, *deviations = (np.asarray(v, np.float64) for v in found)
+            energies, forces, stress, *deviations = (np.array(v, np.float64) for v in found)
         count = len(frame)
         references = np.asarray(self.potential.references)
         of_species = references[np.searchsorted(self.potential.species, frame.numbers)]
@@ -86,11 +93,62 @@ class TripletCalculator(Calculator):
             "energies": of_atoms,
             "forces": forces[:count],
         }
-        if deviations:
-            self.results["energy_std"] = float(deviations[0][0])
-            self.results["forces_std"] = deviations[1][:count]
-        if frame.pbc.all():
+        if has_volume(frame):
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
+        self._deviations = {}
+        if deviations:
+            energy, forces = deviations
+            self._deviations = {"energy_std": float(energy[0]), "forces_std": forces[:count]}
+
+    def get_deviations(self, atoms: Atoms | None = None) -> dict[str, Any]:
+        """Standard deviations of the energy, ``energy_std`` in eV, and of the forces.
+
+        They are no ``results``, which ASE lets have its own names alone.
+
+        Args:
+            atoms: the structure; None: that of the last calculation.
+
+        Returns:
+            ``energy_std`` and ``forces_std`` [N, 3] eV/Å.
+
+        Raises:
+            InputError: the model has no uncertainty.
+        """
+        if not isinstance(self.model, Committee):
+            raise InputError("the model has no uncertainty; give uncertainty=True or a Committee")
+        self.get_property("energy", atoms)
+        return {name: np.copy(value)[()] for name, value in self._deviations.items()}
+
+
+def with_results(atoms: Atoms) -> Atoms:
+    """A copy that keeps energy, forces and stress, and any deviations, for ASE's write.
+
+    ``energy_std`` is in its ``info``, ``forces_std`` in its ``arrays``, and both in extended xyz.
+
+    Args:
+        atoms: a structure with a ``TripletCalculator``.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from tripletjax.models import Architecture
+        >>> from tripletjax.potential import untrained
+        >>> water = molecule("H2O")
+        >>> water.calc = TripletCalculator(untrained([1, 8], Architecture(units=4, width=4)))
+        >>> kept = with_results(water)  # for ase.io.write("water.xyz", kept)
+        >>> sorted(kept.calc.results)
+        ['energies', 'energy', 'forces', 'free_energy']
+    """
+    calculator = atoms.calc
+    if not isinstance(calculator, TripletCalculator):
+        raise InputError("the structure has no TripletCalculator; set atoms.calc to one")
+    calculator.get_property("energy", atoms)
+    kept = atoms.copy()
+    kept.calc = SinglePointCalculator(kept, **calculator.results)
+    if isinstance(calculator.model, Committee):
+        deviations = calculator.get_deviations(atoms)
+        kept.info["energy_std"] = float(deviations["energy_std"])
+        kept.set_array("forces_std", deviations["forces_std"])
+    return kept
 
 
 @partial(jax.jit, static_argnums=0)
