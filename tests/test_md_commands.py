@@ -72,8 +72,8 @@ def test_run_restart_and_force(model, files, capsys):
     first = (files / "run/thermo.csv").read_bytes()
     assert len(rows(files / "run")) == 3
     longer = ["--steps", "8", *SHORT[2:]]
-    assert "--force" in refused(capsys, model, files, *longer)
-    assert command(model, files, *longer, "--minimize", "--restart") == 0
+    assert "with force" in refused(capsys, model, files, *longer)
+    assert command(model, files, *longer, "--minimize", "--resume") == 0
     again = (files / "run/thermo.csv").read_bytes()
     assert again.startswith(first) and len(rows(files / "run")) == 5
     assert "written over" in refused(capsys, model, files, *SHORT, "--force", start="run/final.xyz")
@@ -88,7 +88,11 @@ def test_minimize_comes_first(model, files, capsys):
     assert np.abs(first.get_forces()).max() < 0.02
     options = [*SHORT, "--minimize-cell", "--pressure", "0.05"]
     assert command(model, files, *options, out="rested") == 0
-    assert read(files / "rested/trajectory.xyz", 0).get_volume() != first.get_volume()
+    volume = read(files / "rested/trajectory.xyz", 0).get_volume()
+    assert volume != first.get_volume()
+    options[1] = "6"  # steps
+    assert command(model, files, *options, "--restart", out="rested") == 0
+    assert read(files / "rested/final.xyz").get_volume() == pytest.approx(volume, rel=1e-6)
     assert "minimize:" in capsys.readouterr().err
 
 

@@ -13,10 +13,10 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from tests.md_runs import QUICK, potential, rows, run, silicon, springs
-from tripletjax import InputError
+from tripletjax import ConvergenceError, InputError, SimulationError
 from tripletjax.calculator import TripletCalculator
 from tripletjax.md import MDConfig, blocks, minimize
-from tripletjax.md.driver import _Run
+from tripletjax.md.driver import Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
 from tripletjax.uncertainty import of_members
 
@@ -54,9 +54,9 @@ def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
     """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
     config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=10_000.0, pressure=5.0)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
-    renew, advanced, renewed, parts = _Run.renew, _Run.advanced, [], []
-    monkeypatch.setattr(_Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
-    monkeypatch.setattr(_Run, "advanced", lambda self, n: (parts.append(n), advanced(self, n))[1])
+    renew, advanced, renewed, parts = Run.renew, Run.advanced, [], []
+    monkeypatch.setattr(Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
+    monkeypatch.setattr(Run, "advanced", lambda self, n: (parts.append(n), advanced(self, n))[1])
     before = blocks.advanced._cache_size()
     thin = run(tmp_path / "thin", replace(config, skin=0.06))
     assert len(renewed) >= 4 and min(parts) < 5
@@ -104,7 +104,7 @@ def test_every_kind_of_structure_conserves(name, settings, tmp_path, float32):
 
 
 def test_a_blow_up_keeps_the_last_good_state(tmp_path, float32):
-    with pytest.raises(InputError, match=r"blew up by step .*last_good\.xyz"):
+    with pytest.raises(SimulationError, match=r"blew up by step .*last_good\.xyz"):
         run(tmp_path / "run", replace(QUICK, timestep=400.0, max_temperature=1000.0))
     good = read(tmp_path / "run/last_good.xyz")
     assert np.isfinite(good.positions).all() and good.info["step"] < 20
@@ -112,7 +112,7 @@ def test_a_blow_up_keeps_the_last_good_state(tmp_path, float32):
 
 
 def test_a_step_beyond_the_skin_says_so(tmp_path, float32):
-    with pytest.raises(InputError, match=r"half the skin in one step.*larger skin"):
+    with pytest.raises(SimulationError, match=r"half the skin in one step.*larger skin"):
         run(tmp_path / "run", replace(QUICK, skin=1e-4))
 
 
@@ -143,6 +143,14 @@ def of_copper():
     return bulk("Cu")
 
 
+def without_mass():
+    atoms = silicon()
+    masses = atoms.get_masses()
+    masses[2] = 0
+    atoms.set_masses(masses)
+    return atoms
+
+
 def overlapping():
     atoms = silicon()
     atoms.positions[1] = atoms.positions[0] + [0.4, 0, 0]
@@ -153,6 +161,7 @@ def overlapping():
     (of_copper, {}, "atomic number 29"),
     (with_constraint, {}, r"constraints \(FixAtoms\)"),
     (with_nan_momenta, {}, "momenta"),
+    (without_mass, {}, "atom 2 has mass 0"),
     (overlapping, {}, "atoms 0 and 1 overlap"),
     (lambda: Atoms("Si"), {"ensemble": "nvt", "thermostat": "nose-hoover"}, "one atom"),
     (lambda: Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), {"ensemble": "npt"}, "periodic in all"),
@@ -176,8 +185,9 @@ def test_settings_that_cannot_be_used(settings, text, float32):
 
 def test_settings_are_plain_numbers(float32):
     """Whatever kind of float they were, JSON can hold them."""
-    config = MDConfig(temperature=np.float32(300), pressure=1)
-    assert json.dumps(asdict(config)) and config == MDConfig(temperature=300.0, pressure=1.0)
+    config = MDConfig(temperature=np.float32(300), pressure=1, steps=np.int64(9), seed=np.array(3))
+    assert json.dumps(asdict(config))
+    assert config == MDConfig(temperature=300.0, pressure=1.0, steps=9, seed=3)
 
 
 def test_uncertainty_stops_the_run(tmp_path, float32):
@@ -202,7 +212,7 @@ def test_minimize_positions_and_cell(float32):
     resting = minimize(springs(), atoms, fmax=1e-4)
     assert np.abs(resting.get_forces()).max() < 1e-4
     np.testing.assert_array_equal(resting.cell, atoms.cell)
-    with pytest.raises(InputError, match="no rest after 1 steps"):
+    with pytest.raises(ConvergenceError, match=r"not converged after 1 steps: .* eV/Å, above fmax"):
         minimize(springs(), atoms, fmax=1e-9, steps=1)
     with pytest.raises(InputError, match="only a periodic cell"):
         minimize(springs(), Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), cell=True)

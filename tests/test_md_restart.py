@@ -1,5 +1,6 @@
 """Restarts: after any kind of kill, with the same bits; and not with anything else."""
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 from tests.md_runs import QUICK, rows, run, silicon, springs
 from tripletjax import InputError
 from tripletjax.md import driver
-from tripletjax.md.driver import _Run
+from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
 from tripletjax.uncertainty import of_members
 
@@ -33,6 +34,10 @@ run({folder!r}, replace(QUICK, ensemble="nvt"))
 """
 
 
+class Killed(BaseException):
+    """Caught by nothing, as a signal is."""
+
+
 def assert_same(part, whole):
     for name in (THERMO, TRAJECTORY, FINAL):
         assert (part / name).read_bytes() == (whole / name).read_bytes()
@@ -43,23 +48,21 @@ def test_restart_after_a_kill_gives_the_same_bits(ensemble, tmp_path, monkeypatc
     """Killed between two saves: what was written since is cut off and written again."""
     config = replace(QUICK, ensemble=ensemble, skin=0.1)
     run(tmp_path / "whole", config)
-    write, save, saves = _Run.write, _Run.save, []
+    write, save, saves = Run.write, Run.save, []
 
     def dying(self, observed):
         if int(self.state.steps) == 15:
             write(self, observed)
-            raise KeyboardInterrupt
+            raise Killed
         return write(self, observed)
 
     monkeypatch.setattr("tripletjax.md.driver.SECONDS_A_SAVE", -1.0)
-    monkeypatch.setattr(_Run, "write", dying)
-    monkeypatch.setattr(
-        _Run, "save", lambda self: (saves.append(int(self.state.steps)), save(self))
-    )
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(Run, "write", dying)
+    monkeypatch.setattr(Run, "save", lambda self: (saves.append(int(self.state.steps)), save(self)))
+    with pytest.raises(Killed):
         run(tmp_path / "part", config)
     assert saves == [0, 5, 10] and len(rows(tmp_path / "part")) == 4
-    monkeypatch.setattr(_Run, "write", write)
+    monkeypatch.setattr(Run, "write", write)
     run(tmp_path / "part", config, restart=True)
     assert_same(tmp_path / "part", tmp_path / "whole")
 
@@ -77,19 +80,69 @@ def test_restart_after_sigkill(tmp_path, float32):
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("moment", ["block", "row", "frame", "bar"])
+def test_an_interrupted_run_goes_on(moment, tmp_path, monkeypatch, float32):
+    """Ctrl-C at any moment leaves a state, and its message says of which step."""
+    config = replace(QUICK, ensemble="nvt", write_every=5)
+    run(tmp_path / "whole", config)
+    place, name, late = {
+        "block": (Run, "advanced", False),
+        "row": (driver.Output, "row", True),
+        "frame": (driver.Output, "frame", False),
+        "bar": (driver.progress_bar(disable=True).__class__, "set_postfix_str", False),
+    }[moment]
+    original, calls = getattr(place, name), []
+
+    def interrupted(*arguments, **options):
+        calls.append(name)
+        if len(calls) < 4:
+            return original(*arguments, **options)
+        if late:
+            original(*arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"interrupted at step [12].*with restart"):
+            run(tmp_path / "part", config)
+    run(tmp_path / "part", config, restart=True)
+    assert_same(tmp_path / "part", tmp_path / "whole")
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, float32):
+    """One line that names the file; with room again the run goes on from its last state."""
+    run(tmp_path / "whole", QUICK)
+    plain = driver.Output._append
+
+    def full(path, text):
+        if "\n" not in text[:-1] and text.startswith("15,"):
+            with path.open("a") as file:
+                file.write(text[:3])
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        plain(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "SECONDS_A_SAVE", -1.0)
+        patch.setattr(driver.Output, "_append", staticmethod(full))
+        with pytest.raises(OSError, match=r"No space left.*thermo\.csv"):
+            run(tmp_path / "part", QUICK)
+    run(tmp_path / "part", QUICK, restart=True)
+    assert_same(tmp_path / "part", tmp_path / "whole")
+
+
 @pytest.mark.parametrize("killer", ["write", "save"])
 def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
-    """Nothing to go on from, nothing lost: --restart begins again."""
-    original = getattr(_Run, killer)
+    """Nothing to go on from, nothing lost: a restart begins again."""
+    original = getattr(Run, killer)
 
     def dying(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Run, killer, dying)
+    monkeypatch.setattr(Run, killer, dying)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", QUICK)
     (tmp_path / "run/.restart.safetensors.a1b2").write_text("half")  # as a kill leaves it
-    monkeypatch.setattr(_Run, killer, original)
+    monkeypatch.setattr(Run, killer, original)
     with pytest.raises(InputError, match="already holds files"):
         run(tmp_path / "run", QUICK)
     run(tmp_path / "run", QUICK, restart=True)
@@ -101,7 +154,7 @@ def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
 
 
 def test_what_looks_like_a_run_is_not_begun_again(tmp_path, float32):
-    """A trajectory from elsewhere, and a run whose state was lost, need --force."""
+    """A trajectory from elsewhere, and a run whose state was lost, need force."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / TRAJECTORY).write_text("precious")
     run(tmp_path / "done", QUICK)
@@ -152,6 +205,18 @@ def thinner():
     return atoms
 
 
+def moved():
+    atoms = silicon()
+    atoms.positions[3] += 0.01
+    return atoms
+
+
+def faster():
+    atoms = silicon()
+    atoms.set_momenta(1.01 * atoms.get_momenta())
+    return atoms
+
+
 def wider():
     atoms = silicon()
     atoms.set_cell(1.01 * atoms.cell, scale_atoms=True)
@@ -169,6 +234,8 @@ def wider():
     ({"atoms": heavier()}, "masses"),
     ({"atoms": thinner()}, "pbc"),
     ({"atoms": wider()}, "start's cell"),
+    ({"atoms": moved()}, "start's positions"),
+    ({"atoms": faster()}, "start's momenta"),
     ({"dtype": "float32"}, "dtype"),
 ])  # fmt: skip
 def test_restart_of_another_run(change, text, finished, float32):
@@ -188,7 +255,7 @@ def finished(tmp_path_factory, float32):
 def test_force_replaces_a_run_and_nothing_else(tmp_path, float32):
     run(tmp_path / "run", replace(QUICK, steps=10))
     (tmp_path / "run/precious").write_text("data")
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(InputError, match="with force"):
         run(tmp_path / "run")
     run(tmp_path / "run", force=True)
     assert len(rows(tmp_path / "run")) == 5
@@ -197,7 +264,7 @@ def test_force_replaces_a_run_and_nothing_else(tmp_path, float32):
 
 def test_one_run_a_folder(tmp_path, monkeypatch, float32):
     """What another run writes is neither gone on with nor replaced."""
-    write = _Run.write
+    write = Run.write
 
     def write_and_try(self, observed):
         before = {path.name: path.read_bytes() for path in self.folder.iterdir()}
@@ -209,9 +276,9 @@ def test_one_run_a_folder(tmp_path, monkeypatch, float32):
         return write(self, observed)
 
     config = replace(QUICK, steps=10)
-    monkeypatch.setattr(_Run, "write", write_and_try)
+    monkeypatch.setattr(Run, "write", write_and_try)
     monkeypatch.setattr(driver, "SECONDS_A_SAVE", -1.0)
     run(tmp_path / "run", config)
-    monkeypatch.setattr(_Run, "write", write)
+    monkeypatch.setattr(Run, "write", write)
     run(tmp_path / "run", replace(config, steps=15), restart=True)
     assert len(rows(tmp_path / "run")) == 4

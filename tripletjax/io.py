@@ -145,7 +145,9 @@ def require_unused(path: str | Path, force: bool = False) -> None:
     """Raise InputError if a folder cannot be written, or holds files and ``force`` is not given."""
     require_writable(path, folder=True)
     if not force and Path(path).is_dir() and any(Path(path).iterdir()):
-        raise InputError(f"{path} already holds files; give another folder, or --force")
+        raise InputError(
+            f"{path} already holds files; give another folder, or replace them with force"
+        )
 
 
 def require_writable(path: str | Path, folder: bool = False) -> None:

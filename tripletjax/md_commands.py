@@ -1,15 +1,17 @@
 """The command ``md``; what is heavy is imported when it runs."""
 
 import argparse
+import logging
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 from tripletjax.types import InputError
 
+log = logging.getLogger(__name__)
 HELP = {
     "ensemble": "nve, nvt or npt",
-    "steps": "how many",
+    "steps": "number of steps",
     "timestep": "fs",
     "temperature": "K, of nvt and npt, and of momenta that are drawn",
     "thermostat": "langevin or nose-hoover, of nvt",
@@ -19,10 +21,10 @@ HELP = {
     "cell": "isotropic or flexible, in npt",
     "tau_cell": "fs, period of the barostat",
     "skin": "Å beyond the cutoff in neighbour lists",
-    "log_every": "steps a row of thermo.csv",
-    "write_every": "steps a frame of trajectory.xyz",
+    "log_every": "interval, in steps, between rows of thermo.csv",
+    "write_every": "interval, in steps, between frames of trajectory.xyz",
     "max_temperature": "K at which to stop; default: ten times the temperature, at least 5000 K",
-    "max_force_std": "eV/Å: stop, and keep the frame, where the model is less sure",
+    "max_force_std": "eV/Å: stop, and keep the frame, where the model is less certain than this",
     "seed": "of momenta and noise",
 }
 
@@ -30,6 +32,7 @@ HELP = {
 def add_md(commands, add_command: Callable) -> None:
     """``tripletjax md``."""
     from tripletjax.md.config import CELLS, ENSEMBLES, THERMOSTATS, MDConfig
+    from tripletjax.md.starts import VELOCITY_UNITS
 
     parser = add_command(
         commands,
@@ -51,10 +54,18 @@ def add_md(commands, add_command: Callable) -> None:
             choices=choices.get(field.name),
             help=HELP[field.name],
         )
-    parser.add_argument("--minimize", action="store_true", help="first bring the atoms to rest")
+    parser.add_argument(
+        "--velocity-unit",
+        choices=tuple(VELOCITY_UNITS),
+        help="of columns such as velocities or vx, vy, vz; default: angstrom/fs, unless that is "
+        "hotter than 5000 K",
+    )
+    parser.add_argument("--minimize", action="store_true", help="first minimise the energy")
     parser.add_argument("--minimize-cell", action="store_true", help="and the cell, at --pressure")
     parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")
-    parser.add_argument("--restart", action="store_true", help="go on from the state in --out")
+    parser.add_argument(
+        "--restart", "--resume", action="store_true", help="continue from the state in --out"
+    )
     parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
 
 
@@ -62,6 +73,7 @@ def _md(arguments: argparse.Namespace) -> None:
     from tripletjax.io import read_frames, require_unused, require_writable
     from tripletjax.md import MDConfig, minimize, simulate
     from tripletjax.md.files import RESTART, is_own
+    from tripletjax.md.starts import start_of
     from tripletjax.potential import load, resolve
     from tripletjax.uncertainty import load_committee
 
@@ -74,12 +86,15 @@ def _md(arguments: argparse.Namespace) -> None:
         require_unused(out, arguments.force)
     if not resumes and start.resolve().parent == out.resolve() and is_own(start.name):
         raise InputError(f"{start} would be written over; give another folder, or copy it first")
+    log.info("reading %s and %s", arguments.model, start)
     model = load(arguments.model)
-    atoms = read_frames(start)[-1]
+    atoms = origin = start_of(read_frames(start)[-1], arguments.velocity_unit)
     if (arguments.minimize or arguments.minimize_cell) and not resumes:
+        log.info("minimising")
         moved = {"cell": arguments.minimize_cell, "pressure": config.pressure}
         atoms = minimize(model, atoms, **moved, show=True)
     if arguments.uncertainty or config.max_force_std is not None:
         model = load_committee(resolve(arguments.model) / "committee")
-    final = simulate(model, atoms, out, config, restart=arguments.restart, force=arguments.force)
+    choices = {"restart": arguments.restart, "force": arguments.force, "origin": origin}
+    final = simulate(model, atoms, out, config, **choices)
     print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {out}")

@@ -77,7 +77,7 @@ def _float64() -> Iterator[None]:
     """JAX's x64 on, for all threads."""
     import jax
 
-    before = jax.config.jax_enable_x64
+    before = jax.config.values["jax_enable_x64"]
     jax.config.update("jax_enable_x64", True)
     try:
         yield

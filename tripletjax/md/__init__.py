@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tripletjax.md.config import MDConfig
 
 if TYPE_CHECKING:
-    from tripletjax.md.driver import simulate
     from tripletjax.md.jaxmd import neighbor_list
     from tripletjax.md.relaxation import minimize
+    from tripletjax.md.simulation import simulate
 
 __all__ = ["MDConfig", "minimize", "neighbor_list", "simulate"]
 
-_PLACES = {"simulate": "driver", "neighbor_list": "jaxmd", "minimize": "relaxation"}
+_PLACES = {"simulate": "simulation", "neighbor_list": "jaxmd", "minimize": "relaxation"}
 
 
 def __getattr__(name: str) -> Any:

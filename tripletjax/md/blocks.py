@@ -1,15 +1,16 @@
 """The compiled functions of a simulation: its start, a block of steps, and what is looked at."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tripletjax.md.config import MDConfig
 from tripletjax.md.integrators import Ensemble
 from tripletjax.md.lists import SkinList, mechanics, moved
-from tripletjax.md.states import Force, State, kinetic_energy, pressure, temperature, volume
+from tripletjax.md.states import GPA, Force, State, kinetic_energy, pressure, temperature, volume
 from tripletjax.potential import Potential
 from tripletjax.types import Array
 from tripletjax.uncertainty import Committee
@@ -72,6 +73,23 @@ def _observed(ensemble: Ensemble, state: State, masses: Array, most: Array) -> O
         volume=volume(state.cell),
         moved=most,
     )
+
+
+def row_of(
+    observed: Observed, state: State, timestep: float, reference: float, is_bulk: bool
+) -> dict[str, Any]:
+    """A row of the table, with the reference energy (eV); pressure and volume of bulk alone."""
+    step, pressures = int(state.steps), np.asarray(observed.pressure, float)
+    return {
+        "step": step,
+        "time_fs": step * timestep,
+        "potential_eV": float(state.mechanics.energy) + reference,
+        "kinetic_eV": float(observed.kinetic),
+        "conserved_eV": float(observed.conserved) + reference,
+        "temperature_K": float(observed.kelvin),
+        "pressure_GPa": float(np.trace(pressures) / 3 / GPA) if is_bulk else np.nan,
+        "volume_A3": float(observed.volume) if is_bulk else np.nan,
+    }
 
 
 @partial(jax.jit, static_argnums=0)

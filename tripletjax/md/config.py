@@ -18,7 +18,7 @@ CELLS = ("isotropic", "flexible")
 OVERLAP = 0.5  # of the sum of the covalent radii; closer atoms are refused
 HOTTER = 10.0  # times the temperature is a blow-up, and at least
 HOTTEST = 5000.0  # K
-MAX_SEED = 2**31 - 1
+MAX_COUNT = 2**31 - 1  # of steps, which are counted in int32, and for seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,14 @@ class MDConfig:
             "tau_cell": "fs",
             "skin": "Å",
         }
-        for name, unit in units.items():
+        if self.max_temperature is not None:
+            units["max_temperature"] = "K"
+        if self.max_force_std is not None:
+            units["max_force_std"] = "eV/Å"
+        for name, unit in units.items():  # converted: JSON and the hash know no other floats
             settle(self, **{name: as_positive(name, getattr(self, name), unit)})
-        for name, unit in (("max_temperature", "K"), ("max_force_std", "eV/Å")):
-            if getattr(self, name) is not None:
-                settle(self, **{name: as_positive(name, getattr(self, name), unit)})
         for name in ("steps", "log_every", "write_every"):
-            settle(self, **{name: as_integer(name, getattr(self, name), 1)})
+            settle(self, **{name: as_integer(name, getattr(self, name), 1, MAX_COUNT)})
         if self.write_every % self.log_every:
             raise InputError(
                 f"write_every={self.write_every} is not a multiple of log_every="
@@ -80,7 +81,7 @@ class MDConfig:
             )
         settle(
             self,
-            seed=as_integer("seed", self.seed, 0, MAX_SEED),
+            seed=as_integer("seed", self.seed, 0, MAX_COUNT),
             pressure=as_number("pressure", self.pressure, unit="GPa"),
         )
 
@@ -135,6 +136,13 @@ def check_start(atoms: Atoms, config: MDConfig) -> None:
         )
     if not np.isfinite(atoms.get_momenta()).all():
         raise InputError("the momenta of the structure are not finite numbers; remove them")
+    masses = atoms.get_masses()
+    usable = np.isfinite(masses) & (masses > 0)
+    if not usable.all():
+        atom = int(np.argmin(usable))
+        raise InputError(
+            f"atom {atom} has mass {masses[atom]:g}; expected positive masses (atomic mass units)"
+        )
 
 
 def check_overlap(atoms: Atoms) -> None:

@@ -7,7 +7,6 @@ a new neighbour list; one that ends hotter than allowed, or not in numbers, ends
 import json
 import logging
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
-from tripletjax.io import checksum, provenance, require_unused, save_json, to_json
+from tripletjax.io import checksum, provenance, save_json, to_json
 from tripletjax.md import blocks
 from tripletjax.md.blocks import Observed
 from tripletjax.md.clock import Clock
-from tripletjax.md.config import MDConfig, check_overlap, check_start
+from tripletjax.md.config import MDConfig
 from tripletjax.md.files import (
     FINAL,
     LAST_GOOD,
@@ -31,17 +30,16 @@ from tripletjax.md.files import (
     RESTART,
     UNCERTAIN,
     Output,
-    killed_at_once,
     save_frame,
     snapshot,
 )
 from tripletjax.md.lists import Lists
-from tripletjax.md.states import GPA, State, masses_of, thermal_momenta, without_drift
-from tripletjax.neighbors import float_type, full_cell
-from tripletjax.potential import Potential
+from tripletjax.md.places import near_origin, unwrapped
+from tripletjax.md.states import State, masses_of, thermal_momenta, without_drift
+from tripletjax.neighbors import full_cell
 from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from tripletjax.types import Array, InputError
+from tripletjax.types import Array, InputError, SimulationError
 from tripletjax.uncertainty import Committee, potential_of
 
 log = logging.getLogger(__name__)
@@ -52,77 +50,21 @@ OUTSIDE = ("steps", "log_every", "write_every", "max_temperature", "max_force_st
 FREE = ("steps", "max_temperature", "max_force_std")  # may be others when a run goes on
 
 
-def simulate(
-    model: Potential | Committee,
-    atoms: Atoms,
-    folder: str | Path,
-    config: MDConfig | None = None,
-    *,
-    restart: bool = False,
-    force: bool = False,
-    show: bool = True,
-    dtype=None,
-) -> Atoms:
-    """Run molecular dynamics and write it to a folder.
-
-    The folder gets ``thermo.csv``, ``trajectory.xyz`` (with momenta, energies and forces),
-    ``final.xyz``, ``md.json`` and the state from which ``restart`` goes on.
+class Run:
+    """A run and where it stands.
 
     Args:
-        model: the potential; with a committee ``thermo.csv`` has standard deviations too. Forces
-            are those of its ``potential``, once a step: with a committee of several fits that is
-            the first one, and the deviations are about the mean of all.
-        atoms: to start from; its momenta are used if it has any, and else drawn.
-        folder: to write; must be unused, unless ``restart`` or ``force`` is given.
-        config: settings; None: the defaults.
-        restart: go on from the state in the folder, if there is one.
-        force: replace an earlier run in the folder; other files in it stay.
-        show: a progress bar.
-        dtype: float32 or float64; None: JAX's default float.
-
-    Returns:
-        The last frame.
-
-    Raises:
-        InputError: a structure or folder that cannot be used, or a simulation that blew up.
-
-    Example:
-        >>> import tempfile
-        >>> from tripletjax.models import Architecture
-        >>> from tripletjax.potential import untrained
-        >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
-        >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
-        >>> config = MDConfig(steps=2, timestep=0.1, log_every=1, write_every=1)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     model = untrained([1], sizes, scale=0.01)
-        ...     final = simulate(model, hydrogen, f"{folder}/run", config, show=False)
-        >>> final.info["step"]
-        2
+        model: as ``simulate`` has it.
+        atoms: to start from, checked.
+        origin: what they were minimised from.
+        config: settings.
+        folder: to write.
+        dtype: of the state.
     """
-    folder, config = Path(folder), config or MDConfig()
-    if restart and force:
-        raise InputError("restart goes on with a run, force replaces it; give one of them")
-    if config.max_force_std is not None and isinstance(model, Potential):
-        raise InputError("max_force_std needs a model with uncertainties; give a committee")
-    potential_of(model).require_known([atoms])
-    check_start(atoms, config)
-    resumes = restart and (folder / RESTART).is_file()
-    if not resumes:
-        check_overlap(atoms)
-        require_unused(folder, force or (restart and killed_at_once(folder)))
-    dtype = float_type(dtype)
-    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
-        run = _Run(model, atoms, config, folder, dtype)
-        with run.output:
-            sure = run.resume() if resumes else run.open()
-            return run.run(show, sure)
 
-
-class _Run:
-    """A run and where it stands."""
-
-    def __init__(self, model, atoms: Atoms, config: MDConfig, folder: Path, dtype):
-        self.model, self.template, self.config, self.folder = model, atoms, config, folder
+    def __init__(self, model, atoms: Atoms, origin: Atoms, config: MDConfig, folder: Path, dtype):
+        self.model, self.template, self.origin = model, atoms, origin
+        self.config, self.folder = config, folder
         self.output = Output(folder)
         potential = potential_of(model)
         self.static, self.fitted = potential.split()
@@ -136,9 +78,9 @@ class _Run:
             momenta = thermal_momenta(masses, config.temperature, config.seed)
         if config.keeps_momentum:
             momenta = without_drift(momenta, masses)
-        positions, momenta, cell = (
-            jnp.asarray(array, dtype) for array in (atoms.positions, momenta, full_cell(atoms))
-        )
+        self.cell = full_cell(atoms)  # in float64, for positions that are written
+        at, self.turns = near_origin(atoms.positions, self.cell, atoms.pbc)
+        positions, momenta, cell = (jnp.asarray(array, dtype) for array in (at, momenta, self.cell))
         self.made = self.lists.at(positions, cell)
         key = jax.random.key_data(jax.random.key(config.seed))
         self.start = *self.fixed, self.made, positions, momenta, cell, key
@@ -154,6 +96,7 @@ class _Run:
 
     def open(self) -> bool:
         """Begin in an empty folder; whether the model is sure enough to go on."""
+        log.info("compiling, with %d columns of neighbours", self.lists.width)
         self.state = blocks.begun(*self.start)
         _, observed = self.advanced(0)
         why = self.unsound(observed)
@@ -171,12 +114,15 @@ class _Run:
 
     def resume(self) -> bool:
         """Go on where the folder's run was saved, with the list that it had; as ``open``."""
-        like = blocks.begun.eval_shape(*self.start), (self.made.positions, self.made.cell)
+        like = blocks.begun.eval_shape(*self.start), (*self.made[1:], self.turns)
         found = load_checkpoint(self.folder / RESTART, like, self.settings)
-        self.state, (positions, cell) = found.state, found.best
+        self.state, (positions, cell, turns) = found.state, found.best
+        self.turns, self.cell = np.asarray(turns), np.asarray(found.record["cell"])
         self.lists.width, self.used, self.used_before = found.record["list"]
         self.made, self.is_fresh = self.lists.at(positions, cell), False
         self.output.go_on(found.record["lengths"])
+        self.mark()
+        log.info("going on at step %d", int(self.state.steps))
         return self.config.max_force_std is None or self.is_sure(self.deviations()[1])
 
     @cached_property
@@ -186,7 +132,9 @@ class _Run:
         settings |= {
             "structure": str(self.template.symbols),
             "pbc": self.template.pbc.tolist(),
-            "start's cell": checksum(self.template.cell.array),
+            "start's cell": checksum(self.origin.cell.array),
+            "start's positions": checksum(self.origin.positions),
+            "start's momenta": checksum(self.origin.get_momenta()),
             "masses": checksum(self.template.get_masses()),
             "model": checksum((self.model.split()[1], self.references)),
             "uncertainty": isinstance(self.model, Committee),
@@ -194,18 +142,41 @@ class _Run:
         }
         return json.loads(to_json(settings))
 
-    def save(self) -> None:
-        """What ``resume`` reads: the list too, without which sums would be in another order."""
+    def mark(self) -> None:
+        """Remember what ``save`` writes: the list too, or sums would be in another order."""
         record = {
             "settings": self.settings,
             "lengths": self.output.lengths(),
             "list": (self.lists.width, self.used, self.used_before),
+            "cell": self.cell.tolist(),
         }
-        made = self.made.positions, self.made.cell
-        save_checkpoint(self.folder / RESTART, Checkpoint(self.state, made, record))
+        made = self.made.positions, self.made.cell, self.turns
+        self.marked = Checkpoint(self.state, made, record)
+
+    def save(self) -> None:
+        """Write the state of the last mark, from which ``resume`` goes on."""
+        save_checkpoint(self.folder / RESTART, self.marked)
 
     def run(self, show: bool, sure: bool) -> Atoms:
         """Until the steps are done, or the model is too unsure."""
+        try:
+            clock = self.advance(show, sure)
+        except KeyboardInterrupt:
+            self.save()  # of the last row: the block that was interrupted is done again
+            step = int(self.marked.state.steps)
+            raise KeyboardInterrupt(
+                f"interrupted at step {step}; its state is in {self.folder / RESTART}: give the "
+                "same command with restart to go on"
+            ) from None
+        final = self.frame()
+        save_frame(self.folder / FINAL, final)
+        record = {"settings": asdict(self.config) | self.settings, "steps": int(self.state.steps)}
+        record |= {"us_per_atom_step": clock.cost() or self.earlier_cost()}
+        save_json(self.folder / RECORD, record | provenance())
+        return final
+
+    def advance(self, show: bool, sure: bool) -> Clock:
+        """The steps, a row at a time; their cost."""
         config = self.config
         done, saved, clock = int(self.state.steps), time.monotonic(), Clock(len(self.template))
         with progress_bar(total=config.steps, initial=done, unit="step", disable=not show) as bar:
@@ -219,14 +190,9 @@ class _Run:
                 if not sure or done == config.steps or time.monotonic() - saved > SECONDS_A_SAVE:
                     self.save()
                     saved = time.monotonic()
+                bar.set_postfix_str(f"{float(observed.kelvin):.0f} K, {clock}", refresh=False)
                 bar.update(count)
-                bar.set_postfix_str(f"{float(observed.kelvin):.0f} K, {clock}")
-        final = self.frame()
-        save_frame(self.folder / FINAL, final)
-        record = {"settings": asdict(config) | self.settings, "steps": done}
-        record |= {"us_per_atom_step": clock.cost() or self.earlier_cost()}
-        save_json(self.folder / RECORD, record | provenance())
-        return final
+        return clock
 
     def block(self, count: int) -> Observed:
         """Go on by some steps; with a new list, or in parts, where the list does not hold."""
@@ -255,7 +221,13 @@ class _Run:
         return blocks.advanced(*self.fixed, self.made, self.state, count)
 
     def renew(self) -> None:
-        """Make the neighbour list where the atoms are."""
+        """Make the neighbour list where the atoms are, which come back near the origin."""
+        positions, self.turns = near_origin(
+            self.state.positions, self.cell_now(), self.template.pbc, before := self.turns
+        )
+        if (self.turns != before).any():  # else they keep their bits
+            positions = jnp.asarray(positions, self.state.positions.dtype)
+            self.state = self.state._replace(positions=positions)
         self.made = self.lists.at(self.state.positions, self.state.cell)
         self.used = self.used_before = 0.0
         self.is_fresh = True
@@ -278,26 +250,23 @@ class _Run:
         if not why:
             return
         save_frame(self.folder / LAST_GOOD, self.frame())
+        self.mark()
         self.save()
-        raise InputError(
+        raise SimulationError(
             f"the simulation blew up by step {int(state.steps)}: {why}; the state at step "
             f"{int(self.state.steps)} is in {self.folder / LAST_GOOD}; {advice}"
         )
 
     def write(self, observed: Observed) -> bool:
         """Append a row, and a frame when one is due; whether the model is sure enough to go on."""
-        state, step = self.state, int(self.state.steps)
-        pressures, is_bulk = np.asarray(observed.pressure, float), self.template.pbc.all()
-        row: dict[str, Any] = {
-            "step": step,
-            "time_fs": step * self.config.timestep,
-            "potential_eV": float(state.mechanics.energy) + self.reference,
-            "kinetic_eV": float(observed.kinetic),
-            "conserved_eV": float(observed.conserved) + self.reference,
-            "temperature_K": float(observed.kelvin),
-            "pressure_GPa": float(np.trace(pressures) / 3 / GPA) if is_bulk else np.nan,
-            "volume_A3": float(observed.volume) if is_bulk else np.nan,
-        }
+        step = int(self.state.steps)
+        row = blocks.row_of(
+            observed,
+            self.state,
+            self.config.timestep,
+            self.reference,
+            bool(self.template.pbc.all()),
+        )
         sure = True
         if isinstance(self.model, Committee):
             energy, forces = map(np.asarray, self.deviations())
@@ -312,6 +281,7 @@ class _Run:
                 "stopped at step %d: standard deviation of a force %.3g eV/Å; the frame is in %s",
                 step, row["max_force_std_eV_per_A"], self.folder / UNCERTAIN,
             )  # fmt: skip
+        self.mark()
         return sure
 
     def is_sure(self, deviations: Array) -> bool:
@@ -330,12 +300,18 @@ class _Run:
         static, arrays = self.model.split()
         return blocks.deviations(static, arrays, self.made, self.state.positions, self.state.cell)
 
+    def cell_now(self) -> np.ndarray:
+        """In float64; where it does not change, without the rounding of the state."""
+        changes = self.config.ensemble == "npt"
+        return np.asarray(self.state.cell, np.float64) if changes else self.cell
+
     def frame(self) -> Atoms:
         """The structure as it is."""
-        state = self.state
+        state, cell = self.state, self.cell_now()
         energy = float(state.mechanics.energy) + self.reference
-        arrays = state.positions, np.asarray(state.momenta, float) * ase.units.fs, state.cell
+        momenta = np.asarray(state.momenta, float) * ase.units.fs
         return snapshot(
-            self.template, *arrays, energy, state.mechanics.forces,
+            self.template, unwrapped(state.positions, self.turns, cell), momenta, cell, energy,
+            state.mechanics.forces,
             step=int(state.steps), time_fs=int(state.steps) * self.config.timestep,
         )  # fmt: skip

@@ -6,7 +6,6 @@ it was saved, and they are cut there when the simulation goes on: no step is los
 
 import io
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from tripletjax.io import atomic_open
+from tripletjax.io import atomic_open, foreign_files, remove_own
 from tripletjax.locks import hold, remove_unfinished
 from tripletjax.types import InputError
 
 THERMO, TRAJECTORY, RESTART = "thermo.csv", "trajectory.xyz", "restart.safetensors"
 RECORD, FINAL = "md.json", "final.xyz"
 LAST_GOOD, UNCERTAIN = "last_good.xyz", "uncertain.xyz"
-KEPT_ARRAYS = {"numbers", "positions", "masses", "tags"}  # labels of the start are not the frame's
 OWN = (RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
 
 
@@ -52,7 +50,7 @@ class Output:
         """Cut the files where they were, in bytes, when the state was saved."""
         for name, path in self.files.items():
             if not path.is_file() or path.stat().st_size < lengths[name]:
-                raise InputError(f"{path} is shorter than its run was; start again with --force")
+                raise InputError(f"{path} is shorter than its run was; replace the run with force")
         self._held.enter_context(hold(self.folder))
         remove_unfinished(self.folder)
         for name, path in self.files.items():
@@ -74,20 +72,24 @@ class Output:
 
     @staticmethod
     def _append(path: Path, text: str) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:  # of a full disk, which does not say where
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def snapshot(
     template: Atoms, positions, momenta, cell, energy: float, forces, **info: float
 ) -> Atoms:
-    """A frame with velocities, energy and forces, as ASE reads and writes them."""
+    """A frame with velocities, energy and forces, as ASE reads and writes them.
+
+    Everything else is that of the template, such as charges, residue names and its ``info``.
+    """
     atoms = template.copy()
     atoms.calc = None
     atoms.set_constraint()
-    atoms.info = dict(info)
-    for name in set(atoms.arrays) - KEPT_ARRAYS:
-        del atoms.arrays[name]
+    atoms.info |= info
     if atoms.pbc.all():  # no other cell changes
         atoms.set_cell(np.asarray(cell, float))
     atoms.positions = np.asarray(positions, float)
@@ -113,15 +115,9 @@ def is_own(name: str) -> bool:
     return name in OWN or any(name.startswith(f".{own}.") for own in OWN)
 
 
-def foreign(folder: Path) -> Iterator[Path]:
-    """What a folder holds that no simulation wrote."""
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if not is_own(path.name))
-
-
 def killed_at_once(folder: Path) -> bool:
     """Whether a folder holds what a run leaves that was killed before its first state, at most."""
-    if any(foreign(folder)) or (folder / FINAL).exists():
+    if foreign_files(folder, OWN) or (folder / FINAL).exists():
         return False
     table = folder / THERMO
     if not table.is_file():  # it is made before the trajectory
@@ -135,9 +131,7 @@ def clear(folder: Path) -> None:
     The state goes first: what is left of a run that was cut short here is not gone on with.
     """
     (folder / RESTART).unlink(missing_ok=True)
-    for path in folder.iterdir():
-        if is_own(path.name) and path.is_file():
-            path.unlink()
+    remove_own(folder, OWN)
 
 
 def _extxyz(atoms: Atoms) -> str:

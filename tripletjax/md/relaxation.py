@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
 from tripletjax.calculator import TripletCalculator
+from tripletjax.md.starts import without_labels
 from tripletjax.md.states import GPA
 from tripletjax.potential import Potential
 from tripletjax.progress import progress_bar
-from tripletjax.types import InputError, as_positive
+from tripletjax.types import ConvergenceError, InputError, as_integer, as_positive
 
 
 def minimize(
@@ -40,10 +42,12 @@ def minimize(
         show: a progress bar.
 
     Returns:
-        The structure at rest, with its calculator.
+        The structure at rest, with its calculator; what ``atoms`` holds stays, but for the labels
+        among its arrays and its info.
 
     Raises:
-        InputError: it did not come to rest, or a cell that is not periodic is to move.
+        ConvergenceError: the forces are still above ``fmax`` after these steps.
+        InputError: a setting that cannot be used, or a cell that is not periodic is to move.
 
     Example:
         >>> from tripletjax.models import Architecture
@@ -55,9 +59,10 @@ def minimize(
         True
     """
     as_positive("fmax", fmax, "eV/Å")
+    steps = as_integer("steps", steps, 1)
     if cell and not atoms.pbc.all():
         raise InputError(f"only a periodic cell can move; the structure has pbc={atoms.pbc}")
-    resting = atoms.copy()
+    resting = without_labels(atoms)
     resting.calc = TripletCalculator(model, dtype=dtype)
     moving: Any = resting
     if cell:
@@ -75,8 +80,9 @@ def minimize(
         if show:
             optimizer.attach(tell)
         if not optimizer.run(fmax=fmax, steps=steps):
-            raise InputError(
-                f"no rest after {steps} steps: the largest force is above {fmax} eV/Å; give more "
-                "steps, or start from another structure"
+            force = np.linalg.norm(moving.get_forces(), axis=1).max()
+            raise ConvergenceError(
+                f"not converged after {steps} steps: the largest force is {force:.3g} eV/Å, above "
+                f"fmax={fmax:g}; give more steps, a larger fmax, or another structure"
             )
     return resting

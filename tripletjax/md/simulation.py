@@ -1,0 +1,94 @@
+"""The entrance to simulations: checks the start, the settings and the folder, and runs."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from tripletjax.io import require_unused
+from tripletjax.md.config import MDConfig, check_overlap, check_start
+from tripletjax.md.driver import Run
+from tripletjax.md.files import RESTART, killed_at_once
+from tripletjax.md.starts import start_of, writable
+from tripletjax.neighbors import float_type
+from tripletjax.potential import Potential
+from tripletjax.types import InputError
+from tripletjax.uncertainty import Committee, potential_of
+
+
+def simulate(
+    model: Potential | Committee,
+    atoms: Atoms,
+    folder: str | Path,
+    config: MDConfig | None = None,
+    *,
+    restart: bool = False,
+    force: bool = False,
+    show: bool = True,
+    dtype=None,
+    velocity_unit: str | None = None,
+    origin: Atoms | None = None,
+) -> Atoms:
+    """Run molecular dynamics and write it to a folder.
+
+    The folder gets ``thermo.csv``, ``trajectory.xyz`` (with momenta, energies and forces),
+    ``final.xyz``, ``md.json`` and the state from which ``restart`` goes on. Frames have
+    everything else that ``atoms`` has, but for its labels; their positions are not wrapped.
+
+    Args:
+        model: the potential; with a committee ``thermo.csv`` has standard deviations too. Forces
+            are those of its ``potential``, once a step: with a committee of several fits that is
+            the first one, and the deviations are about the mean of all.
+        atoms: to start from; its masses and its momenta, or columns of velocities, are used if it
+            has any (see ``md.starts``); else the momenta are drawn.
+        folder: to write; must be unused, unless ``restart`` or ``force`` is given.
+        config: settings; None: the defaults.
+        restart: go on from the state in the folder, if there is one.
+        force: replace an earlier run in the folder; other files in it stay.
+        show: a progress bar.
+        dtype: float32 or float64; None: JAX's default float.
+        velocity_unit: of columns of velocities: "angstrom/fs", "angstrom/ps", "atomic" or "ase";
+            None: Å/fs, unless that is hotter than 5000 K.
+        origin: the structure that ``atoms`` was minimised from, which ``restart`` compares; None:
+            ``atoms``.
+
+    Returns:
+        The last frame.
+
+    Raises:
+        InputError: a setting, structure or folder that cannot be used.
+        SimulationError: the simulation blew up; the state before is in the folder.
+
+    Example:
+        >>> import tempfile
+        >>> from tripletjax.models import Architecture
+        >>> from tripletjax.potential import untrained
+        >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
+        >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
+        >>> config = MDConfig(steps=2, timestep=0.1, log_every=1, write_every=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model = untrained([1], sizes, scale=0.01)
+        ...     final = simulate(model, hydrogen, f"{folder}/run", config, show=False)
+        >>> final.info["step"]
+        2
+    """
+    folder, config = Path(folder), config or MDConfig()
+    if restart and force:
+        raise InputError("restart goes on with a run, force replaces it; give one of them")
+    if config.max_force_std is not None and isinstance(model, Potential):
+        raise InputError("max_force_std needs a model with uncertainties; give a committee")
+    atoms = writable(start_of(atoms, velocity_unit))
+    potential_of(model).require_known([atoms])
+    check_start(atoms, config)
+    resumes = restart and (folder / RESTART).is_file()
+    if not resumes:
+        check_overlap(atoms)
+        require_unused(folder, force or (restart and killed_at_once(folder)))
+    dtype = float_type(dtype)
+    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
+        run = Run(model, atoms, origin or atoms, config, folder, dtype)
+        with run.output:
+            sure = run.resume() if resumes else run.open()
+            return run.run(show, sure)
