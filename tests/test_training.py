@@ -301,7 +301,7 @@ def _contents(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({}, "--force"),
+        ({}, "with force"),
         ({"force": True, "test": [molecule("NH3")]}, "7"),
         ({"force": True, "data": clusters(1)}, "too few"),
         ({"resume": True, "config": replace(FAST, seed=1)}, "seed"),
