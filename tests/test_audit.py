@@ -192,6 +192,11 @@ def test_an_earlier_report_is_kept_if_the_next_fails(blind, tmp_path, monkeypatc
     out = tmp_path / "out"
     report.write_audit(blind, out)
     before = (out / "audit.json").read_bytes()
+    (out / "notes.txt").write_text("of someone")
+    (out / "report.md").write_text("old")
+    report.write_audit(blind, out, force=True)
+    assert (out / "notes.txt").read_text() == "of someone"
+    assert (out / "report.md").read_text() != "old"
 
     def fail(*_, **__):
         raise OSError("disk full")

@@ -462,6 +462,9 @@ def test_save_and_load_give_the_same_potential(make, tmp_path):
     assert loaded.record == potential.record and loaded.kernel == potential.kernel
     with pytest.raises(InputError, match="already holds"):
         potential.save(tmp_path / "model")
+    (tmp_path / "model/notes.txt").write_text("of someone")
+    potential.save(tmp_path / "model", force=True)
+    assert (tmp_path / "model/notes.txt").is_file()
 
 
 def test_nystrom_potentials_are_saved_too(tmp_path):

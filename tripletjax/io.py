@@ -230,6 +230,11 @@ class FolderFormat:
     version: int
     type: str | None = None  # entry of the record, where the names of the files do not tell
 
+    @property
+    def files(self) -> tuple[str, str]:
+        """Names of what ``write`` writes, which a later ``atomic_folder`` may replace."""
+        return self.description, self.arrays
+
     def write(self, folder: Path, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
         """Write both files to a folder that is there, such as that of ``atomic_folder``."""
         head = {"format": self.version} | ({} if self.type is None else {"type": self.type})

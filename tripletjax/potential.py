@@ -213,7 +213,7 @@ class Potential:
             "references_eV": list(self.references),
             "scale_eV": self.scale,
         }
-        with atomic_folder(folder, force) as new:
+        with atomic_folder(folder, force, FORMAT.files) as new:
             FORMAT.write(new, record, self.weights)
 
 

@@ -145,7 +145,7 @@ class TensorModel:
             "scale": self.scale,
             "charges": self.charges,
         }
-        with atomic_folder(folder, force) as new:
+        with atomic_folder(folder, force, FORMAT.files) as new:
             FORMAT.write(new, record, self.weights)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.mechanics import Predictions, per_structure
+from tripletjax.potential import FORMAT as POTENTIAL_FORMAT
 from tripletjax.potential import Potential, load
 from tripletjax.types import Array, Batch, InputError
 
@@ -133,7 +134,8 @@ class Committee:
             "energy_factor": self.energy_factor,
             "forces_factor": self.forces_factor,
         }
-        with atomic_folder(folder, force) as new:
+        own = (*FORMAT.files, *(f"model/{name}" for name in POTENTIAL_FORMAT.files))
+        with atomic_folder(folder, force, own) as new:
             self.potential.save(new / "model")
             FORMAT.write(new, record, self.members)
 

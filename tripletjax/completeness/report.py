@@ -12,16 +12,17 @@ from tripletjax.plotting import distance_scatter, sensitivity_histogram
 
 FAR = 0.1  # Å; collisions further apart are counted by themselves
 NAMED = 3  # pairs in the verdict
+OWN = ("audit.json", "report.md", "distances.png", "sensitivity.png")
 LISTED = 20  # pairs in the report; all are in the JSON
 
 
 def write_audit(audit: Audit, path: str | Path, force: bool = False) -> None:
-    """Write the folder as a whole, or not at all.
+    """Write the folder as a whole, or not at all; with ``force`` in place of an earlier audit.
 
     Raises:
         InputError: it holds files and ``force`` is not given, or it cannot be written.
     """
-    with atomic_folder(path, force) as folder:
+    with atomic_folder(path, force, OWN) as folder:
         save_json(folder / "audit.json", record(audit))
         (folder / "report.md").write_text(report(audit), encoding="utf-8")
         listed = np.r_[audit.collisions, audit.undecided]

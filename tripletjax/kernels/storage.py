@@ -33,9 +33,9 @@ def save_kernel_potential(
     """Write a kernel potential to a folder, whole or not at all.
 
     Args:
-        folder: new or empty, or anything with ``force``.
+        folder: new or empty, unless ``force`` is given.
         potential: as made by ``fit_sparse_potential`` or ``fit_full_potential``.
-        force: replace what is there.
+        force: replace an earlier potential in the folder; other files stay.
 
     Raises:
         InputError: the folder holds files and ``force`` is not given, or cannot be written; or the
@@ -57,7 +57,7 @@ def save_kernel_potential(
         "references_eV": list(potential.references),
         "record": dict(potential.record),
     }
-    with atomic_folder(folder, force) as new:
+    with atomic_folder(folder, force, (*FORMAT.files, CONTRACTION)) as new:
         FORMAT.write(new, record, _named(potential))
         if isinstance(describer, Descriptor) and describer.parameters.contraction is not None:
             save_contraction(new / CONTRACTION, describer.parameters.contraction)
