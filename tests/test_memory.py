@@ -1,10 +1,12 @@
-"""Triplets are streamed: memory grows with the neighbours, not with the pairs of them."""
+"""Memory grows with the neighbours, not with the pairs of them, and not with the frames."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from ase.build import bulk, molecule
 
-from tripletjax import descriptor
+from tripletjax import describe, description, descriptor
 from tripletjax.coupled import coupled_sum
 from tripletjax.descriptors import read_by
 from tripletjax.fingerprints import fingerprint_weights
@@ -49,3 +51,28 @@ def test_memory_does_not_grow_with_the_number_of_triplets(function):
     """Four times the neighbours, sixteen times the triplets: about four times the memory."""
     few, many = (temporary_bytes(function, size) for size in (64, 256))
     assert many < 6 * few
+
+
+@pytest.mark.parametrize("kind", ["density", "triplets"])
+def test_frames_are_described_a_few_at_a_time(kind, monkeypatch):
+    """Neighbours of many frames are never all there; rows and the warning stay the same."""
+    frames = [molecule("H2O"), molecule("CH4"), bulk("Si"), molecule("OCHCHO")]
+    hypers = {"kind": kind, "cutoff": 3.0, "n_max": 2, "l_max": 0, "tags": 2}
+    held = []
+    gather = description._Environments.gather
+
+    def counted(frames, *rest):
+        held.append(len(frames))
+        return gather(frames, *rest)
+
+    monkeypatch.setattr(description._Environments, "gather", counted)
+    with pytest.warns(UserWarning, match="of 16 environments may") as together:
+        expected = describe(frames, **hypers)
+    monkeypatch.setattr(description, "PAIRS_AT_ONCE", 30)
+    with pytest.warns(UserWarning, match="of 16 environments may") as apart:
+        parts = describe(frames, **hypers)
+    assert held == [4, 3, 1]
+    assert str(together[0].message) == str(apart[0].message)
+    np.testing.assert_allclose(parts.values, expected.values, rtol=1e-5, atol=1e-6)
+    for name in ("structure", "atom", "neighbors"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(expected, name))

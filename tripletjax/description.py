@@ -30,6 +30,7 @@ from tripletjax.types import Hypers
 
 # Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
 BLOCK_SIZES = (32, 4)
+PAIRS_AT_ONCE = 2**20  # of centre and neighbour, after which the frames so far are described
 BLOCK_NUMBERS = 2**25  # numbers that a block of triplets may hold; one environment always fits
 
 
@@ -97,28 +98,47 @@ def describe(
     chosen_descriptor = descriptor(
         kind, tuple(elements.tolist()), contraction=contraction, mixing=mixing, **hypers
     )
-    cutoff = chosen_descriptor.hypers.cutoff
-    pairs = [
-        find_pairs(frame, cutoff, atoms, index)
-        for index, (frame, atoms) in enumerate(zip(frames, chosen, strict=True))
-    ]
-    environments = _Environments.gather(frames, pairs, elements)
-    _warn_if_underdetermined(environments, chosen_descriptor.hypers, len(elements))
-    values, rows, slots = _evaluate(chosen_descriptor, environments, dtype, progress)
+    n_rows, per_triplet = sum(map(len, chosen)), kind == "triplets"
+    shape = (0 if per_triplet else n_rows, len(chosen_descriptor.names))
+    values, parts, shortage = np.zeros(shape, float_type(dtype)), [], _Shortage()
+    with progress_bar(total=n_rows, unit="env", desc=kind, disable=not progress) as bar:
+        done = 0
+        for part in _gathered(frames, chosen, chosen_descriptor.hypers.cutoff, elements):
+            shortage.add(part, chosen_descriptor.hypers, len(elements))
+            if per_triplet:
+                parts.append(_describe_triplets(chosen_descriptor, part, values.dtype, bar))
+            else:
+                out = values[done : done + len(part.count)]
+                _describe_rows(chosen_descriptor, part, out, bar)
+                parts.append((part.structure, part.atom))
+            done += len(part.count)
+    shortage.warn(chosen_descriptor.hypers)
+    structure, atom, *of_triplets = (np.concatenate(p) for p in zip(*parts, strict=True))
+    neighbors, values = of_triplets if per_triplet else (None, values)
     return Description(
         values=values,
-        structure=environments.structure[rows],
-        atom=environments.atom[rows],
+        structure=structure,
+        atom=atom,
         names=chosen_descriptor.names,
         columns=chosen_descriptor.columns,
         hypers=chosen_descriptor.record(),
-        neighbors=None if slots is None else environments.neighbor_atoms(rows, slots),
+        neighbors=neighbors,
     )
+
+
+def _gathered(frames, chosen, cutoff: float, elements: np.ndarray) -> Iterator["_Environments"]:
+    """All environments, in parts of a few frames: memory does not grow with the frames."""
+    first, pairs = 0, []
+    for index, (frame, atoms) in enumerate(zip(frames, chosen, strict=True)):
+        pairs.append(find_pairs(frame, cutoff, atoms, index))
+        if index == len(frames) - 1 or sum(len(p.neighbors) for p in pairs) >= PAIRS_AT_ONCE:
+            yield _Environments.gather(frames[first : index + 1], pairs, elements, first)
+            first, pairs = index + 1, []
 
 
 @dataclass(frozen=True)
 class _Environments:
-    """All environments of all frames, ragged: the neighbours of row r are start[r] ... stop[r]."""
+    """All environments of some frames, ragged: the neighbours of row r are start[r] ... stop[r]."""
 
     structure: np.ndarray  # [R]
     atom: np.ndarray  # [R]
@@ -130,14 +150,14 @@ class _Environments:
     neighbor: np.ndarray  # [P] atom of the frame
 
     @classmethod
-    def gather(cls, frames: list[Atoms], pairs: list[Pairs], elements: np.ndarray):
+    def gather(cls, frames: list[Atoms], pairs: list[Pairs], elements: np.ndarray, first: int):
         channels = [np.searchsorted(elements, frame.numbers) for frame in frames]
         count = np.concatenate(
             [np.bincount(p.environment, minlength=len(p.centers)) for p in pairs]
         )
         per_frame = list(zip(channels, pairs, strict=True))
         return cls(
-            structure=np.repeat(np.arange(len(frames)), [len(p.centers) for p in pairs]),
+            structure=first + np.repeat(np.arange(len(frames)), [len(p.centers) for p in pairs]),
             atom=np.concatenate([p.centers for p in pairs]),
             center=np.concatenate([c[p.centers] for c, p in per_frame]),
             start=np.cumsum(count) - count,
@@ -181,32 +201,38 @@ class _Environments:
                     yield part[first : first + size], int(width), size
 
 
-def _evaluate(chosen: Descriptor, environments: _Environments, dtype, progress: bool):
-    """Values, the environment of each row and, for triplets, the two places of its tags."""
-    dtype = float_type(dtype)
+def _evaluate(chosen: Descriptor, environments: _Environments, dtype, bar):
+    """Rows of environments and, for each, its row of values or square of triplets, by blocks."""
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
-        per_triplet = chosen.kind == "triplets"
-        n_rows = len(environments.count)
-        kept, values = [], np.zeros((0 if per_triplet else n_rows, len(chosen.names)), dtype)
-        bar = progress_bar(total=n_rows, unit="env", desc=chosen.kind, disable=not progress)
-        for rows, width, size in environments.blocks(per_triplet * len(chosen.names)):
+        for rows, width, size in environments.blocks(
+            len(chosen.names) if chosen.kind == "triplets" else 0
+        ):
             vectors, *rest = environments.padded(rows, width, size)
             block = _describe_block(
                 chosen.kind, chosen.hypers, len(chosen.elements), chosen.parameters,
                 vectors.astype(dtype), *rest,
             )  # fmt: skip
-            block = np.asarray(block)[: len(rows)]
-            if per_triplet:
-                kept.append(_real_triplets(rows, block, environments.count, chosen.hypers.tags))
-            else:
-                values[rows] = block
+            yield rows, np.asarray(block)[: len(rows)]
             bar.update(len(rows))
-        bar.close()
-    if not per_triplet:
-        return values, np.arange(n_rows), None
-    rows, slots, values = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+
+
+def _describe_rows(chosen: Descriptor, environments: _Environments, out: np.ndarray, bar) -> None:
+    """Fill ``out`` [R, D]."""
+    for rows, block in _evaluate(chosen, environments, out.dtype, bar):
+        out[rows] = block
+
+
+def _describe_triplets(chosen: Descriptor, environments: _Environments, dtype, bar):
+    """Structure, centre and both tags of every triplet, and its values."""
+    parts = [
+        _real_triplets(rows, block, environments.count, chosen.hypers.tags)
+        for rows, block in _evaluate(chosen, environments, dtype, bar)
+    ]
+    rows, slots, values = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(rows, kind="stable")
-    return values[order], rows[order], slots[order]
+    rows, slots = rows[order], slots[order]
+    atoms = environments.neighbor_atoms(rows, slots)
+    return environments.structure[rows], environments.atom[rows], atoms, values[order]
 
 
 @partial(jax.jit, static_argnames=("kind", "hypers", "n_species"))
@@ -225,24 +251,41 @@ def _real_triplets(rows, block: np.ndarray, count: np.ndarray, tags: int | None)
     return rows[environment], np.stack([first, second], -1), block[real]
 
 
-def _warn_if_underdetermined(environments: _Environments, hypers: Hypers, n_species: int) -> None:
+class _Shortage:
     """Fewer tags than neighbours leave the rest to the density, which must have enough numbers."""
-    if hypers.tags is None:
-        return
-    place = np.arange(len(environments.species)) - np.repeat(environments.start, environments.count)
-    row = np.repeat(np.arange(len(environments.count)), environments.count)
-    untagged = place >= hypers.tags
-    counts = np.zeros((len(environments.count), n_species), dtype=int)
-    np.add.at(counts, (row[untagged], environments.species[untagged]), 1)
-    available = hypers.n_max * hypers.basis.n_harmonics
-    short = 3 * counts.max(axis=1, initial=0) > available
-    if short.any():
-        first = int(np.argmax(short))
-        warnings.warn(
-            f"{short.sum()} of {len(short)} environments may not be determined: with tags="
-            f"{hypers.tags}, atom {environments.atom[first]} of frame "
-            f"{environments.structure[first]} leaves {counts[first].max()} neighbours of one "
-            f"species to {available} density coefficients, fewer than 3 for each; "
-            "raise tags, n_max or l_max",
-            stacklevel=3,
+
+    def __init__(self) -> None:
+        self.short = self.total = 0
+        self.example = ""
+
+    def add(self, environments: _Environments, hypers: Hypers, n_species: int) -> None:
+        """Count the environments that have too few numbers."""
+        if hypers.tags is None:
+            return
+        place = np.arange(len(environments.species)) - np.repeat(
+            environments.start, environments.count
         )
+        row = np.repeat(np.arange(len(environments.count)), environments.count)
+        untagged = place >= hypers.tags
+        counts = np.zeros((len(environments.count), n_species), dtype=int)
+        np.add.at(counts, (row[untagged], environments.species[untagged]), 1)
+        available = hypers.n_max * hypers.basis.n_harmonics
+        short = 3 * counts.max(axis=1, initial=0) > available
+        self.total += len(short)
+        self.short += int(short.sum())
+        if short.any() and not self.example:
+            first = int(np.argmax(short))
+            self.example = (
+                f"atom {environments.atom[first]} of frame {environments.structure[first]} leaves "
+                f"{counts[first].max()} neighbours of one species to {available} density "
+                "coefficients, fewer than 3 for each"
+            )
+
+    def warn(self, hypers: Hypers) -> None:
+        """Warn, once, if there are any."""
+        if self.short:
+            warnings.warn(
+                f"{self.short} of {self.total} environments may not be determined: with tags="
+                f"{hypers.tags}, {self.example}; raise tags, n_max or l_max",
+                stacklevel=3,
+            )
