@@ -53,7 +53,7 @@ def test_memory_does_not_grow_with_the_number_of_triplets(function):
     assert many < 6 * few
 
 
-@pytest.mark.parametrize("kind", ["density", "triplets"])
+@pytest.mark.parametrize("kind", ["triplet_sum", "triplets"])
 def test_frames_are_described_a_few_at_a_time(kind, monkeypatch):
     """Neighbours of many frames are never all there; rows and the warning stay the same."""
     frames = [molecule("H2O"), molecule("CH4"), bulk("Si"), molecule("OCHCHO")]
