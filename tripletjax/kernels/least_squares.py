@@ -38,7 +38,7 @@ class Accumulator:
     Example:
         >>> rows = Accumulator(2)
         >>> rows.add(np.eye(2), np.array([3.0, 4.0]))
-        >>> rows.factor().n_rows, float(np.linalg.norm(rows.factor().triangle[:, -1]))
+        >>> rows.factor().n_rows, round(float(np.linalg.norm(rows.factor().triangle[:, -1])), 6)
         (2, 5.0)
     """
 
