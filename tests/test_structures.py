@@ -82,6 +82,15 @@ def test_centred_positions(name, float64):
     np.testing.assert_allclose(stretched, place.wraps @ cell, atol=1e-8)
 
 
+def test_what_float32_cannot_resolve_is_said():
+    """Molecules far from each other, not from the origin."""
+    frame = Atoms("H2", [[0, 0, 0], [1e4, 0, 0]])
+    with pytest.warns(UserWarning, match=r"frame 1 reaches 5e\+03 Å from its middle.*5e-04 Å"):
+        prepare([FRAMES["molecule"], frame], dtype="float32")
+    prepare(frame, dtype="float64")
+    prepare(moved(FRAMES["molecule"]), dtype="float32")
+
+
 def test_a_vector_that_no_direction_uses():
     """A third vector in the plane of a slab does not matter."""
     frame = Atoms("C", cell=[[2, 0, 0], [0, 2, 0], [1, 1, 0]], pbc=[True, True, False])

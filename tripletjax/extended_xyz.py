@@ -208,7 +208,7 @@ def parse_comment(line: str) -> dict[str, Any]:
         if "Lattice" not in info and is_matrix and key.lower() in ("lattice", "cell"):
             raise ValueError(f"unknown key {key!r}: expected Lattice, with nine numbers (Å)")
         if "Properties" not in info and DECLARATION.search(str(value)):
-            raise ValueError(f"unknown key {key!r}: expected Properties={value}")
+            raise ValueError(f"unknown key {key!r}: expected Properties={_plain(str(value))}")
         if "pbc" not in info and key.lower() == "pbc":
             raise ValueError(f'unknown key {key!r}: expected pbc, as in pbc="T T F"')
     if "pbc" in info:
@@ -239,7 +239,9 @@ def _periodic(info: dict[str, Any]) -> list[bool]:
     loose = [key for key in info if key.lower() in FLAGS]  # of pbc=T T F, without quotes
     if len(flags) != len(texts) or len(flags) not in (1, 3) or (len(flags) == 1 and loose):
         shown = " ".join([*texts, *loose])
-        raise ValueError(f'invalid pbc={shown}: expected one flag or three, as in pbc="T T F"')
+        raise ValueError(
+            f'invalid pbc={_plain(shown)}: expected one flag or three, as in pbc="T T F"'
+        )
     return flags * (3 // len(flags))
 
 
@@ -286,8 +288,11 @@ def _place(columns: list[Column], names: tuple[str, ...]) -> int | None:
 
 
 def _short(text: str) -> str:
-    text = text if len(text) <= 40 else f"{text[:37]}..."
-    return repr(text)
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def _plain(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def reason(error: BaseException) -> str:
@@ -297,5 +302,5 @@ def reason(error: BaseException) -> str:
         >>> reason(KeyError("C1")), reason(ValueError("bad\\nfile"))
         ("KeyError: 'C1'", 'bad file')
     """
-    text = " ".join(str(error).split())
+    text = _plain(" ".join(str(error).split()))
     return text if " " in text else f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -1,5 +1,6 @@
 """From ASE Atoms to padded arrays: neighbour lists on the host, in NumPy."""
 
+import warnings
 from collections.abc import Iterable
 
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from tripletjax.structures import (
     require_elements,
 )
 from tripletjax.types import Array, Batch, InputError, Prepared, as_positive
+
+WIDE = 1500.0  # Å from the middle of a structure, beyond which float32 is too coarse
 
 
 def float_type(dtype) -> np.dtype:
@@ -110,6 +113,8 @@ def prepare(
     positions, shifts = zip(
         *(_placed(frame, p, wrap) for frame, p in zip(frames, pairs, strict=True)), strict=True
     )
+    if dtype == np.float32:
+        _warn_if_wide(positions)
     shifts = np.concatenate(shifts).astype(dtype)
     width = bucket(np.bincount(environment, minlength=1).max())
     mask, neighbors, shifts = pad_rows(environment, n_rows, width, neighbors, shifts)
@@ -147,6 +152,17 @@ def _placed(frame: Atoms, pairs: Pairs, wrap: bool) -> tuple[np.ndarray, np.ndar
     place = centred(frame)
     first = place.wraps[pairs.centers[pairs.environment]]
     return place.positions, pairs.shifts + place.wraps[pairs.neighbors] - first
+
+
+def _warn_if_wide(positions: Iterable[np.ndarray]) -> None:
+    for index, atoms in enumerate(positions):
+        furthest = float(np.abs(atoms).max())
+        if furthest > WIDE:
+            warnings.warn(
+                f"frame {index} reaches {furthest:.3g} Å from its middle, where float32 resolves "
+                f"positions to {np.spacing(np.float32(furthest)):.0e} Å; use float64",
+                stacklevel=3,
+            )
 
 
 def with_width(batch: Batch, width: int) -> Batch:
