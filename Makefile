@@ -53,7 +53,7 @@ test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/tes
   tests/test_md_starts.py tests/test_md_places.py tests/test_folders.py \
   tests/test_md_experiment.py tests/test_ase_drivers.py \
   tests/test_stress_labels.py tests/test_parts.py tests/test_errors.py tests/test_labels.py \
-  tests/test_references.py tests/test_consistency.py \
+  tests/test_references.py tests/test_consistency.py tests/test_fit_folders.py \
   tests/test_paper_experiment.py tests/test_paper_sensitivity.py tests/test_paper_closed_forms.py \
   tests/test_paper_rings.py tests/test_paper_convergence.py tests/test_paper_carbon.py \
   tripletjax/md tripletjax/tensor_training tripletjax/training

@@ -12,7 +12,7 @@ from ase.build import molecule
 from tripletjax import InputError
 from tripletjax.training import Labels, TrainConfig, read_config
 from tripletjax.training.references import as_references, reference_energies
-from tripletjax.training.run import Dataset, _starting_point
+from tripletjax.training.run import Dataset, starting_point
 
 ENERGIES = {"H": -13.6, "O": -432.0}
 
@@ -60,9 +60,9 @@ def test_given_ones_are_used_in_place_of_least_squares(caplog):
     frames = molecules()
     labels = [Labels(energy, None, None) for energy in energies(frames)]
     config = TrainConfig(reference_energies=ENERGIES)
-    assert _starting_point(Dataset(frames, labels), config).references == (-13.6, -432.0)
+    assert starting_point(Dataset(frames, labels), config).references == (-13.6, -432.0)
     assert "H -13.6, O -432" in caplog.text and not _warnings(caplog)
-    fitted = _starting_point(Dataset(frames, labels), TrainConfig()).references
+    fitted = starting_point(Dataset(frames, labels), TrainConfig()).references
     assert fitted == pytest.approx((-15.6, -434.0))  # the atoms of molecules
 
 

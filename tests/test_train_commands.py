@@ -57,7 +57,7 @@ def test_train_then_evaluate(files, capsys):
         (["--train", "train.xyz", "--energy-key", "dft"], "'energy', 'forces'"),
         (["--train", "train.xyz", "--cutoff", "-1"], "cutoff"),
         (["--train", "train.xyz", "--max-minutes", "0"], "max_minutes"),
-        (["--train", "train.xyz", "--committee", "1"], "two members"),
+        (["--train", "train.xyz", "--committee", "1"], "committee=1"),
         (["--train", "train.xyz", "--max-epochs", "0"], "max_epochs"),
     ],
 )

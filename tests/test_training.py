@@ -31,7 +31,7 @@ from tripletjax.training.data import as_batch, chunks, epoch_order, make_buckets
 from tripletjax.training.errors import Weighting
 from tripletjax.training.folder import CHECKPOINT
 from tripletjax.training.loop import Progress
-from tripletjax.training.run import Dataset, _starting_point
+from tripletjax.training.run import Dataset, starting_point
 from tripletjax.training.step import loss
 
 SMALL = Architecture(
@@ -139,7 +139,7 @@ def test_loss_is_the_plain_formula(dtype):
     frames = [*clusters(2), *crystals(1)]
     labels = read_labels(frames)
     labels[1] = labels[1]._replace(forces=None)
-    start = _starting_point(Dataset(frames, labels), FAST)
+    start = starting_point(Dataset(frames, labels), FAST)
     delta, scale = FAST.huber, start.scale
 
     def huber(error):
@@ -173,7 +173,7 @@ def predictions_alone(potential, frames):
 def test_padding_of_batches_changes_nothing(dtype):
     """A bucket as one batch predicts what each structure alone does, and gaps nothing."""
     frames = clusters(3) + clusters(2, seed=3, size=5)
-    start = _starting_point(dataset(frames), FAST)
+    start = starting_point(dataset(frames), FAST)
     alone = predictions_alone(start, frames)
 
     @partial(jax.jit, compiler_options=FAST_COMPILATION)
@@ -195,7 +195,7 @@ def test_padding_of_batches_changes_nothing(dtype):
 
 def test_every_structure_is_seen_once_an_epoch():
     frames = clusters(7) + clusters(4, size=5)
-    buckets = make_buckets(*dataset(frames), _starting_point(dataset(frames), FAST))
+    buckets = make_buckets(*dataset(frames), starting_point(dataset(frames), FAST))
     seen = [
         int(buckets[number].frames[i])
         for number, index, present in epoch_order(buckets, 3, seed=1, epoch=2)

@@ -28,6 +28,7 @@ FORMAT = FolderFormat(
     arrays=MEMBERS,
     version=1,
 )
+FILES = (*FORMAT.files, *(f"model/{name}" for name in POTENTIAL_FORMAT.files))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +135,7 @@ class Committee:
             "energy_factor": self.energy_factor,
             "forces_factor": self.forces_factor,
         }
-        own = (*FORMAT.files, *(f"model/{name}" for name in POTENTIAL_FORMAT.files))
-        with atomic_folder(folder, force, own) as new:
+        with atomic_folder(folder, force, FILES) as new:
             self.potential.save(new / "model")
             FORMAT.write(new, record, self.members)
 

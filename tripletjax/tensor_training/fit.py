@@ -15,7 +15,7 @@ from tripletjax.tensor_training.metrics import tensor_metrics, tensor_parity
 from tripletjax.tensor_training.predictions import predict_tensors
 from tripletjax.tensor_training.task import TensorTask
 from tripletjax.training import TrainConfig, fit_references
-from tripletjax.training.folder import begun, keeper, run_settings
+from tripletjax.training.folder import METRICS, PARITY, begun, keeper, run_settings
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.parts import named_parts
 
@@ -51,7 +51,7 @@ def fit_tensors(
         valid, test: further structures.
         charges: whether a dipole has charges besides atomic dipoles.
         resume: go on from the checkpoint in the folder, if there is one.
-        force: replace what the folder holds.
+        force: replace an earlier fit in the folder; all other files stay.
         show: a progress bar.
 
     Returns:
@@ -66,6 +66,7 @@ def fit_tensors(
         return _train(None, *options)
     require_unused(folder, force or resume)
     with hold(folder):
+        require_unused(folder, force or resume)  # another fit may have ended meanwhile
         return _train(Path(folder), *options)
 
 
@@ -112,8 +113,8 @@ def _train(
         "settings": settings,
     } | provenance()
     if folder is not None:
-        save_json(folder / "metrics.json", record)
-        tensor_parity(folder / "parity.png", target, compared)
+        save_json(folder / METRICS, record)
+        tensor_parity(folder / PARITY, target, compared)
     return model, record
 
 

@@ -1,19 +1,23 @@
 """Several fits from different seeds, and the committee that they make."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tripletjax.io import save_json
+from tripletjax.io import remove_own, require_unused, save_json
 from tripletjax.locks import hold
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
+from tripletjax.training.folder import METRICS, OWN
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
-from tripletjax.training.parts import split_dataset
+from tripletjax.training.parts import named_parts
 from tripletjax.training.run import Dataset, train
-from tripletjax.types import InputError
+from tripletjax.types import as_integer
 from tripletjax.uncertainty import Committee, of_members
+
+log = logging.getLogger(__name__)
 
 
 def train_committee(
@@ -24,63 +28,72 @@ def train_committee(
     *,
     valid: Dataset | None = None,
     test: Dataset | None = None,
-    announce: Callable[[str], Any] = print,
-    **options: Any,
+    resume: bool = False,
+    force: bool = False,
+    show: bool = True,
+    announce: Callable[[str], Any] = log.info,
 ) -> tuple[Committee, dict[str, Any]]:
     """Fit ``size`` potentials to the same data from the seeds of ``config`` on, one by one.
 
     The folder gets ``member-0``, ``member-1``, ..., each as ``train`` writes it, ``model`` (the
-    first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``. With
-    ``resume`` finished members are kept.
+    first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``.
 
     Args:
-        data, config, valid, test: as for ``train``.
-        folder: to write.
+        data, config, valid, test: as for ``train``; the members share ``max_minutes`` equally.
+        folder: to write; must be unused, unless ``resume`` or ``force`` is given.
         size: number of members, at least two.
+        resume: keep finished members, and go on from the checkpoints of others.
+        force: replace an earlier fit in the folder; all other files stay.
+        show: a progress bar.
         announce: called with a line before each member.
-        options: further options of ``train``.
 
     Raises:
         InputError: as ``train`` does, or fewer than two members.
     """
-    if size < 2:
-        raise InputError(f"a committee of {size} is not usable; give two members or more")
+    size = as_integer("committee", size, 2)
+    config = replace(config or TrainConfig(), laplace_members=0)
+    if config.max_minutes is not None:
+        config = replace(config, max_minutes=config.max_minutes / size)
+    require_unused(folder, force or resume)
     with hold(folder):
-        config = replace(config or TrainConfig(), laplace_members=0)
-        return _train_committee(data, Path(folder), size, config, valid, test, announce, options)
+        require_unused(folder, force or resume)  # another fit may have ended meanwhile
+        parts, _ = named_parts(data, valid, test, config)
+        if force and not resume:
+            remove_own(folder, OWN)
+        options = {"resume": resume, "force": force, "show": show}
+        return _train_committee(parts, Path(folder), size, config, announce, options)
 
 
 def _train_committee(
-    data: Dataset,
+    data_of: dict[str, Dataset],
     folder: Path,
     size: int,
     config: TrainConfig,
-    valid: Dataset | None,
-    test: Dataset | None,
     announce: Callable[[str], Any],
     options: dict[str, Any],
 ) -> tuple[Committee, dict[str, Any]]:
     """``train_committee`` in a folder that no other run writes to."""
-    data, valid = split_dataset(data, valid, config.seed)
     potentials, records = [], []
+    minutes = "" if config.max_minutes is None else f", for {config.max_minutes:.3g} minutes"
     for member in range(size):
-        announce(f"member {member + 1} of {size}")
-        settings = replace(config, seed=config.seed + member)
-        potential, record = train(
-            data, folder / f"member-{member}", settings, valid=valid, test=test, **options
-        )
+        announce(f"member {member + 1} of {size}{minutes}")
+        settings, place = replace(config, seed=config.seed + member), folder / f"member-{member}"
+        others = {name: data_of.get(name) for name in ("valid", "test")}
+        potential, record = train(data_of["train"], place, settings, **others, **options)
         potentials.append(potential)
         records.append(record)
     potentials[0].save(folder / "model", force=True)
-    parts = {"valid": make_buckets(*valid, potentials[0])}
+    log.info("calibrating the uncertainties of the committee")
+    parts = {
+        name: make_buckets(*data_of[name], potentials[0]) for name in data_of if name != "train"
+    }
     committee = calibrate(of_members(potentials), parts["valid"])
-    if test is not None:
-        parts["test"] = make_buckets(*test, potentials[0])
     committee.save(folder / "committee", force=True)
     summary = {
         "members": [{name: r[name] for name in ("valid", "test") if name in r} for r in records],
         "uncertainty": uncertainty_metrics(committee, parts),
         "seconds": sum(record["seconds"] for record in records),
     }
-    save_json(folder / "metrics.json", records[0] | summary)
+    save_json(folder / METRICS, records[0] | summary)
+    log.info("the committee is in %s", folder)
     return committee, records[0] | summary

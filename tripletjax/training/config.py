@@ -128,7 +128,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path} is not a file; give a YAML file of settings")
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        settings = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as YAML: {reason}") from error

@@ -8,11 +8,21 @@ from typing import Any
 
 from tripletjax.io import remove_own, save_csv, to_json
 from tripletjax.locks import is_unfinished, remove_unfinished
+from tripletjax.potential import FORMAT as POTENTIAL
+from tripletjax.tensor_properties import FORMAT as TENSORS
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.loop import Progress, at_start
+from tripletjax.uncertainty import FILES as COMMITTEE
 
 CHECKPOINT = "checkpoint.safetensors"
+HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "loss.png"
+OF_FIT = (
+    *(CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
+    *(f"model/{name}" for name in (*POTENTIAL.files, *TENSORS.files)),
+    *(f"committee/{name}" for name in COMMITTEE),
+)
+OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all that a fit may write
 FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
 
 
@@ -42,7 +52,7 @@ def keeper(
     """What writes a checkpoint, the best ``model/`` and ``history.csv`` to the folder.
 
     Args:
-        folder: emptied first, unless the run goes on in it; None: nothing is kept.
+        folder: an earlier fit is removed first, unless the run goes on; None: nothing is kept.
         model: a dataclass with ``weights`` and ``save``.
         settings: from ``run_settings``.
         progress: from ``begun``.
@@ -50,7 +60,7 @@ def keeper(
     if folder is None:
         return lambda progress: None
     if not int(progress.state.steps) and folder.is_dir():
-        remove_own(folder, ("*",))
+        remove_own(folder, OWN)
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
 
@@ -58,6 +68,6 @@ def keeper(
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
         if progress.history:  # until the first validation there is no best model
             replace(model, weights=progress.best.averaged).save(folder / "model", force=True)
-            save_csv(folder / "history.csv", progress.history)
+            save_csv(folder / HISTORY, progress.history)
 
     return keep

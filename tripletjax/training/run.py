@@ -20,7 +20,7 @@ from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
-from tripletjax.training.folder import begun, keeper, run_settings
+from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, keeper, run_settings
 from tripletjax.training.labels import Labels
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
@@ -64,7 +64,7 @@ def train(
         config: settings; None: the defaults.
         valid, test: further structures.
         resume: go on from the checkpoint in the folder, if there is one.
-        force: replace what the folder holds.
+        force: replace an earlier fit in the folder; all other files stay.
         show: a progress bar.
 
     Returns:
@@ -76,6 +76,7 @@ def train(
     """
     require_unused(folder, force or resume)
     with hold(folder):
+        require_unused(folder, force or resume)  # another fit may have ended meanwhile
         return _train(data, Path(folder), config, valid, test, resume, show)
 
 
@@ -92,7 +93,7 @@ def _train(
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
     data = data_of["train"]
     warn_of_units(*data)
-    start = _starting_point(data, config)
+    start = starting_point(data, config)
     energies = np.array([label.energy for label in data.labels])
     settings = run_settings(config, n_train=len(energies), energy_sum=float(energies.sum()))
     progress = begun(folder, start.weights, settings, resume)
@@ -125,13 +126,13 @@ def _train(
         record["uncertainty"] = uncertainty_metrics(
             committee, {name: part for name, part in parts.items() if name != "train"}
         )
-    save_json(folder / "metrics.json", record)
-    parity_figure(folder / "parity.png", compared)
-    loss_figure(folder / "loss.png", progress.history)
+    save_json(folder / METRICS, record)
+    parity_figure(folder / PARITY, compared)
+    loss_figure(folder / LOSS, progress.history)
     return potential, record
 
 
-def _starting_point(data: Dataset, config: TrainConfig) -> Potential:
+def starting_point(data: Dataset, config: TrainConfig) -> Potential:
     """Reference energies, the scale of the forces, and random weights.
 
     The last layer is zero: random energies at the start would stay where few data correct them.
