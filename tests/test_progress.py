@@ -26,6 +26,23 @@ def test_progress_in_a_log_is_few_lines_each_with_the_time():
     assert "loss 0.1" in lines[0] and "50%" in lines[0] and "100%" in lines[1]
 
 
+def test_the_last_line_is_there_once():
+    log = io.StringIO()
+    with Lines(total=2, file=log) as bar:
+        bar.update(2)
+        bar.set_postfix_str("loss 0.1")
+    assert log.getvalue().count("\n") == 1
+
+
+def test_a_line_is_due_however_slow_the_progress_is():
+    log = io.StringIO()
+    with Lines(total=100, file=log) as bar:
+        for _ in range(3):
+            bar.last_print_t -= 31
+            bar.update(0.1)
+    assert log.getvalue().count("\n") == 3
+
+
 def test_a_line_is_due_after_a_while(monkeypatch):
     log = io.StringIO()
     with Lines(total=3, file=log, desc="certify", unit="pair") as bar:

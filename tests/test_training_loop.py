@@ -1,6 +1,9 @@
 """The loop over epochs: a fit that diverges goes back and takes smaller steps."""
 
+import logging
 import math
+import os
+import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tripletjax.progress import Lines
 from tripletjax.training import TrainConfig
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.loop import Progress, at_start, run_epochs
@@ -68,3 +72,63 @@ def test_the_smaller_rate_lasts_when_a_run_goes_on(tmp_path):
     progress = run_epochs(Cliff(1e6), CONFIG, progress, lambda _: None, show=False)
     assert progress.state == whole.state
     assert progress.best == whole.best
+
+
+class Interrupting(Cliff):
+    """Presses Ctrl-C in a step of this number."""
+
+    def __init__(self, at: int):
+        super().__init__(1e6)
+        self.at = at
+
+    def step(self, state, number, index, present, done):
+        steps = int(state.steps)
+        found = super().step(state, number, index, present, done)
+        if steps == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+
+@pytest.mark.parametrize("at", [0, 5, 12])
+def test_an_interrupted_fit_is_kept_and_goes_on_to_the_same_weights(at, tmp_path):
+    start = at_start({"w": jnp.ones(())})
+    whole = run_epochs(Cliff(1e6), CONFIG, start, lambda _: None, show=False)
+
+    def keep(progress):
+        save_checkpoint(tmp_path / "state", progress.checkpoint({}))
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted after"):
+        run_epochs(Interrupting(at), CONFIG, at_start({"w": jnp.ones(())}), keep, show=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    like = at_start({"w": jnp.zeros(())})
+    found = load_checkpoint(tmp_path / "state", (like.state, like.best), {})
+    assert int(found.state.steps) == (at + 1 if at else 0)  # step 0 is also that of compiling
+    progress = run_epochs(Cliff(1e6), CONFIG, Progress.resumed(found), keep, show=False)
+    assert progress.state == whole.state and progress.best == whole.best
+
+
+def test_a_log_file_has_a_line_a_validation(capsys, caplog):
+    caplog.set_level(logging.INFO)
+    config = replace(CONFIG, max_epochs=10, steps_between_validations=4)
+    run_epochs(Cliff(1e6), config, at_start({"w": jnp.ones(())}), lambda _: None)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5 and all("%" in line and line[2] == ":" for line in lines)
+    assert caplog.messages[:2] == [
+        "compiling the training step for 1 sizes of structures",
+        "fitting for 10 epochs, 2 steps an epoch",
+    ]
+
+
+def test_a_long_epoch_has_lines_of_its_own(capsys, monkeypatch):
+    monkeypatch.setattr(Lines, "__init__", _impatient(Lines.__init__))
+    config = replace(CONFIG, max_epochs=1)
+    run_epochs(Cliff(1e6), config, at_start({"w": jnp.ones(())}), lambda _: None)
+    assert len(capsys.readouterr().err.splitlines()) == 3  # two steps and the validation
+
+
+def _impatient(init):
+    def changed(self, *arguments, **options):
+        init(self, *arguments, **options)
+        self.mininterval = 0
+
+    return changed

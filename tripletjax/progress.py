@@ -29,15 +29,17 @@ class Lines(tqdm):
     """A bar that appends lines, each with the time, and never writes over one."""
 
     def __init__(self, iterable: Iterable[Any] | None = None, **options: Any):
-        options |= {"miniters": 1, "mininterval": SECONDS_A_LINE, "delay": 1e-9}
+        options |= {"miniters": 0, "mininterval": SECONDS_A_LINE, "delay": 1e-9}
         if options.get("desc"):
             options["desc"] += ": "
         options["bar_format"] = options.get("bar_format", LINE).replace("|{bar:20}| ", "")
+        self._shown: Any = None
         super().__init__(iterable, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Append a line; called by tqdm when one is due."""
         del pos
+        self._shown = self.n, self.postfix
         self.fp.write(f"{time.strftime('%H:%M:%S')} {msg or self}\n")
         self.fp.flush()
 
@@ -45,8 +47,9 @@ class Lines(tqdm):
         """Nothing: lines stay."""
 
     def close(self) -> None:
-        """Append the last line."""
+        """Append the last line, unless it is there."""
         if not self.disable:
             self.disable = True
             self._decr_instances(self)
-            self.display()
+            if self._shown != (self.n, self.postfix):
+                self.display()

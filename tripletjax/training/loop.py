@@ -12,8 +12,9 @@ import numpy as np
 
 from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint
-from tripletjax.training.config import TrainConfig
+from tripletjax.training.config import ENDLESS, TrainConfig
 from tripletjax.training.data import Bucket, epoch_order
+from tripletjax.training.interruption import noted_interrupts
 from tripletjax.training.step import State, initial_state
 from tripletjax.types import Array
 
@@ -104,26 +105,38 @@ def run_epochs(
 
     Returns:
         The progress at the end; ``best`` holds the weights to use.
+
+    Raises:
+        KeyboardInterrupt: at Ctrl-C, after the step and a checkpoint.
     """
-    loop = _Loop(task, config)
-    loop.compile(progress.state)
-    clock = time.monotonic() - progress.seconds
-    saver = _Saver(keep, 60 * config.checkpoint_minutes)
     form = "{percentage:3.0f}% |{bar:20}| {elapsed}, {remaining} left{postfix}"
-    with progress_bar(total=100, bar_format=form, disable=not show) as bar:
-        while progress.epoch < loop.epochs:
-            progress, in_time = loop.epoch(progress, clock, saver)
-            bar.n = round(100 * loop.done(progress.epoch, time.monotonic() - clock), 1)
-            bar.refresh()
-            last = not in_time or progress.epoch == loop.epochs
-            before = progress.history[-1]["epoch"] if progress.history else 0
-            if last or progress.epoch - before >= loop.epochs_between_validations:
-                progress = loop.validated(progress, clock)
-                bar.set_postfix_str(task.summary(progress.history[-1]))
-                last |= config.patience is not None and progress.stale >= config.patience
-                saver(progress, always=last)
-            if last:
-                break
+    with noted_interrupts() as interrupted:
+        loop = _Loop(task, config, interrupted)
+        loop.compile(progress.state)
+        loop.began(progress.seconds)
+        saver = _Saver(keep, 60 * config.checkpoint_minutes)
+        done = {"total": 100, "initial": loop.percent(progress.epoch)}
+        with progress_bar(**done, bar_format=form, disable=not show) as bar:
+            loop.tick = lambda epochs: bar.update(loop.percent(epochs) - bar.n)
+            while progress.epoch < loop.epochs:
+                progress, last = loop.epoch(progress, saver)
+                last |= progress.epoch == loop.epochs
+                stopped = interrupted()
+                before = progress.history[-1]["epoch"] if progress.history else 0
+                is_due = last or progress.epoch - before >= loop.epochs_between_validations
+                if is_due and not (stopped and progress.steps_of_epoch):
+                    progress = loop.validated(progress)
+                    bar.set_postfix_str(task.summary(progress.history[-1]))
+                    last |= config.patience is not None and progress.stale >= config.patience
+                    saver(progress, always=last)
+                if stopped:
+                    saver(progress, always=True)
+                    steps = int(progress.state.steps)
+                    raise KeyboardInterrupt(
+                        f"interrupted after {steps} steps; a checkpoint is kept"
+                    )
+                if last:
+                    break
     return progress
 
 
@@ -146,29 +159,54 @@ class _Saver:
 class _Loop:
     """What stays the same during a run."""
 
-    def __init__(self, task: Task, config: TrainConfig):
+    def __init__(self, task: Task, config: TrainConfig, interrupted: Callable[[], bool]):
         assert config.batch_size and config.max_epochs, "settled by the caller"
-        self.task, self.config = task, config
+        self.task, self.config, self.interrupted = task, config, interrupted
         lengths = [len(bucket.frames) for bucket in task.buckets]
         self.batch_size = min(config.batch_size, max(lengths))
         self.epochs = config.max_epochs
         self.limit = math.inf if config.max_minutes is None else 60 * config.max_minutes
         self.steps = sum(math.ceil(length / self.batch_size) for length in lengths)
         self.epochs_between_validations = math.ceil(config.steps_between_validations / self.steps)
+        self.clock = 0.0
+        self.tick: Callable[[float], Any] = lambda epochs: None  # called with the epochs done
 
     def compile(self, state: State) -> None:
         """One step of each size on copies, and one validation: neither counts as time."""
-        for number in range(len(self.task.buckets)):
-            index = np.zeros(self.batch_size, np.int32)
-            jax.block_until_ready(self.task.step(_copy(state), number, index, index == 0, 0.0))
-        self.task.validate(state.averaged)
+        count = len(self.task.buckets)
+        log.info("compiling the training step for %d sizes of structures", count)
+        for number in range(count):
+            if not self.interrupted():
+                index = np.zeros(self.batch_size, np.int32)
+                jax.block_until_ready(self.task.step(_copy(state), number, index, index == 0, 0.0))
+        if not self.interrupted():
+            self.task.validate(state.averaged)
+
+    def began(self, seconds: float) -> None:
+        """Start the clock, of a run that has lasted for some seconds before."""
+        self.clock = time.monotonic() - seconds
+        minutes = "" if self.limit == math.inf else f" within {self.limit / 60:.3g} minutes"
+        epochs = "" if self.epochs == ENDLESS else f" for {self.epochs} epochs"
+        log.info("fitting%s%s, %d steps an epoch", epochs, minutes, self.steps)
+
+    def elapsed(self) -> float:
+        """Seconds of optimisation and validation so far."""
+        return time.monotonic() - self.clock
 
     def done(self, epochs: float, elapsed: float) -> float:
         """How much of the run is over, 0 to 1, by epochs or by seconds."""
         return min(max(epochs / self.epochs, elapsed / self.limit), 1.0)
 
-    def epoch(self, progress: Progress, clock: float, saver: _Saver) -> tuple[Progress, bool]:
-        """The rest of one epoch, or as much as there is time for: at least one step of the run."""
+    def percent(self, epochs: float) -> float:
+        """How much of the run is over now, to be shown."""
+        return round(100 * self.done(epochs, self.elapsed()), 1)
+
+    def epoch(self, progress: Progress, saver: _Saver) -> tuple[Progress, bool]:
+        """The rest of one epoch, or as much as there is time for: at least one step of the run.
+
+        Returns:
+            The progress, and whether the time is over.
+        """
         state, values = progress.state, []
         order = epoch_order(self.task.buckets, self.batch_size, self.config.seed, progress.epoch)
         first = progress.steps_of_epoch
@@ -183,31 +221,34 @@ class _Loop:
                 steps_of_epoch=steps,
                 loss_of_epoch=total,
                 train_loss=total / max(steps, 1),
-                seconds=time.monotonic() - clock,
+                seconds=self.elapsed(),
             )
 
         for number, index, present in order[first:]:
-            elapsed, steps = time.monotonic() - clock, first + len(values)
-            if elapsed >= self.limit and (progress.epoch or steps):
-                return reached(), False
-            done = self.done(progress.epoch + steps / self.steps, elapsed)
+            elapsed, steps = self.elapsed(), first + len(values)
+            is_late = elapsed >= self.limit and (progress.epoch or steps)
+            if is_late or self.interrupted():
+                return reached(), bool(is_late)
+            epochs = progress.epoch + steps / self.steps
+            done = self.done(epochs, elapsed)
             state, value = self.task.step(state, number, index, present, done)
             values.append(value)
             # Steps are dispatched ahead of time: without a limit the clock would mean nothing.
             jax.block_until_ready(values[-2:][0])
+            self.tick(epochs)
             if saver.due():
                 saver(reached())
-        in_time = time.monotonic() - clock < self.limit
+        is_late = self.elapsed() >= self.limit
         whole = reached()._replace(epoch=progress.epoch + 1, steps_of_epoch=0, loss_of_epoch=0.0)
-        return whole, in_time
+        return whole, is_late
 
-    def validated(self, progress: Progress, clock: float) -> Progress:
+    def validated(self, progress: Progress) -> Progress:
         """Errors of the averaged weights, a row of history, and the best so far.
 
         A fit that diverged goes back to its best state, at half the learning rate.
         """
         score, metrics = self.task.validate(progress.state.averaged)
-        seconds = time.monotonic() - clock
+        seconds = self.elapsed()
         row = {
             "epoch": progress.epoch,
             "step": int(progress.state.steps),
