@@ -31,7 +31,10 @@ def _other():
     return frame
 
 
-def test_train_then_evaluate(files, capsys):
+def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
+    """What is written and printed; every stage has a line in the log."""
+    monkeypatch.setattr("tripletjax.fit_options.LARGE_FILE", 0)
+    caplog.set_level("INFO")
     data = ["--train", str(files / "train.xyz"), "--test", str(files / "test.xyz")]
     options = ["--config", str(files / "config.yaml"), "--max-epochs", "2", "--seed", "3"]
     assert main(["train", *data, *options, "--out", str(files / "fit")]) == 0
@@ -41,6 +44,11 @@ def test_train_then_evaluate(files, capsys):
     out = files / "errors.json"
     arguments = ["evaluate", str(files / "fit"), str(files / "test.xyz"), "--out", str(out)]
     assert main(arguments) == 0
+    stages = ["reading", "labels of", "reading", "labels of", "preparing", "to fit: 5", "compiling",
+              "fitting", "fitted", "evaluating the fit", "the fit is in",
+              "reading", "labels of", "evaluating 3"]  # fmt: skip
+    assert len(caplog.messages) == len(stages), caplog.messages
+    assert all(m.startswith(s) for m, s in zip(caplog.messages, stages, strict=True))
     errors = json.loads(out.read_text())
     np.testing.assert_allclose(list(errors.values()), list(record["test"].values()), rtol=1e-4)
     assert main(["evaluate", str(files / "fit"), str(files / "other.xyz")]) == 2
@@ -68,3 +76,43 @@ def test_bad_input_is_one_line_and_leaves_nothing(options, words, files, monkeyp
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and words in lines[0]
     assert sorted(files.iterdir()) == before
+
+
+def interrupted(task, config, progress, keep, show):
+    keep(progress)
+    raise KeyboardInterrupt("interrupted after 0 steps")
+
+
+@pytest.mark.parametrize("committee", [False, True])
+def test_an_interrupted_fit_says_how_to_go_on(committee, files, monkeypatch, capsys):
+    monkeypatch.setattr("tripletjax.training.run.run_epochs", interrupted)
+    out, many = files / "fit", ["--committee", "2"] if committee else []
+    command = ["train", "--train", str(files / "train.xyz"), "--out", str(out), *many]
+    assert main([*command, "--config", str(files / "config.yaml")]) == 130
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert str(out) in line and "--resume" in line and "interrupted" in line
+
+
+def test_a_fit_interrupted_before_its_start_leaves_nothing(files, monkeypatch, capsys):
+    monkeypatch.setattr("tripletjax.training.run.make_buckets", _raise_interrupt)
+    command = ["train", "--train", str(files / "train.xyz"), "--out", str(files / "fit")]
+    assert main(command) == 130
+    assert "--resume" not in capsys.readouterr().err and not (files / "fit").exists()
+
+
+def _raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_members_of_a_committee_share_the_minutes(files, monkeypatch, caplog):
+    limits = []
+
+    def noted(task, config, progress, keep, show):
+        limits.append(config.max_minutes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tripletjax.training.run.run_epochs", noted)
+    caplog.set_level("INFO")
+    command = ["train", "--train", str(files / "train.xyz"), "--out", str(files / "fit")]
+    assert main([*command, "--committee", "4", "--max-minutes", "10"]) == 130
+    assert limits == [2.5] and "member 1 of 4, for 2.5 minutes" in caplog.text

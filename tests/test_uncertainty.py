@@ -201,11 +201,13 @@ def test_members_must_belong_together():
         of_members([potential(), replace(potential(), scale=2.0)])
 
 
-def test_training_writes_both_kinds(tmp_path):
+def test_training_writes_both_kinds(tmp_path, caplog):
+    caplog.set_level("INFO")
     config = replace(FAST, max_epochs=2, laplace_members=4)
     _, record = train(dataset(6), tmp_path / "fit", config, test=dataset(3, 1), show=False)
     assert load_committee(tmp_path / "fit" / "committee").size == 4
     assert "test_forces_ratio" in record["uncertainty"]
+    assert "computing uncertainties" in caplog.messages
     said = []
     committee, record = train_committee(
         dataset(6),

@@ -1,14 +1,20 @@
 """What the commands ``train`` and ``train-tensor`` share: options, and the errors printed."""
 
 import argparse
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from tripletjax.types import InputError
 
+log = logging.getLogger(__name__)
+
+LARGE_FILE = 2**20  # bytes
 SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "reference_energies")
 
 
@@ -20,11 +26,15 @@ def add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings, as 'name: value'")
     parser.add_argument("--cutoff", type=float, help="Å")
-    parser.add_argument("--max-minutes", type=float, help="stop after so long")
-    parser.add_argument("--max-epochs", type=int, help="stop after so many epochs")
+    parser.add_argument(
+        "--max-minutes", type=float, help="stop after this many minutes, compilation apart"
+    )
+    parser.add_argument("--max-epochs", type=int, help="stop after this many epochs")
     parser.add_argument("--seed", type=int, help="of weights, order and validation split")
-    parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
-    parser.add_argument("--force", action="store_true", help="replace DIR if it holds files")
+    parser.add_argument("--resume", action="store_true", help="resume from DIR's checkpoint")
+    parser.add_argument(
+        "--force", action="store_true", help="replace an earlier fit in DIR; all other files stay"
+    )
 
 
 def fit_arguments(arguments: argparse.Namespace, read: Callable[[Path], Any]) -> dict[str, Any]:
@@ -63,6 +73,31 @@ def named_as_options(*arguments: str) -> Iterator[None]:
         pattern = rf"\b({'|'.join(arguments)})\b(?=[=;,. ]|$)"
         message = re.sub(pattern, lambda m: "--" + m[1].replace("_", "-"), str(error))
         raise InputError(message) from error
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Ctrl-C says how to go on, if there is a checkpoint in the folder or in one of its members."""
+    from tripletjax.training.folder import CHECKPOINT
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.is_dir() and any(folder.rglob(CHECKPOINT)):
+            raise KeyboardInterrupt(
+                f"interrupted; the fit so far is in {folder}: give the same command with --resume "
+                "to go on"
+            ) from None
+        raise
+
+
+def read_structures(path: Path) -> list[Atoms]:
+    """``read_frames``; large files are announced."""
+    from tripletjax.io import read_frames
+
+    if path.is_file() and path.stat().st_size > LARGE_FILE:
+        log.info("reading %s", path)
+    return read_frames(path)
 
 
 def print_errors(record: dict[str, Any], unit: str = "") -> None:

@@ -11,6 +11,8 @@ from tripletjax.fit_options import (
     named_as_options,
     print_errors,
     print_line,
+    read_structures,
+    resumable,
 )
 
 TARGETS = ("dipole", "polarizability")
@@ -36,7 +38,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
     target, charges = arguments.target, not arguments.no_charges
     read = partial(_labelled, target=target, key=arguments.key)
-    _, record = fit_tensors(target=target, charges=charges, **fit_arguments(arguments, read))
+    with resumable(arguments.out):
+        _, record = fit_tensors(target=target, charges=charges, **fit_arguments(arguments, read))
     print_errors(record, record["unit"])
 
 
@@ -70,9 +73,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _labelled(path: Path, target: str, key: str | None):
-    from tripletjax.io import read_frames
     from tripletjax.tensor_training import read_tensors
 
-    frames = read_frames(path)
+    frames = read_structures(path)
     with named_as_options("key"):
         return read_tensors(frames, target, key, str(path))

@@ -1,6 +1,7 @@
 """The commands ``train`` and ``evaluate``; what is heavy is imported when they run."""
 
 import argparse
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,11 @@ from tripletjax.fit_options import (
     named_as_options,
     print_errors,
     print_line,
+    read_structures,
+    resumable,
 )
+
+log = logging.getLogger(__name__)
 
 KEYS = ("energy", "forces", "stress", "virial")
 
@@ -27,7 +32,10 @@ def add_train(commands, add_command: Callable) -> None:
     )
     add_fit_options(parser)
     parser.add_argument(
-        "--committee", type=int, metavar="M", help="fit M potentials, for uncertainties"
+        "--committee",
+        type=int,
+        metavar="M",
+        help="fit M potentials, for uncertainties; they share --max-minutes equally",
     )
     parser.add_argument(
         "--reference-energies",
@@ -45,7 +53,8 @@ def _train(arguments: argparse.Namespace) -> None:
     if arguments.committee is not None:
         fit = partial(train_committee, size=arguments.committee)
     read = partial(_labelled, arguments=arguments)
-    _, record = fit(**fit_arguments(arguments, read))
+    with resumable(arguments.out):
+        _, record = fit(**fit_arguments(arguments, read))
     print_errors(record)
 
 
@@ -69,6 +78,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     if arguments.out:
         require_writable(arguments.out)
     data = _labelled(arguments.data, arguments)
+    log.info("evaluating %d structures", len(data.frames))
     found = evaluate(load(arguments.model), data.frames, data.labels)
     if arguments.out:
         save_json(arguments.out, found)
@@ -84,10 +94,9 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _labelled(path: Path, arguments: argparse.Namespace):
-    from tripletjax.io import read_frames
     from tripletjax.training import Dataset, read_labels
 
-    frames = read_frames(path)
+    frames = read_structures(path)
     keys = {f"{name}_key": getattr(arguments, f"{name}_key") for name in KEYS}
     with named_as_options(*keys):
         return Dataset(frames, read_labels(frames, **keys, source=str(path)))

@@ -93,11 +93,15 @@ def _train(
         label_sum=float(data.tensors.sum()),
     )
     progress = begun(folder, start.weights, settings, resume)
+    log.info(
+        "preparing neighbour lists of %d structures", sum(len(p.frames) for p in parts.values())
+    )
     task = TensorTask(start, data, parts["valid"], config)
     keep = keeper(folder, start, settings, progress)
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
     model = replace(start, weights=progress.best.averaged)
+    log.info("evaluating the fit")
     compared = {
         name: (part.tensors, predict_tensors(model, part.frames)) for name, part in parts.items()
     }
@@ -115,6 +119,7 @@ def _train(
     if folder is not None:
         save_json(folder / METRICS, record)
         tensor_parity(folder / PARITY, target, compared)
+        log.info("the fit is in %s", folder)
     return model, record
 
 

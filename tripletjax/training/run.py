@@ -97,16 +97,21 @@ def _train(
     energies = np.array([label.energy for label in data.labels])
     settings = run_settings(config, n_train=len(energies), energy_sum=float(energies.sum()))
     progress = begun(folder, start.weights, settings, resume)
-    parts = {name: make_buckets(*data_of[name], start) for name in ("train", "valid")}
+    counts = {name: len(part.frames) for name, part in data_of.items()}
+    log.info("preparing neighbour lists of %d structures", sum(counts.values()))
+    parts = {name: make_buckets(*part, start) for name, part in data_of.items()}
     keep = keeper(folder, start, settings, progress)
 
     began = time.monotonic()
     task = EnergyTask(start, parts["train"], parts["valid"], config)
+    log.info(
+        "to fit: %d structures; to validate: %d, to test: %d",
+        *(counts.get(name, 0) for name in ("train", "valid", "test")),
+    )
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
     potential = replace(start, weights=progress.best.averaged)
-    if "test" in data_of:
-        parts["test"] = make_buckets(*data_of["test"], start)
+    log.info("evaluating the fit")
     compared = {name: compare(potential, part) for name, part in parts.items()}
     compared["train"].warn_of_units("the training data")
     record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
@@ -119,6 +124,7 @@ def _train(
         "settings": settings,
     } | provenance()
     if config.laplace_members:
+        log.info("computing uncertainties")
         committee = laplace_committee(
             potential, parts["train"], parts["valid"], config.laplace_members, seed=config.seed
         )
@@ -129,6 +135,7 @@ def _train(
     save_json(folder / METRICS, record)
     parity_figure(folder / PARITY, compared)
     loss_figure(folder / LOSS, progress.history)
+    log.info("the fit is in %s", folder)
     return potential, record
 
 
