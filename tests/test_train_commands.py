@@ -34,7 +34,7 @@ def _other():
 def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     """What is written and printed; every stage has a line in the log."""
     monkeypatch.setattr("tripletjax.fit_options.LARGE_FILE", 0)
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "tripletjax")
     data = ["--train", str(files / "train.xyz"), "--test", str(files / "test.xyz")]
     options = ["--config", str(files / "config.yaml"), "--max-epochs", "2", "--seed", "3"]
     assert main(["train", *data, *options, "--out", str(files / "fit")]) == 0
@@ -47,8 +47,9 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     stages = ["reading", "labels of", "reading", "labels of", "preparing", "to fit: 5", "compiling",
               "fitting", "fitted", "evaluating the fit", "the fit is in",
               "reading", "labels of", "evaluating 3"]  # fmt: skip
-    assert len(caplog.messages) == len(stages), caplog.messages
-    assert all(m.startswith(s) for m, s in zip(caplog.messages, stages, strict=True))
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("tripletjax")]
+    assert len(said) == len(stages), said
+    assert all(line.startswith(stage) for line, stage in zip(said, stages, strict=True))
     errors = json.loads(out.read_text())
     np.testing.assert_allclose(list(errors.values()), list(record["test"].values()), rtol=1e-4)
     assert main(["evaluate", str(files / "fit"), str(files / "other.xyz")]) == 2
