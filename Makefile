@@ -37,7 +37,7 @@ test: $(INSTALLED)
 
 # What does not depend on the precision runs once, on one side or the other.
 test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
-  tests/test_memory.py tests/test_pairs.py \
+  tests/test_memory.py tests/test_pairs.py tests/test_tags.py \
   tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
   tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py \
   tests/test_sparse_gp.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \

@@ -202,7 +202,7 @@ def test_a_kind_gets_what_it_reads_of_a_shared_set():
 
 def test_too_few_tags_are_pointed_out():
     with pytest.warns(UserWarning, match="may not be determined") as caught:
-        describe(molecule("CH4"), "triplet_sum", tags=2, n_max=1, l_max=1, cutoff=3.0)
+        describe(molecule("C2H6"), "triplet_sum", tags=2, n_max=1, l_max=1, cutoff=3.0)
     assert "\n" not in str(caught[0].message)
 
 

@@ -10,11 +10,11 @@ PACKAGE = Path(__file__).parents[1] / "tripletjax"
 ORDER = [
     {"types", "progress", "sealing"},
     {"numerics", "mechanics", "structures", "locks"},
-    {"radial", "angular", "coupling", "pairs"},
+    {"radial", "angular", "coupling", "pairs", "tags"},
     {"extended_xyz", "neighbors", "densities"},
     {"reading"},
     {"io"},
-    {"correlations", "triplets", "data", "volumes"},
+    {"correlations", "triplets", "environments", "data", "volumes"},
     {"nice", "coupled", "tagged"},
     {"fingerprints", "mixing"},
     {"columns", "tensors"},

@@ -59,13 +59,13 @@ def test_frames_are_described_a_few_at_a_time(kind, monkeypatch):
     frames = [molecule("H2O"), molecule("CH4"), bulk("Si"), molecule("OCHCHO")]
     hypers = {"kind": kind, "cutoff": 3.0, "n_max": 2, "l_max": 0, "tags": 2}
     held = []
-    gather = description._Environments.gather
+    gather = description.Environments.gather
 
     def counted(frames, *rest):
         held.append(len(frames))
         return gather(frames, *rest)
 
-    monkeypatch.setattr(description._Environments, "gather", counted)
+    monkeypatch.setattr(description.Environments, "gather", counted)
     with pytest.warns(UserWarning, match="of 16 environments may") as together:
         expected = describe(frames, **hypers)
     monkeypatch.setattr(description, "PAIRS_AT_ONCE", 30)

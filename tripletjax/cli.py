@@ -23,7 +23,7 @@ HYPER_HELP = {
     "gaussian_width": "Å; smearing of the density or width of the gaussian functions",
     "n_max": "number of radial functions",
     "l_max": "highest degree of the harmonics, inclusive",
-    "tags": "tag only the nearest so many neighbours",
+    "tags": "number of nearest neighbours to tag, with the whole shell of the last",
     "n_features": "columns of level 2 of the fingerprint",
     "length_scale": "width of the fingerprint's kernel",
     "seed": "of the fingerprint's random directions",

@@ -43,6 +43,7 @@ class Environment(NamedTuple):
     species: Array  # [K] index into the elements
     mask: Array  # [K] False on padding
     center: Array | int = 0  # index into the elements
+    slots: int | None = None  # places for tags; None: as many as can be needed
 
 
 class Parameters(NamedTuple):
@@ -163,11 +164,16 @@ def descriptor(
     )
 
 
-def pure_function(kind: str, hypers: Hypers, n_species: int) -> Callable[..., Array]:
-    """``Descriptor.apply``: a function of (parameters, vectors, species, mask, center)."""
+def pure_function(
+    kind: str, hypers: Hypers, n_species: int, slots: int | None = None
+) -> Callable[..., Array]:
+    """``Descriptor.apply``: a function of (parameters, vectors, species, mask, center).
+
+    With ``slots`` it computes no more places for tags, which must be known to suffice.
+    """
 
     def apply(parameters, vectors, species, mask, center=0):
-        environment = Environment(vectors, species, mask, center)
+        environment = Environment(vectors, species, mask, center, slots)
         values = KINDS[kind].describe(hypers, n_species, parameters, environment)
         if hypers.center_species:
             is_center = jax.nn.one_hot(center, n_species, dtype=values.dtype)
@@ -237,7 +243,7 @@ def _triplets(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Env
 
 def _triplet_sum(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
     of_parity = partial(triplet_sum, *atoms[:3], hypers.basis, n_species, hypers.form, hypers.tags)
-    sums = [of_parity(parity, parameters.mixing) for parity in parities(hypers)]
+    sums = [of_parity(parity, parameters.mixing, atoms.slots) for parity in parities(hypers)]
     return jnp.concatenate([part.ravel() for part in sums])
 
 
@@ -245,7 +251,7 @@ def _fingerprint(hypers: Hypers, _: int, parameters: Parameters, atoms: Environm
     assert parameters.weights is not None
     return fingerprint(
         *atoms[:3], hypers.basis, parameters.weights, atoms.center, hypers.tags, hypers.chiral,
-        parameters.mixing,
+        parameters.mixing, atoms.slots,
     )  # fmt: skip
 
 

@@ -117,6 +117,7 @@ def fingerprint(
     tags: int | None = None,
     chiral: bool = False,
     mixing: Mixing | None = None,
+    slots: int | None = None,
 ) -> Array:
     """The fingerprint of one environment: levels 0, 1 and 2, concatenated.
 
@@ -129,11 +130,11 @@ def fingerprint(
         basis: the density expansion.
         weights: from ``fingerprint_weights``, for the same basis.
         center: species index of the central atom.
-        tags: tag only the nearest so many neighbours, with weights that fall to zero at the
-            distance of the next one: continuous, with kinks where later neighbours change order.
-            None tags all.
+        tags: number of nearest neighbours to tag, with all those that share a shell with them
+            and with smooth weights, see ``tags``; None: all.
         chiral: append the columns that tell mirror images apart.
         mixing: linear maps of the density's channels; the weights must be drawn for as many.
+        slots: places for tags, where fewer than ``tags.tag_slots`` are known to suffice.
 
     Returns:
         ``[a (1 + n_max) + D/8 + D]``, or D more if chiral.
@@ -160,7 +161,7 @@ def fingerprint(
     if len(mask) == 0:
         level_1, level_2 = (jnp.zeros(len(w.phase), dtype) for w in weights[1:])
         return jnp.concatenate([*level_0, level_1, *[level_2] * (2 if chiral else 1)])
-    tagged = tagged_neighbors(hood, species, density, basis, tags)
+    tagged = tagged_neighbors(hood, species, density, basis, tags, slots)
     level_1 = _level_1(tagged, weights.level_1, center)
     level_2 = _level_2(tagged, weights.level_2, center, chiral)
     return jnp.concatenate([*level_0, level_1, *level_2])

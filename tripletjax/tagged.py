@@ -35,24 +35,32 @@ class Tagged(NamedTuple):
 
     distances: Array  # [T] over the cutoff
     directions: Array  # [T, 3]
-    weights: Array  # [T] 1 - (1 - f_c)^8, tapered where tags are limited
+    weights: Array  # [T] 1 - (1 - f_c)^8, with f_c times ``shell_weights`` if tags are limited
     species: Array  # [T]
     frames: EdgeFrame  # [T, ...]
     turned: Array  # [T, a, n, (l_max + 1)²]
 
 
 def tagged_neighbors(
-    hood: Neighborhood, species: Array, density: Array, basis: Basis, tags: int | None
+    hood: Neighborhood,
+    species: Array,
+    density: Array,
+    basis: Basis,
+    tags: int | None,
+    slots: int | None = None,
 ) -> Tagged:
-    """Tag all neighbours, or the nearest ``tags``; there must be at least one place for one."""
-    n_tags = len(species) if tags is None else min(tags, len(species))
-    weights = 1 - (1 - tag_weights(hood, basis, tags)) ** FLATNESS
+    """Tag all neighbours, or the nearest ones as ``tags`` does, of at least one.
+
+    T is the number of places, see ``triplets.tag_weights``.
+    """
+    weights = 1 - (1 - tag_weights(hood, basis, tags, slots)) ** FLATNESS
+    n_tags = len(weights)
     directions = hood.directions[:n_tags]
     frames = jax.vmap(lambda u: edge_frame(u, basis.l_max))(directions)
     return Tagged(
         hood.distances[:n_tags] / basis.cutoff,
         directions,
-        weights[:n_tags],
+        weights,
         jnp.asarray(species)[:n_tags],
         frames,
         jax.vmap(lambda f: to_edge_frame(density, f, basis.l_max))(frames),

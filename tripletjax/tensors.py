@@ -96,7 +96,7 @@ def equivariant_fingerprint(
         weights: from ``fingerprints.fingerprint_weights``, for the same basis.
         lambda_: degree λ; may exceed the basis's l_max.
         center: species index of the central atom.
-        tags: tag only the nearest so many neighbours, as in ``fingerprint``; None: all.
+        tags: number of nearest neighbours to tag, as in ``fingerprint``; None: all.
         pseudo: pseudotensors, of sign -(-1)^λ under inversion instead of (-1)^λ.
         mixing: linear maps of the density's channels, as in ``fingerprint``.
 

@@ -18,10 +18,9 @@ from tripletjax.angular import (
 )
 from tripletjax.coupling import clebsch_gordan
 from tripletjax.densities import Mixing, Neighborhood, density_of, neighborhood
-from tripletjax.numerics import powers, scan_sum, smooth_step
+from tripletjax.numerics import powers, scan_sum
+from tripletjax.tags import shell_weights, tag_slots
 from tripletjax.types import Array, Basis
-
-TAPER_START = 0.7  # of the distance at which the weight of a limited number of tags vanishes
 
 
 def triplet_invariants(
@@ -113,27 +112,29 @@ def triplet_sum(
     tags: int | None = None,
     parity: int = 1,
     mixing: Mixing | None = None,
+    slots: int | None = None,
 ) -> Array:
     """Σ_{j1 ≠ j2} w_{j1} w_{j2} e^{j1 j2}, w = f_c: linear in every triplet, hence a function of
     four-body correlations, and blind wherever the bispectrum is. The control of every experiment.
 
     Args:
         vectors, species, mask, basis, n_species, form: as for ``environment_triplets``.
-        tags: only the nearest so many neighbours are tagged; None: all.
+        tags: number of nearest neighbours to tag, with whole shells (``tags``); None: all.
         parity: +1 sums the even invariants, -1 the odd ones.
         mixing: linear maps of the density's channels; None: none.
+        slots: places for tags, where fewer than ``tag_slots`` are known to suffice.
 
     Returns:
         ``[a, n, ...]``, one number per (l, m) of ``triplet_index``.
     """
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
-    weights, directions = tag_weights(hood, basis, tags), hood.directions
-    n_tags = len(mask) if tags is None else min(tags, len(mask))
-    if n_tags == 0:
+    if len(mask) == 0:
         size = len(triplet_index(basis.l_max, parity))
         return jnp.zeros((*density.shape[:-1], size), density.dtype)
-    weights, directions = weights[:n_tags], directions[:n_tags]
+    weights = tag_weights(hood, basis, tags, slots)
+    n_tags = len(weights)
+    directions = hood.directions[:n_tags]
 
     def of_first(index, first, weight):
         invariants = _with_every_second(density, first, directions, form)[0 if parity == 1 else 1]
@@ -143,16 +144,19 @@ def triplet_sum(
     return scan_sum(of_first, jnp.arange(n_tags), directions, weights)
 
 
-def tag_weights(hood: Neighborhood, basis: Basis, tags: int | None) -> Array:
-    """f_c of the tagged neighbours [K]; with ``tags`` times a taper to the next one's distance.
+def tag_weights(hood: Neighborhood, basis: Basis, tags: int | None, slots: int | None) -> Array:
+    """f_c of the tagged neighbours, with ``tags`` times ``shell_weights``, [t].
 
-    The taper makes the weight vanish where two neighbours change places at the end of the list:
-    continuous, with kinks where later neighbours change order.
+    Args:
+        hood: neighbours sorted by distance, if ``tags`` is given.
+        basis: of the density; its cutoff is used.
+        tags: how many neighbours to tag, and all that share a shell with them; None: all.
+        slots: how many can have a weight; None: ``tag_slots``.
     """
     if tags is None:
         return hood.weights
-    reach = hood.distances[tags] if tags < len(hood.distances) else basis.cutoff
-    return hood.weights * smooth_step((hood.distances / reach - TAPER_START) / (1 - TAPER_START))
+    slots = min(slots or tag_slots(tags, len(hood.weights)), len(hood.weights))
+    return hood.weights[:slots] * shell_weights(hood.distances, basis.cutoff, tags, slots)
 
 
 def triplet_index(l_max: int, parity: int) -> list[tuple[int, int]]:

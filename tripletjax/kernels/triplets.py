@@ -20,6 +20,7 @@ from tripletjax.fingerprints import DAMPING
 from tripletjax.numerics import array_module, scan_sum
 from tripletjax.radial import density_scale
 from tripletjax.tagged import FLATNESS
+from tripletjax.tags import tag_slots
 from tripletjax.triplets import tag_weights, triplet_index, triplet_invariants
 from tripletjax.types import Array, Basis
 
@@ -52,7 +53,7 @@ def triplet_features(
         n_species: number of species.
         length_scale: width of the Gaussian κ, in the units of the fingerprint's.
         center: species index of the central atom.
-        tags: only the nearest so many neighbours are tagged, as for ``fingerprint``; None: all.
+        tags: number of nearest neighbours to tag, as for ``fingerprint``; None: all.
         mixing: linear maps of the density's channels; None: none.
 
     Returns:
@@ -68,7 +69,7 @@ def triplet_features(
     dtype = vectors.dtype
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
-    n_tags = len(mask) if tags is None else min(tags, len(mask))
+    n_tags = tag_slots(tags, len(mask))
     distances, directions = hood.distances[:n_tags] / basis.cutoff, hood.directions[:n_tags]
     if n_tags == 0:
         size = [density[..., 0].size * len(triplet_index(basis.l_max, p)) for p in (1, -1)]
@@ -97,7 +98,7 @@ def triplet_features(
         jnp.broadcast_to(kinds[:, None], (*pairs, n_species)),
         jnp.broadcast_to(kinds[None], (*pairs, n_species)),
     ]
-    weights = 1 - (1 - tag_weights(hood, basis, tags)[:n_tags]) ** FLATNESS
+    weights = 1 - (1 - tag_weights(hood, basis, tags, n_tags)) ** FLATNESS
     different = 1 - jnp.eye(n_tags, dtype=dtype)
     return TripletFeatures(
         jnp.concatenate([even, *geometry], -1) * (1 / length_scale),

@@ -1,0 +1,97 @@
+"""Which neighbours are tagged, where their number is limited: whole shells, with smooth weights.
+
+No continuous rule picks 4 of the 12 equidistant neighbours of a close-packed crystal: they are
+tagged all, or none. Neighbour j therefore has the weight
+
+    w_j = f_c(r_j) · h(m_j) · g(n_j),
+    m_j = Σ_k a(k nearer than j),   n_j = Σ_k b(k not farther than j),
+
+with a rising from 0 at equal distance to 1 where k is nearer by a fifth, and b falling from 1 at
+equal distance to 0 where k is farther by a fifth: m_j counts the neighbours that are clearly
+nearer, n_j those that are as near or not clearly farther, j included. h falls to zero where T
+neighbours are clearly nearer: neighbours apart from one another are tagged up to the T-th, and the
+shell in which the T-th lies is tagged as a whole. g falls to zero at n_j = S + 1, S = max(16, 2 T):
+only the nearest S neighbours can have a weight, and a larger shell has none.
+Distances are compared by (1 - (r/cutoff)^12) / r, in which the cutoff is infinitely far, so that a
+neighbour that enters there changes no other's weight. All steps have three derivatives.
+"""
+
+import numpy as np
+
+from tripletjax.numerics import array_module, smooth_step
+from tripletjax.types import Array
+
+APART = 0.2  # of a distance: neighbours that differ by more are clearly nearer or farther
+LEAST_SLOTS = 16  # 12 of a close-packed shell, 8 + 6 of a body-centred crystal
+STRETCH = 12  # power of r / cutoff
+OFFSET = 1e-4  # of the inverse distance, keeps ratios finite at the cutoff
+BLOCK = 4096  # environments at once on the host
+
+
+def tag_slots(tags: int | None, width: int) -> int:
+    """The most neighbours that can have a weight, of ``width`` sorted by distance.
+
+    Example:
+        >>> tag_slots(None, 40), tag_slots(4, 40), tag_slots(12, 40), tag_slots(12, 6)
+        (40, 16, 24, 6)
+    """
+    return width if tags is None else min(_most(tags), width)
+
+
+def shell_weights(distances: Array, cutoff: float, tags: int, slots: int) -> Array:
+    """h(m_j) g(n_j) of the nearest neighbours, for NumPy or JAX arrays.
+
+    Args:
+        distances: ``[..., K]`` Å, ascending; the cutoff on padding.
+        cutoff: Å.
+        tags: T, at least 1.
+        slots: how many to give; ``tag_slots`` or, if the others are known to be zero, fewer.
+
+    Returns:
+        ``[..., slots]``, between 0 and 1.
+
+    Example:
+        >>> shell_weights(np.array([1.0, 2.0, 2.0, 4.0]), 5.0, 2, 4).tolist()
+        [1.0, 1.0, 1.0, 0.0]
+    """
+    scaled = distances * (1 / cutoff)
+    closeness = (1 - scaled**STRETCH) / scaled + OFFSET
+    ratio = closeness[..., None, :] / closeness[..., :slots, None]  # [slots, K], of k to j
+    xp, most = array_module(distances), _most(tags)
+    nearer = xp.sum(1 - smooth_step((ratio - 1) * (1 / APART - 1)), -1)
+    within = xp.sum(smooth_step((1 - ratio) * (1 / APART)), -1)
+    return smooth_step(nearer * (2 / tags) - 1) * smooth_step((within - most / 2) / (most / 2 + 1))
+
+
+def ragged_weights(distances: np.ndarray, count: np.ndarray, cutoff: float, tags: int):
+    """``shell_weights`` of environments one after the other, on the host.
+
+    Args:
+        distances: ``[P]`` Å, ascending in each environment.
+        count: ``[R]`` neighbours of each environment.
+        cutoff: Å.
+        tags: T.
+
+    Returns:
+        ``[P]``.
+
+    Example:
+        >>> ragged_weights(np.array([1.0, 2.0, 1.0]), np.array([2, 1]), 3.0, 1).tolist()
+        [1.0, 0.0, 1.0]
+    """
+    weights = np.zeros(len(distances))
+    start = np.cumsum(count) - count
+    for first in range(0, len(count), BLOCK):
+        counts = count[first : first + BLOCK]
+        slot = np.arange(counts.max(initial=0))
+        is_real = slot < counts[:, None]
+        place = np.minimum(start[first : first + BLOCK, None] + slot, len(distances) - 1)
+        padded = np.where(is_real, distances[place] if len(distances) else 0, cutoff)
+        slots = tag_slots(tags, padded.shape[1])
+        found = shell_weights(padded, cutoff, tags, slots)
+        weights[place[:, :slots][is_real[:, :slots]]] = found[is_real[:, :slots]]
+    return weights
+
+
+def _most(tags: int) -> int:
+    return max(LEAST_SLOTS, 2 * tags)
