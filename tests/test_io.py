@@ -1,5 +1,6 @@
 """Writing is atomic: a failure leaves what was there before, and no temporary files."""
 
+import errno
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 from tripletjax import InputError
 from tripletjax.io import (
     FolderFormat,
+    atomic_folder,
     atomic_open,
     require_writable,
     save_json,
@@ -62,3 +64,12 @@ def test_places_that_cannot_be_written(tmp_path):
             require_writable(tmp_path / path, folder)
     require_writable(tmp_path / "file")
     require_writable(tmp_path / "new/folder", folder=True)
+
+
+@pytest.mark.parametrize("writing", [atomic_open, atomic_folder])
+def test_a_full_disk_is_named_and_leaves_nothing(writing, tmp_path):
+    """The system does not say which file it could not write."""
+    with pytest.raises(OSError, match=r"No space left on device.*result") as caught:
+        with writing(tmp_path / "result"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())

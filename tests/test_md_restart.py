@@ -124,7 +124,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, float32):
     with monkeypatch.context() as patch:
         patch.setattr(driver, "SECONDS_A_SAVE", -1.0)
         patch.setattr(driver.Output, "_append", staticmethod(full))
-        with pytest.raises(OSError, match=r"No space left.*thermo\.csv"):
+        with pytest.raises(OSError, match=r"No space left.*from step 10.*thermo\.csv"):
             run(tmp_path / "part", QUICK)
     run(tmp_path / "part", QUICK, restart=True)
     assert_same(tmp_path / "part", tmp_path / "whole")

@@ -44,13 +44,25 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     try:
-        with os.fdopen(descriptor, mode) as file:
-            yield file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with naming(path):
+            with os.fdopen(descriptor, mode) as file:
+                yield file
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Name the file in an error of the system that does not, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -86,7 +98,8 @@ def atomic_folder(
     filled, replaced = temporary / "new", temporary / "old"
     try:
         filled.mkdir()
-        yield filled
+        with naming(path):
+            yield filled
         if path.exists():
             _keep_foreign(path, filled, own)
             os.replace(path, replaced)

@@ -96,7 +96,6 @@ class Run:
 
     def open(self) -> bool:
         """Begin in an empty folder; whether the model is sure enough to go on."""
-        log.info("compiling, with %d columns of neighbours", self.lists.width)
         self.state = blocks.begun(*self.start)
         _, observed = self.advanced(0)
         why = self.unsound(observed)
@@ -122,7 +121,8 @@ class Run:
         self.made, self.is_fresh = self.lists.at(positions, cell), False
         self.output.go_on(found.record["lengths"])
         self.mark()
-        log.info("going on at step %d", int(self.state.steps))
+        self.saved = int(self.state.steps)
+        log.info("continuing from step %d", self.saved)
         return self.config.max_force_std is None or self.is_sure(self.deviations()[1])
 
     @cached_property
@@ -156,6 +156,7 @@ class Run:
     def save(self) -> None:
         """Write the state of the last mark, from which ``resume`` goes on."""
         save_checkpoint(self.folder / RESTART, self.marked)
+        self.saved = int(self.marked.state.steps)
 
     def run(self, show: bool, sure: bool) -> Atoms:
         """Until the steps are done, or the model is too unsure."""
@@ -163,11 +164,13 @@ class Run:
             clock = self.advance(show, sure)
         except KeyboardInterrupt:
             self.save()  # of the last row: the block that was interrupted is done again
-            step = int(self.marked.state.steps)
             raise KeyboardInterrupt(
-                f"interrupted at step {step}; its state is in {self.folder / RESTART}: give the "
-                "same command with restart to go on"
+                f"interrupted at step {self.saved}; its state is in {self.folder / RESTART}: give "
+                "the same command with restart to continue"
             ) from None
+        except OSError as error:
+            reason = f"{error.strerror or error}; restart continues from step {self.saved}"
+            raise OSError(error.errno, reason, error.filename) from error
         final = self.frame()
         save_frame(self.folder / FINAL, final)
         record = {"settings": asdict(self.config) | self.settings, "steps": int(self.state.steps)}

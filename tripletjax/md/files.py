@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from tripletjax.io import atomic_open, foreign_files, remove_own
+from tripletjax.io import atomic_open, foreign_files, naming, remove_own
 from tripletjax.locks import hold, remove_unfinished
 from tripletjax.types import InputError
 
@@ -72,11 +72,8 @@ class Output:
 
     @staticmethod
     def _append(path: Path, text: str) -> None:
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:  # of a full disk, which does not say where
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path), path.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def snapshot(

@@ -1,5 +1,6 @@
 """The entrance to simulations: checks the start, the settings and the folder, and runs."""
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tripletjax.neighbors import float_type
 from tripletjax.potential import Potential
 from tripletjax.types import InputError
 from tripletjax.uncertainty import Committee, potential_of
+
+log = logging.getLogger(__name__)
 
 
 def simulate(
@@ -89,6 +92,7 @@ def simulate(
     dtype = float_type(dtype)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         run = Run(model, atoms, origin or atoms, config, folder, dtype)
+        log.info("compiling, with %d columns of neighbours", run.lists.width)
         with run.output:
             sure = run.resume() if resumes else run.open()
             return run.run(show, sure)
