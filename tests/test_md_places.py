@@ -10,6 +10,7 @@ from ase.io import read
 from tests.md_runs import QUICK, rows, run, silicon
 from tripletjax import InputError
 from tripletjax.md.driver import Run
+from tripletjax.md.files import FINAL, THERMO, TRAJECTORY
 from tripletjax.md.places import near_origin, unwrapped
 
 
@@ -40,6 +41,17 @@ def test_where_the_atoms_lie_does_not_matter_in_float32(ensemble, tmp_path, floa
     if ensemble == "nve":
         moved = here.positions - silicon().positions
         np.testing.assert_allclose(there.positions - far(silicon()).positions, moved, atol=1e-4)
+
+
+def test_a_restart_far_away_has_the_same_bits(tmp_path, float32):
+    config = replace(QUICK, ensemble="npt", skin=0.2)
+    run(tmp_path / "whole", config, far(silicon()), dtype="float32")
+    for steps in (10, 20):
+        run(tmp_path / "parts", replace(config, steps=steps), far(silicon()), dtype="float32",
+            restart=True)  # fmt: skip
+    for name in (THERMO, TRAJECTORY, FINAL):
+        parts, whole = ((tmp_path / run / name).read_bytes() for run in ("parts", "whole"))
+        assert parts == whole
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "npt"])

@@ -56,7 +56,7 @@ class MDConfig:
         ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise InputError(
-                    f"{name}={getattr(self, name)!r} is not known; give {', '.join(allowed)}"
+                    f"invalid {name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}"
                 )
         units = {
             "timestep": "fs",
