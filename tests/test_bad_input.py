@@ -127,6 +127,7 @@ HYPERS = {
     "list of kinds": ({"kind": ["density"]}, ["'density'", "choose one of"]),
     "one species": ({"species": 5}, ["species", "5", "symbols"]),
     "species left out": ({"species": [1]}, ["atom 0 of frame 0", "number 8", "species=[1]"]),
+    "a truth as species": ({"species": [True, 8]}, ["unknown species True", "symbols"]),
     "no such species": ({"species": ["H", "Ox"]}, ["'Ox'", "symbols"]),
 }
 

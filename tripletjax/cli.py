@@ -26,7 +26,7 @@ HYPER_HELP = {
     "tags": "number of nearest neighbours to tag, with the whole shell of the last",
     "n_features": "columns of level 2 of the fingerprint",
     "length_scale": "width of the fingerprint's kernel",
-    "seed": "of the fingerprint's random directions",
+    "seed": "of the fingerprint's random directions; of an audit's random choices",
     "chiral": "tell mirror images apart",
     "form": "edge or stretched: form of the triplet invariants",
     "coupling": "minimal or coupled: basis of kind triplets",
@@ -238,7 +238,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     from tripletjax.io import read_frames, require_unused
 
     require_unused(arguments.out, arguments.force)
-    chosen = _chosen_hypers(arguments)
+    chosen = _chosen_hypers(arguments, others=["seed"])  # of the audit itself too
     found = audit(
         read_frames(arguments.input),
         arguments.kind,
@@ -256,11 +256,11 @@ def _audit(arguments: argparse.Namespace) -> None:
     print(f"{verdict(found)}\nReport:  {arguments.out / 'report.md'}")
 
 
-def _chosen_hypers(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Those on the command line, checked before any file is read."""
+def _chosen_hypers(arguments: argparse.Namespace, others: Sequence[str] = ()) -> dict[str, Any]:
+    """Those on the command line, checked before any file is read, but for ``others``."""
     known = {field.name for field in fields(Hypers)}
     given = {name: value for name, value in vars(arguments).items() if name in known}
-    checked_hypers(arguments.kind, given)
+    checked_hypers(arguments.kind, {k: v for k, v in given.items() if k not in others})
     return given
 
 

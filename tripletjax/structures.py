@@ -169,7 +169,8 @@ def _atomic_number(species) -> int:
         return atomic_numbers[species]
     if isinstance(species, str) and species.isdecimal():
         species = int(species)
-    if isinstance(species, (int, np.integer)) and 0 <= species < len(atomic_numbers):
+    is_number = isinstance(species, (int, np.integer)) and not isinstance(species, bool)
+    if is_number and 0 <= species < len(atomic_numbers):
         return int(species)
     raise InputError(f"unknown species {species!r}: expected atomic numbers or chemical symbols")
 

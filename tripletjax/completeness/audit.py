@@ -20,7 +20,7 @@ from tripletjax.completeness.resolution import parting_degrees
 from tripletjax.completeness.sensitivity import sensitivities
 from tripletjax.densities import Mixing
 from tripletjax.description import Description, describe
-from tripletjax.descriptors import require_invariant
+from tripletjax.descriptors import checked_hypers, read_by, require_invariant
 from tripletjax.neighbors import check_frames, displacements, prepare
 from tripletjax.nice import Contraction
 from tripletjax.progress import progress_bar
@@ -150,7 +150,7 @@ def audit(
         n_sensitivity: environments, chosen at random, whose Jacobian is looked at.
         n_parted: pairs of equal rows, collisions first, for which the smallest l_max is sought
             that parts them.
-        seed: of random choices.
+        seed: of random choices, and of the directions of kind "fingerprint".
         progress: show progress.
         **hypers: fields of ``Hypers``; for large sets few ``tags`` and ``n_features``.
 
@@ -169,6 +169,9 @@ def audit(
     """
     start = time.monotonic()
     require_invariant(kind)
+    checked_hypers(kind, hypers)
+    seed = as_integer("seed", seed)
+    hypers |= read_by(kind, {"seed": seed})
     as_positive("floor", floor, "Å")
     as_positive("precision", precision, "Å")
     max_pairs = as_integer("max_pairs", max_pairs, 1)
