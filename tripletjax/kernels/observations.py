@@ -1,5 +1,6 @@
 """Labels of structures, checked: energies, and forces and stress where there are any."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ from tripletjax.kernels.environments import Describer
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.types import Batch, InputError, as_positive
 from tripletjax.volumes import stress_with_volume
+
+log = logging.getLogger(__name__)
 
 UPPER = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])  # xx, yy, zz, yz, xz, xy
 KINDS = ("energy", "forces", "stress")
@@ -108,6 +111,12 @@ def check_observations(
         for name, values in (("forces", forces), ("stress", stress))
     )
     counted = stress_with_volume(frames, found_stress)
+    log.info(
+        "labels of %d structures: %d energies, forces of %d, stress of %d",
+        len(frames),
+        len(energies),
+        *(sum(value is not None for value in values) for values in (found_forces, counted)),
+    )
     return Observations(frames, energies - counts @ references, found_forces, counted, references)
 
 

@@ -53,19 +53,19 @@ def load_checkpoint(
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} does not exist: nothing to resume; leave out --resume")
+        raise InputError(f"{path} does not exist: nothing to resume; fit without resume")
     try:
         metadata, arrays = unsealed(path.read_bytes(), ("format", "record"))
     except (OSError, DamagedError) as error:
         raise InputError(
-            f"incomplete or corrupted checkpoint {path} ({error}); start again with --force"
+            f"incomplete or corrupted checkpoint {path} ({error}); start again with force"
         ) from error
     leaves = [arrays[name] for name in sorted(arrays)]
     version = metadata.get("format")
     if version != str(FORMAT_VERSION):
         raise InputError(
             f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
-            "resume with the version that wrote it, or start again with --force"
+            "resume with the version that wrote it, or start again with force"
         )
     try:
         record = json.loads(metadata["record"])
@@ -73,16 +73,16 @@ def load_checkpoint(
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"incomplete or corrupted checkpoint {path} (it has no settings); start again with "
-            "--force"
+            "force"
         ) from error
     changed = [k for k in settings if k not in free and settings[k] != before.get(k)]
     if changed:
         raise InputError(
             f"{path.parent} was begun with other settings ({', '.join(changed)}); give the same "
-            "ones, or start again with --force"
+            "ones, or start again with force"
         )
     expected, structure = jax.tree.flatten(like)
     if [np.shape(a) for a in expected] != [a.shape for a in leaves]:
-        raise InputError(f"{path} belongs to another model; start again with --force")
+        raise InputError(f"{path} belongs to another model; start again with force")
     state, best = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
     return Checkpoint(state, best, record)
