@@ -12,6 +12,7 @@ from tripletjax.io import (
     FolderFormat,
     atomic_folder,
     atomic_open,
+    remove_own,
     require_writable,
     save_json,
     save_npz,
@@ -73,3 +74,13 @@ def test_a_full_disk_is_named_and_leaves_nothing(writing, tmp_path):
         with writing(tmp_path / "result"):
             raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
+
+
+def test_folders_that_were_empty_stay(tmp_path):
+    """Those that are emptied go, with the folders around them."""
+    for name in ("model/weights/a.bin", "model/weights/b.bin", "plots/mine.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    remove_own(tmp_path, ("model/*",))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "mine.png", "plots"]

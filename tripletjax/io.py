@@ -140,12 +140,12 @@ def remove_own(folder: str | Path, own: Sequence[str]) -> None:
     """Remove from a folder the files that match ``own``, and folders in it that this empties."""
     folder = Path(folder)
     foreign = set(foreign_files(folder, own))
-    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder holds before the folder
-        if path.is_dir() and not path.is_symlink():
-            if not any(path.iterdir()):
-                path.rmdir()
-        elif path not in foreign:
+    for path in list(folder.rglob("*")):
+        if path not in foreign and (path.is_symlink() or path.is_file()):
             path.unlink()
+            for parent in path.relative_to(folder).parents[:-1]:
+                if not any((folder / parent).iterdir()):
+                    (folder / parent).rmdir()
 
 
 def _is_own(path: Path, own: Sequence[str]) -> bool:
