@@ -10,10 +10,11 @@ and D acts through the tangents dp_i of the environments, made by forward differ
 each structure. All pairs of labels are in memory: some thousands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from logging import getLogger
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,8 @@ from tripletjax.kernels.potential import Deviations, KernelPotential
 from tripletjax.neighbors import float_type
 from tripletjax.types import Array, Batch
 
+logger = getLogger(__name__)
+
 
 class Tangents(NamedTuple):
     """The environments of one structure and how they move with its labels, J of these."""
@@ -52,7 +55,7 @@ class Tangents(NamedTuple):
     )
 
 
-def structure_tangents(describer: Describer, scale: float, batch: Batch) -> Tangents:
+def structure_tangents(describer: Describer, scale: Any, batch: Batch) -> Tangents:
     """Environments of a Batch of one structure and their derivatives, one direction at a time."""
     found = environments_of(batch, describer.elements)
     dtype, n_atoms = found.vectors.dtype, len(batch.positions)
@@ -93,6 +96,9 @@ def covariance_block(kernel: EnvironmentKernel, first: Tangents, second: Tangent
     return jnp.concatenate([rows(second.vectors)[:, None], columns], 1)
 
 
+_block = jax.jit(covariance_block)  # one program for each pair of sizes, whatever the length scale
+
+
 @dataclass(frozen=True, kw_only=True)
 class FullGaussianProcess:
     """A Gaussian process conditioned on labels; its mean is ``potential``, for any batch."""
@@ -105,22 +111,22 @@ class FullGaussianProcess:
     noise: dict[str, float]
     log_evidence: float
     dtype: np.dtype
+    tangents_of: Callable[[float, Batch], Tangents]  # compiled ``structure_tangents``
 
     def deviations(self, frame: Atoms) -> Deviations:
         """Standard deviations of energy [1] and forces [N, 3] of a structure, without the noise.
 
         variance = k** - k*ᵀ (K + Σ)⁻¹ k*.
         """
-        describer, kernel = self.potential.describer, self.potential.kernel
+        kernel = self.potential.kernel
         with _precision(self.dtype):
             batch = self.potential.prepare(frame, self.dtype)
             scale = float(self.potential.inducing.scale)
-            own = jax.jit(partial(structure_tangents, describer, scale))(batch)
-            block = jax.jit(partial(covariance_block, kernel))
+            own = self.tangents_of(scale, batch)
             n_rows = 1 + 3 * len(frame)
-            prior = np.diag(np.asarray(block(own, own), float))[:n_rows]
+            prior = np.diag(np.asarray(_block(kernel, own, own), float))[:n_rows]
             across = [
-                np.asarray(block(own, other), float)[:n_rows, chosen]
+                np.asarray(_block(kernel, own, other), float)[:n_rows, chosen]
                 for other, chosen in zip(self.structures, self.chosen, strict=True)
             ]
         across = self.variance * np.concatenate(across, 1)
@@ -154,7 +160,9 @@ def fit_full_potential(
         variance: v, eV²; None: found too.
 
     Returns:
-        A ``FullGaussianProcess``.
+        A ``FullGaussianProcess``; the ``record`` of its potential has the noises, the evidence, and
+        in "search" a line for each of these that ended at a bound, which is also logged as a
+        warning.
 
     Raises:
         InputError: as for ``fit_sparse_potential``.
@@ -184,6 +192,8 @@ def fit_full_potential(
         matrix = _covariance(kernel, structures, chosen)
     targets, kinds = _targets(observations)
     found = DenseEvidence(matrix, targets, kinds, observations, noise or Noise(), variance)
+    for line in found.reached:
+        logger.warning(line)
     root, weights = found.solution()
     potential = KernelPotential(
         describer=describer,
@@ -195,6 +205,7 @@ def fit_full_potential(
             "log_evidence": found.log_evidence,
             "labels": {kind: int((kinds == kind).sum()) for kind in observations.kinds},
             "kernel": kernel.label(),
+            "search": found.reached,
         },
     )
     return FullGaussianProcess(
@@ -206,6 +217,7 @@ def fit_full_potential(
         noise=found.noise,
         log_evidence=found.log_evidence,
         dtype=precision,
+        tangents_of=tangents_of,
     )
 
 
@@ -233,12 +245,11 @@ def _labelled(observations: Observations, index: int, structure: Tangents) -> np
 
 def _covariance(kernel, structures, chosen) -> np.ndarray:
     """K without variance and noise, [n, n]; blocks of the upper triangle, then their mirror."""
-    block = jax.jit(partial(covariance_block, kernel))
     stops = np.cumsum([0] + [len(rows) for rows in chosen])
     matrix = np.zeros((stops[-1], stops[-1]))
     for i, first in enumerate(structures):
         for j, second in enumerate(structures[: i + 1]):
-            values = np.asarray(block(first, second), float)[np.ix_(chosen[i], chosen[j])]
+            values = np.asarray(_block(kernel, first, second), float)[np.ix_(chosen[i], chosen[j])]
             matrix[stops[i] : stops[i + 1], stops[j] : stops[j + 1]] = values
             matrix[stops[j] : stops[j + 1], stops[i] : stops[i + 1]] = values.T
     return matrix

@@ -16,12 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 
+from tripletjax.kernels.evidence import maximum, of_triangles, what_was_reached
 from tripletjax.types import InputError
 
 NOISE_START = 0.1  # of the root mean square of the labels
 NOISE_FLOOR = 1e-5  # of the same: below, the evidence only counts rounding errors
+NOISE_CEILING = 2.0  # of the same
+ENERGY_CEILING = 0.5  # beside forces or stress: few weights could meet these, and no energy
 LOG_RANGE = 14.0  # variance and noise stay within e^±14 of where the search starts
 
 
@@ -76,6 +78,18 @@ class Posterior(NamedTuple):
     variance: float  # v
     noise: tuple[float, ...]  # σ_k
     log_evidence: float  # log p(y)
+    reached: tuple[str, ...] = ()  # what to say of the search that led here
+
+
+def noise_range(kind: str, n_kinds: int) -> tuple[float, float]:
+    """Least and greatest noise that is considered, in units of the root mean square labels."""
+    alone = kind != "energy" or n_kinds == 1
+    return NOISE_FLOOR, NOISE_CEILING if alone else ENERGY_CEILING
+
+
+def unit_of(kind: str) -> str:
+    """Unit of the noise of a kind of label."""
+    return {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}.get(kind, "")
 
 
 def triangle_of(blocks: Sequence[np.ndarray]) -> np.ndarray:
@@ -157,15 +171,19 @@ def maximize_evidence(
     noise: Sequence[float],
     fixed: Sequence[bool] | None = None,
     floor: Sequence[float] | None = None,
+    ceiling: Sequence[float] | None = None,
+    kinds: Sequence[str] | None = None,
 ) -> Posterior:
-    """The posterior at the variance and noises of highest evidence, by L-BFGS.
+    """The posterior at the variance and noises of highest evidence: a coarse grid, then L-BFGS.
 
     Args:
         factors: one for each kind of label.
-        variance: where the search starts.
-        noise: where the search starts, one for each kind.
+        variance: its order of magnitude, about which the search goes.
+        noise: the same, one for each kind.
         fixed: which noises stay as they are; None: none.
         floor: noises below which the search does not go; None: e^-14 of the start.
+        ceiling: noises above which the search does not go; None: e^14 of the start.
+        kinds: names of the kinds, for what is said of the search.
 
     Raises:
         InputError: a start is not a positive number.
@@ -179,17 +197,21 @@ def maximize_evidence(
     low, high = start - LOG_RANGE, start + LOG_RANGE
     if floor is not None:
         low[1:] = np.maximum(low[1:], np.log(floor))
-        start = np.maximum(start, low)
+    if ceiling is not None:
+        high[1:] = np.minimum(high[1:], np.log(ceiling))
+    start = np.clip(start, low, high)
     for index, is_fixed in enumerate(fixed or ()):
         if is_fixed:
             low[1 + index] = high[1 + index] = start[1 + index]
-
-    def objective(logs):
-        values = np.exp(logs)
-        evidence, slopes = evidence_gradient(factors, values[0], values[1:])
-        return -evidence, -slopes
-
-    bounds = list(zip(low, high, strict=True))
-    best = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    values = np.exp(best.x)
-    return posterior(factors, values[0], values[1:])
+    n_rows = [factor.n_rows for factor in factors]
+    evidence = of_triangles([factor.triangle for factor in factors], n_rows)
+    best = maximum(evidence, start, low, high)
+    values = np.exp(best.logs)
+    kinds = kinds or [f"labels of kind {index}" for index in range(len(factors))]
+    reached = what_was_reached(
+        best,
+        ["variance", *(f"noise of the {kind}" for kind in kinds)],
+        ["eV²", *map(unit_of, kinds)],
+        sum(n_rows),
+    )
+    return posterior(factors, values[0], values[1:])._replace(reached=tuple(reached))

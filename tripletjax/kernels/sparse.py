@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from ase import Atoms
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from tripletjax.kernels.designs import (
     Design,
@@ -20,14 +20,15 @@ from tripletjax.kernels.designs import (
     environment_vectors,
 )
 from tripletjax.kernels.environments import Describer, EnvironmentKernel, typical_distance
+from tripletjax.kernels.evidence import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
 from tripletjax.kernels.least_squares import (
-    NOISE_FLOOR,
     NOISE_START,
     Accumulator,
     Factor,
     Posterior,
     maximize_evidence,
+    noise_range,
 )
 from tripletjax.kernels.observations import (
     Noise,
@@ -37,7 +38,7 @@ from tripletjax.kernels.observations import (
 )
 from tripletjax.kernels.potential import Covariance, KernelPotential
 from tripletjax.neighbors import float_type
-from tripletjax.types import Batch, InputError
+from tripletjax.types import Batch, InputError, as_number
 
 logger = getLogger(__name__)
 SELECTIONS = ("farthest", "leverage")
@@ -90,12 +91,13 @@ def fit_sparse_potential(
         selection: "farthest" (points) or "leverage" (scores).
         noise: of the labels; what is None is found. None: all.
         references: energy of each species, eV; None: least squares on the compositions.
-        jitter: added to the diagonal of K_MM, which is one.
+        jitter: added to the diagonal of K_MM, which is one; more where rounding errors need it.
         seed: of the selection.
         dtype: of the descriptors and their derivatives; the solver works in float64.
 
     Returns:
-        A ``KernelPotential`` with covariance; its ``record`` has the noises and the evidence.
+        A ``KernelPotential`` with covariance; its ``record`` has the noises, the evidence, and in
+        "search" a line for each of these that ended at a bound, which is also logged as a warning.
 
     Raises:
         InputError: labels that do not fit the structures, unknown species, options out of range.
@@ -116,6 +118,7 @@ def fit_sparse_potential(
     """
     if selection not in SELECTIONS:
         raise InputError(f"selection={selection!r} is not known; choose {' or '.join(SELECTIONS)}")
+    jitter = as_number("jitter", jitter, low=0)
     candidates = _candidates(kernels)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
@@ -135,6 +138,8 @@ def fit_sparse_potential(
             if best is None or fit.record["log_evidence"] > best.record["log_evidence"]:
                 best = fit
     assert best is not None
+    for line in best.record["search"]:
+        logger.warning(line)
     return best
 
 
@@ -183,14 +188,16 @@ def choose_inducing(
 
 
 def kernel_root(kernel: EnvironmentKernel, inducing: Inducing, jitter: float) -> np.ndarray:
-    """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M]."""
+    """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M].
+
+    The jitter grows where rounding errors, such as those of a kernel in float32, ask for more.
+
+    Raises:
+        InputError: no jitter helps.
+    """
     values = np.asarray(kernel.matrix(inducing.vectors, inducing.vectors), float)
     values = np.where(inducing.kinds[:, None] == inducing.kinds, values, 0)
-    while True:
-        try:
-            return cholesky(values + jitter * np.eye(len(values)), lower=True)
-        except np.linalg.LinAlgError:  # rounding errors of a kernel in float32
-            jitter *= 10
+    return stable_root(values, jitter)[0]
 
 
 def compiled(describer: Describer, observations: Observations) -> Callable[..., Design]:
@@ -244,6 +251,7 @@ def _potential(
             "log_evidence": found.log_evidence + observations.log_scale,
             "labels": {kind: factor.n_rows for kind, factor in factors.items()},
             "kernel": kernel.label(),
+            "search": list(found.reached),
         },
     )
 
@@ -260,5 +268,8 @@ def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:
     variance = float(of_labels / of_rows) or 1.0
     start = [given[k] or NOISE_START * sizes[k] for k in factors]
     fixed = [given[kind] is not None for kind in factors]
-    floor = [given[k] or NOISE_FLOOR * sizes[k] for k in factors]
-    return maximize_evidence(list(factors.values()), variance, start, fixed, floor)
+    ranges = {kind: sizes[kind] * np.array(noise_range(kind, len(factors))) for kind in factors}
+    low, high = ([given[kind] or ranges[kind][side] for kind in factors] for side in (0, 1))
+    return maximize_evidence(
+        list(factors.values()), variance, start, fixed, low, high, tuple(factors)
+    )

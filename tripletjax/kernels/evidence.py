@@ -1,0 +1,283 @@
+"""Log evidence of labels as a function of variance and noises, and its maximum. NumPy, float64.
+
+Labels y = Ψ β + noise with weights β ~ N(0, v 1) have the covariance C = v ΨΨᵀ + Σ, and each kind
+of label k (energies, forces, stress) its own noise σ_k. Of the kind with most labels, Ψ = Q s Wᵀ
+by a singular value decomposition, made once; z = Qᵀ y are its labels and E = Ψ' W the rows of the
+other labels y'. Then, with d = v s² + σ²,
+
+    -2 log p(y) = Σ (log d + z² / d) + log det S + (y' - μ)ᵀ S⁻¹ (y' - μ) + n log 2π,
+    μ = E (v s z / d),    S = E diag(v σ² / d) Eᵀ + Σ',
+
+so that a value with all its slopes costs one factorisation of the size of the other labels. S is a
+sum of squares: no choice of v and σ makes the factorisation fail.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
+from scipy.optimize import minimize
+
+from tripletjax.types import InputError
+
+GROWTHS = 12  # of the jitter, by factors of ten
+VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades from where the search starts
+NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
+FEW_LEVELS = (1, 0, -1, -3)  # of noises where more than three numbers are searched for
+STARTS = 3
+SLOPE = 1e-2  # of log p, times √n: below, the maximum is reached to 1e-4 or so
+
+
+def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, float]:
+    """Lower Cholesky factor of a positive semidefinite matrix plus jitter on its diagonal.
+
+    Where rounding errors make that indefinite the jitter grows by factors of ten, from the
+    rounding errors of the largest eigenvalue.
+
+    Returns:
+        The factor, and the jitter that it has.
+
+    Raises:
+        InputError: the matrix has numbers that are not finite, or a jitter of a thousandth of its
+            largest eigenvalue does not help.
+
+    Example:
+        >>> root, jitter = stable_root(np.ones((3, 3)))
+        >>> bool(0 < jitter < 1e-13), bool(abs(root @ root.T - 1).max() < 1e-13)
+        (True, True)
+    """
+    if not np.isfinite(matrix).all():
+        raise InputError("the kernel matrix has numbers that are not finite; check the descriptor")
+    largest = float(np.abs(matrix).sum(1).max()) if len(matrix) else 0.0  # of the eigenvalues
+    least = np.finfo(float).eps * (largest or 1.0)
+    for growth in range(GROWTHS + 1):
+        try:
+            return cholesky(matrix + jitter * np.eye(len(matrix)), lower=True), jitter
+        except LinAlgError:
+            jitter = max(10 * jitter, least if growth == 0 else 0)
+    raise InputError(
+        f"the kernel matrix has no Cholesky factor even with jitter={jitter / 10:.1g} on its "
+        "diagonal: expected a positive semidefinite matrix; use another kernel, or "
+        'dtype="float64"'
+    )
+
+
+class Evidence:
+    """log p(y) at any v and σ_k; made by ``of_matrix`` or ``of_triangles``."""
+
+    def __init__(
+        self,
+        main: int,
+        singular: np.ndarray,  # [r] s of the main kind
+        projections: np.ndarray,  # [r] z
+        rows: np.ndarray,  # [m, q] E, q >= r; s is zero beyond r
+        targets: np.ndarray,  # [m] y'
+        kinds: np.ndarray,  # [m] which kind each is
+        n_outside: np.ndarray,  # [kinds] labels that no weight acts on
+        outside: np.ndarray,  # [kinds] sum of their squares
+    ):
+        self._main, self._s, self._z = main, singular, projections
+        self._rows, self._targets = rows, targets
+        self._members = np.arange(len(n_outside))[:, None] == kinds  # [kinds, m]
+        self._n_outside, self._outside = n_outside, outside
+        self.n_labels = len(singular) + len(targets) + int(n_outside.sum())
+
+    def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
+        """log p(y) and its slopes at the logs of v and of all σ_k, [1 + kinds]."""
+        v, *rest = np.exp(logs)
+        noises = np.array(rest)
+        squared = noises**2
+        own = squared[self._main]
+        signal = v * self._s**2
+        d = signal + own
+        pulls = 1 - self._z**2 / d
+        value = np.log(d).sum() + (self._z**2 / d).sum() + self.n_labels * np.log(2 * np.pi)
+        slopes = np.zeros(1 + len(noises))
+        slopes[0] = (signal / d * pulls).sum()
+        slopes[1 + self._main] = (2 * own / d * pulls).sum()
+        value += (self._n_outside * np.log(squared) + self._outside / squared).sum()
+        slopes[1:] += 2 * self._n_outside - 2 * self._outside / squared
+        if len(self._targets):
+            value += self._add_others(v, squared, d, slopes)
+        return -0.5 * float(value), -0.5 * slopes
+
+    def _add_others(self, v, squared, d, slopes) -> float:
+        """What the labels of all other kinds add, given those of the main kind."""
+        r, own = len(self._s), squared[self._main]
+        scale = np.full(self._rows.shape[1], v)
+        scale[:r] = v * own / d
+        diagonal = squared @ self._members
+        root = _root_of_sum(self._rows * np.sqrt(scale), diagonal)
+        moves = v * self._s * self._z / d
+        misfit = self._targets - self._rows[:, :r] @ moves
+        inverse = solve_triangular(root, np.eye(len(root)), lower=True)
+        weights = inverse.T @ (inverse @ misfit)
+        along = weights @ self._rows
+        spread = ((inverse @ self._rows) ** 2).sum(0) - along**2
+        by_variance = scale.copy()
+        by_variance[:r] *= own / d
+        by_noise = 2 * scale[:r] * (1 - own / d)
+        moved = 2 * (moves * own / d) @ along[:r]
+        slopes[0] += by_variance @ spread - moved
+        slopes[1 + self._main] += by_noise @ spread[:r] + 2 * moved
+        slopes[1:] += 2 * squared * (self._members @ ((inverse**2).sum(0) - weights**2))
+        return float(2 * np.log(np.diag(root)).sum() + misfit @ weights)
+
+
+def _root_of_sum(rows: np.ndarray, diagonal: np.ndarray) -> np.ndarray:
+    """Lower triangular root of rows rowsᵀ + diag(diagonal), which is positive."""
+    total = rows @ rows.T
+    total[np.diag_indices_from(total)] += diagonal
+    try:
+        return cholesky(total, lower=True)
+    except LinAlgError:  # the diagonal is below rounding errors: as accurate as QR factors are
+        triangle = np.linalg.qr(np.concatenate([rows.T, np.diag(np.sqrt(diagonal))]), mode="r")
+        signs = np.where(np.diag(triangle) < 0, -1.0, 1.0)
+        return np.asarray(signs[:, None] * triangle).T
+
+
+def of_matrix(
+    matrix: np.ndarray, root: np.ndarray, targets: np.ndarray, kinds: np.ndarray, n_kinds: int
+) -> Evidence:
+    """The evidence of labels with kernel matrix ΨΨᵀ.
+
+    Args:
+        matrix: ``[n, n]``, positive definite.
+        root: its lower Cholesky factor; the kind with the most labels must come first.
+        targets, kinds: ``[n]``.
+        n_kinds: number of kinds.
+    """
+    main = int(kinds[0])
+    n_main = int((kinds == main).sum())
+    squares, vectors = eigh(matrix[:n_main, :n_main], driver="evd")
+    least = np.finfo(float).eps * max(squares[-1], np.finfo(float).tiny)
+    singular = np.sqrt(np.maximum(squares, least))
+    rows = np.concatenate(
+        [matrix[n_main:, :n_main] @ vectors / singular, root[n_main:, n_main:]], axis=1
+    )
+    nothing = np.zeros(n_kinds)
+    projections = vectors.T @ targets[:n_main]
+    others = targets[n_main:], kinds[n_main:]
+    return Evidence(main, singular, projections, rows, *others, nothing, nothing)
+
+
+def of_triangles(triangles: Sequence[np.ndarray], n_rows: Sequence[int]) -> Evidence:
+    """The evidence of labels by the triangular factors [M + 1, M + 1] of [Ψ_k, y_k].
+
+    Args:
+        triangles: one for each kind.
+        n_rows: how many labels of each kind there are.
+    """
+    counts = np.array(n_rows)
+    main, n_columns = int(np.argmax(counts)), len(triangles[0]) - 1
+    blocks = [_shortest(triangle, count) for triangle, count in zip(triangles, counts, strict=True)]
+    left, singular, right = np.linalg.svd(blocks[main][:, :-1])
+    projections = left.T @ blocks[main][:, -1]
+    size = len(singular)
+    n_outside = counts - np.array([len(block) for block in blocks])
+    n_outside[main] = counts[main] - size
+    outside = np.zeros(len(counts))
+    outside[main] = (projections[size:] ** 2).sum()
+    others = [kind for kind in range(len(counts)) if kind != main]
+    rows = np.concatenate([np.zeros((0, n_columns + 1)), *(blocks[kind] for kind in others)])
+    kinds = np.repeat(others, [len(blocks[kind]) for kind in others]).astype(int)
+    return Evidence(
+        main,
+        singular,
+        projections[:size],
+        rows[:, :-1] @ right.T,
+        rows[:, -1],
+        kinds,
+        n_outside,
+        outside,
+    )
+
+
+def _shortest(triangle: np.ndarray, count: int) -> np.ndarray:
+    """As many rows with the same products of columns as there were labels, at most."""
+    _, singular, right = np.linalg.svd(triangle)
+    return (singular[:, None] * right)[:count]
+
+
+class Maximum(NamedTuple):
+    """Where a function is highest within bounds."""
+
+    logs: np.ndarray
+    value: float
+    at_bounds: np.ndarray  # -1 at the lower bound, 1 at the upper one, 0 between or fixed
+    slope: float  # largest of the slopes that do not point out of the bounds
+
+
+def maximum(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> Maximum:
+    """The highest value on a coarse grid over decades, then uphill by L-BFGS from its best points.
+
+    Args:
+        function: of logs; its value and slopes.
+        start: logs of the variance and the noises about which the grid lies.
+        low, high: bounds; equal where a number is fixed.
+    """
+    is_free = low < high
+    few = is_free.sum() > 3
+    levels = [VARIANCE_LEVELS] + [FEW_LEVELS if few else NOISE_LEVELS] * (len(start) - 1)
+    axes = [
+        np.unique(np.clip(s + np.log(10) * np.array(level), a, b)) if free else np.array([s])
+        for s, level, a, b, free in zip(start, levels, low, high, is_free, strict=True)
+    ]
+    points = np.array([np.clip(start, low, high), *product(*axes)])
+    values = np.array([function(point)[0] for point in points])
+    best = values[0], points[0]
+    for index in {0: None} | dict.fromkeys(_separate(points, values)) if is_free.any() else ():
+        found = minimize(
+            lambda logs: tuple(-part for part in function(logs)),
+            points[index],
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(low, high, strict=True)),
+        )
+        ends = (values[index], points[index]), (-found.fun, found.x)
+        best = max(best, *ends, key=lambda pair: pair[0])
+    value, logs = best
+    slopes = function(logs)[1]
+    near = 1e-3
+    side = np.where(logs <= low + near, -1, np.where(logs >= high - near, 1, 0)) * is_free
+    slopes = np.where(is_free & (side * slopes <= 0), slopes, 0)
+    return Maximum(logs, float(value), side, float(np.abs(slopes).max()))
+
+
+def _separate(points: np.ndarray, values: np.ndarray) -> list[int]:
+    """The best points, each at least two decades from all better ones in some number."""
+    chosen: list[int] = []
+    for index in np.argsort(-values, kind="stable"):
+        gaps = [np.abs(points[index] - points[other]).max() for other in chosen]
+        if all(gap > 2.5 * np.log(10) for gap in gaps):
+            chosen.append(int(index))
+        if len(chosen) == STARTS:
+            break
+    return chosen
+
+
+def what_was_reached(
+    found: Maximum, names: Sequence[str], units: Sequence[str], n_labels: int
+) -> list[str]:
+    """One line for every number that ended at a bound, and one if the slopes have not vanished."""
+    lines = []
+    for name, unit, log, side in zip(names, units, found.logs, found.at_bounds, strict=True):
+        if side:
+            bound = "lower" if side < 0 else "upper"
+            lines.append(
+                f"the evidence is highest at the {bound} bound of the {name}, "
+                f"{np.exp(log):.2g} {unit}; give a value to choose another"
+            )
+    if found.slope > SLOPE * np.sqrt(n_labels):
+        lines.append(
+            f"the search for the highest evidence ended where it still has a slope of "
+            f"{found.slope:.2g}; give the variance or the noise"
+        )
+    return lines
