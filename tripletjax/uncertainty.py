@@ -162,8 +162,19 @@ def of_members(potentials: Sequence[Potential]) -> Committee:
 
 
 def potential_of(model: Potential | Committee) -> Potential:
-    """The potential itself, or that of a committee."""
-    return model if isinstance(model, Potential) else model.potential
+    """The potential itself, or that of a committee.
+
+    Raises:
+        InputError: the model is neither.
+    """
+    if isinstance(model, Potential):
+        return model
+    if isinstance(model, Committee):
+        return model.potential
+    raise InputError(
+        f"a {type(model).__name__} cannot drive a simulation: expected a Potential or a Committee, "
+        "as tripletjax train makes them"
+    )
 
 
 def load_committee(folder: str | Path) -> Committee:

@@ -5,8 +5,14 @@ from dataclasses import asdict
 import numpy as np
 from scipy.linalg import cho_solve
 
-from tripletjax.kernels.evidence import maximum, of_matrix, stable_root, what_was_reached
-from tripletjax.kernels.least_squares import LOG_RANGE, NOISE_START, noise_range, unit_of
+from tripletjax.kernels.evidence import maximum_of_labels, of_matrix, stable_root, what_was_reached
+from tripletjax.kernels.least_squares import (
+    LOG_RANGE,
+    NOISE_CEILING,
+    NOISE_FLOOR,
+    NOISE_START,
+    unit_of,
+)
 from tripletjax.kernels.observations import Noise, Observations
 
 
@@ -59,8 +65,7 @@ class DenseEvidence:
         size = float(self._targets @ self._targets / (np.trace(self._matrix) or 1.0)) or 1.0
         start = np.log([size, *(NOISE_START * np.array(sizes))])
         low, high = start - LOG_RANGE, start + LOG_RANGE
-        ranges = np.array([noise_range(kind, len(self._names)) for kind in self._names])
-        low[1:], high[1:] = np.log(ranges.T * sizes)
+        low[1:], high[1:] = (np.log(s * np.array(sizes)) for s in (NOISE_FLOOR, NOISE_CEILING))
         for index, value in enumerate((variance, *(given[kind] for kind in self._names))):
             if value is not None:
                 start[index] = low[index] = high[index] = np.log(value)
@@ -72,7 +77,7 @@ class DenseEvidence:
         root, jitter = stable_root(matrix)
         matrix = matrix + jitter * np.eye(len(matrix))
         evidence = of_matrix(matrix, root, scaled[order], code[order], len(self._names))
-        found = maximum(evidence, start, low, high)
+        found = maximum_of_labels(evidence, start, low, high, self._names)
         names, units = ("variance", *(f"noise of the {kind}" for kind in self._names)), ["eV²"]
         units += [unit_of(kind) for kind in self._names]
         self.reached = what_was_reached(found, names, units, len(scaled))

@@ -27,6 +27,7 @@ VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades from where the se
 NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
 FEW_LEVELS = (1, 0, -1, -3)  # of noises where more than three numbers are searched for
 STARTS = 3
+GIVEN_UP = 0.25  # of the highest noise of the energies
 SLOPE = 1e-2  # of log p, times √n: below, the maximum is reached to 1e-4 or so
 
 
@@ -215,24 +216,30 @@ def maximum(
     start: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
+    levels: Sequence[Sequence[float]] | None = None,
+    coarse: Callable[[np.ndarray], tuple[float, np.ndarray]] | None = None,
 ) -> Maximum:
     """The highest value on a coarse grid over decades, then uphill by L-BFGS from its best points.
 
     Args:
         function: of logs; its value and slopes.
-        start: logs of the variance and the noises about which the grid lies.
+        start: logs of the numbers about which the grid lies.
         low, high: bounds; equal where a number is fixed.
+        levels: of the grid in every number, decades from the start; None: those of a variance
+            followed by noises.
+        coarse: what stands for the function on the grid; None: the function itself.
     """
     is_free = low < high
-    few = is_free.sum() > 3
-    levels = [VARIANCE_LEVELS] + [FEW_LEVELS if few else NOISE_LEVELS] * (len(start) - 1)
+    if levels is None:
+        noise_levels = NOISE_LEVELS if is_free.sum() <= 3 else FEW_LEVELS
+        levels = [VARIANCE_LEVELS] + [noise_levels] * (len(start) - 1)
     axes = [
         np.unique(np.clip(s + np.log(10) * np.array(level), a, b)) if free else np.array([s])
         for s, level, a, b, free in zip(start, levels, low, high, is_free, strict=True)
     ]
     points = np.array([np.clip(start, low, high), *product(*axes)])
-    values = np.array([function(point)[0] for point in points])
-    best = values[0], points[0]
+    values = np.array([(coarse or function)(point)[0] for point in points])
+    best = function(points[0])[0], points[0]
     for index in {0: None} | dict.fromkeys(_separate(points, values)) if is_free.any() else ():
         found = minimize(
             lambda logs: tuple(-part for part in function(logs)),
@@ -241,7 +248,7 @@ def maximum(
             method="L-BFGS-B",
             bounds=list(zip(low, high, strict=True)),
         )
-        ends = (values[index], points[index]), (-found.fun, found.x)
+        ends = (function(points[index])[0], points[index]), (-found.fun, found.x)
         best = max(best, *ends, key=lambda pair: pair[0])
     value, logs = best
     slopes = function(logs)[1]
@@ -251,12 +258,39 @@ def maximum(
     return Maximum(logs, float(value), side, float(np.abs(slopes).max()))
 
 
+def maximum_of_labels(
+    evidence: Evidence, start: np.ndarray, low: np.ndarray, high: np.ndarray, kinds: Sequence[str]
+) -> Maximum:
+    """The highest evidence, but for solutions that meet the forces exactly and no energy at all.
+
+    Net forces and torques vanish whatever the weights are: the evidence of these labels has no
+    upper bound as the noise of the forces goes to zero. Where weights are few, giving up the
+    energies for it would be the highest evidence; the search is then kept to lower noises of them.
+
+    Args:
+        evidence: of logs of the variance and one noise for each kind.
+        start, low, high: as for ``maximum``.
+        kinds: names of the kinds; none: no such care.
+    """
+    best = maximum(evidence, start, low, high)
+    if "energy" not in kinds:
+        return best
+    index = 1 + list(kinds).index("energy")
+    limit = high[index] + np.log(GIVEN_UP)
+    others = np.delete(best.at_bounds, [0, index])
+    if low[index] < limit < best.logs[index] and (others < 0).any():
+        high = high.copy()
+        high[index] = limit
+        best = maximum(evidence, np.minimum(start, high), low, high)
+    return best
+
+
 def _separate(points: np.ndarray, values: np.ndarray) -> list[int]:
-    """The best points, each at least two decades from all better ones in some number."""
+    """The best points, each a decade and a half from all better ones in some number."""
     chosen: list[int] = []
     for index in np.argsort(-values, kind="stable"):
         gaps = [np.abs(points[index] - points[other]).max() for other in chosen]
-        if all(gap > 2.5 * np.log(10) for gap in gaps):
+        if all(gap > 1.5 * np.log(10) for gap in gaps):
             chosen.append(int(index))
         if len(chosen) == STARTS:
             break

@@ -17,14 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from tripletjax.kernels.evidence import maximum, of_triangles, what_was_reached
+from tripletjax.kernels.evidence import maximum_of_labels, of_triangles, what_was_reached
 from tripletjax.types import InputError
 
 NOISE_START = 0.1  # of the root mean square of the labels
 NOISE_FLOOR = 1e-5  # of the same: below, the evidence only counts rounding errors
 NOISE_CEILING = 2.0  # of the same
-ENERGY_CEILING = 0.5  # beside forces or stress: few weights could meet these, and no energy
-LOG_RANGE = 14.0  # variance and noise stay within e^±14 of where the search starts
+LOG_RANGE = 23.0  # variance and noise stay within e^±23 of where the search starts: ten decades
 
 
 class Factor(NamedTuple):
@@ -79,12 +78,6 @@ class Posterior(NamedTuple):
     noise: tuple[float, ...]  # σ_k
     log_evidence: float  # log p(y)
     reached: tuple[str, ...] = ()  # what to say of the search that led here
-
-
-def noise_range(kind: str, n_kinds: int) -> tuple[float, float]:
-    """Least and greatest noise that is considered, in units of the root mean square labels."""
-    alone = kind != "energy" or n_kinds == 1
-    return NOISE_FLOOR, NOISE_CEILING if alone else ENERGY_CEILING
 
 
 def unit_of(kind: str) -> str:
@@ -181,8 +174,8 @@ def maximize_evidence(
         variance: its order of magnitude, about which the search goes.
         noise: the same, one for each kind.
         fixed: which noises stay as they are; None: none.
-        floor: noises below which the search does not go; None: e^-14 of the start.
-        ceiling: noises above which the search does not go; None: e^14 of the start.
+        floor: noises below which the search does not go; None: e^-23 of the start.
+        ceiling: noises above which the search does not go; None: e^23 of the start.
         kinds: names of the kinds, for what is said of the search.
 
     Raises:
@@ -205,7 +198,7 @@ def maximize_evidence(
             low[1 + index] = high[1 + index] = start[1 + index]
     n_rows = [factor.n_rows for factor in factors]
     evidence = of_triangles([factor.triangle for factor in factors], n_rows)
-    best = maximum(evidence, start, low, high)
+    best = maximum_of_labels(evidence, start, low, high, kinds or ())
     values = np.exp(best.logs)
     kinds = kinds or [f"labels of kind {index}" for index in range(len(factors))]
     reached = what_was_reached(

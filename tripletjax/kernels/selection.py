@@ -1,16 +1,21 @@
 """Hyperparameters of regression on vectors: marginal likelihood and leave-one-out. NumPy."""
 
+from logging import getLogger
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky
-from scipy.optimize import minimize
+from scipy.linalg import LinAlgError, cho_solve, cholesky, eigh
 
+from tripletjax.kernels.evidence import maximum, what_was_reached
 from tripletjax.kernels.regression import median_distance, scaled_inputs, squared_distances
 from tripletjax.types import InputError
 
+logger = getLogger(__name__)
 LENGTH_SCALE_RANGE = (0.05, 50.0)  # in units of the median distance
 NOISE_RANGE = (1e-12, 10.0)  # relative to the prior variance
+START = (1e-4, 1.0)  # noise and length scale about which the search goes
+LEVELS = ((-7, -5, -3, -1, 0.5), (-1, -0.5, 0, 0.5, 1))  # its coarse grid, in decades
+MOST_ON_GRID = 400  # inputs that the coarse grid takes, evenly spaced
 
 
 class Choice(NamedTuple):
@@ -87,7 +92,9 @@ def leave_one_out(
 def choose_hyperparameters(
     inputs: np.ndarray, targets: np.ndarray, kernel: str = "gaussian"
 ) -> Choice:
-    """Length scale and noise of highest marginal likelihood, by L-BFGS from several starts.
+    """Length scale and noise of highest marginal likelihood: a coarse grid, then L-BFGS.
+
+    What ends at a bound of the search is logged as a warning.
 
     Args:
         inputs: ``[N, D]``.
@@ -113,26 +120,29 @@ def choose_hyperparameters(
     problem = _Problem(inputs, targets)
     is_gaussian = kernel == "gaussian"
 
-    def objective(logs):
-        values = np.exp(logs)
-        scale = values[1] if is_gaussian else None
-        evidence, slopes = problem.evidence(scale, values[0])
-        return -evidence, -slopes
+    def evidence_of(problem):
+        def evidence(logs):
+            noise, *rest = np.exp(logs)
+            return problem.evidence(rest[0] if is_gaussian else None, noise)
 
-    bounds = np.log([NOISE_RANGE, LENGTH_SCALE_RANGE][: 1 + is_gaussian])
-    starts = [(noise, scale) for noise in (1e-6, 1e-2) for scale in (0.5, 2.0)]
-    found = [
-        minimize(
-            objective, np.log(start[: 1 + is_gaussian]), jac=True, method="L-BFGS-B", bounds=bounds
-        )
-        for start in (starts if is_gaussian else starts[::2])
-    ]
-    best = min(found, key=lambda result: result.fun)
-    noise, *rest = map(float, np.exp(best.x))
+        return evidence
+
+    step = -(-len(problem.targets) // MOST_ON_GRID)
+    some = _Problem(np.asarray(inputs)[::step], np.asarray(targets)[::step])
+    low, high = np.log([NOISE_RANGE, LENGTH_SCALE_RANGE][: 1 + is_gaussian]).T
+    start = np.log(START)[: 1 + is_gaussian]
+    best = maximum(
+        evidence_of(problem), start, low, high, LEVELS[: 1 + is_gaussian], evidence_of(some)
+    )
+    names = ["noise", "length scale"][: 1 + is_gaussian]
+    units = ["of the prior variance", "median distances"][: 1 + is_gaussian]
+    for line in what_was_reached(best, names, units, len(problem.targets)):
+        logger.warning(line)
+    noise, *rest = map(float, np.exp(best.logs))
     scale = rest[0] if is_gaussian else None
     errors = leave_one_out(inputs, targets, scale, noise) - np.asarray(targets, float)
     variance = problem.variance(scale, noise)
-    return Choice(scale, noise, variance, -float(best.fun), float(np.sqrt((errors**2).mean())))
+    return Choice(scale, noise, variance, best.value, float(np.sqrt((errors**2).mean())))
 
 
 class _Problem:
@@ -152,9 +162,18 @@ class _Problem:
 
     def solved(self, length_scale, noise) -> tuple[np.ndarray, np.ndarray]:
         """C⁻¹ and C⁻¹ (y - m)."""
-        total = self.kernel(length_scale) + noise * np.eye(len(self.targets))
-        factor = cho_factor(total, lower=True)
-        return cho_solve(factor, np.eye(len(total))), cho_solve(factor, self.targets)
+        inverse, _ = self._inverted(self.kernel(length_scale), noise)
+        return inverse, inverse @ self.targets
+
+    def _inverted(self, kernel, noise) -> tuple[np.ndarray, float]:
+        """C⁻¹ and log det C; eigenvalues of K that rounding errors made negative count as zero."""
+        try:
+            root = cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
+        except LinAlgError:
+            values, vectors = eigh(kernel)
+            values = np.maximum(values, 0) + noise
+            return (vectors / values) @ vectors.T, float(np.log(values).sum())
+        return cho_solve((root, True), np.eye(len(root))), 2 * float(np.log(np.diag(root)).sum())
 
     def variance(self, length_scale, noise) -> float:
         return float(self.targets @ self.solved(length_scale, noise)[1]) / len(self.targets)
@@ -162,15 +181,10 @@ class _Problem:
     def evidence(self, length_scale, noise) -> tuple[float, np.ndarray]:
         """log p and its derivatives with respect to log noise and log length scale."""
         n, kernel = len(self.targets), self.kernel(length_scale)
-        total = kernel + noise * np.eye(n)
-        try:
-            root = cholesky(total, lower=True)
-        except np.linalg.LinAlgError:  # noise below rounding errors: not here
-            return -1e300, np.zeros(1 if length_scale is None else 2)
-        inverse = cho_solve((root, True), np.eye(n))
+        inverse, log_determinant = self._inverted(kernel, noise)
         weights = inverse @ self.targets
         variance = max(float(self.targets @ weights) / n, np.finfo(float).tiny)
-        value = -0.5 * n * (np.log(2 * np.pi * variance) + 1) - np.log(np.diag(root)).sum()
+        value = -0.5 * n * (np.log(2 * np.pi * variance) + 1) - 0.5 * log_determinant
         against = np.outer(weights, weights) / variance - inverse
         slopes = [0.5 * noise * np.trace(against)]
         if length_scale is not None:

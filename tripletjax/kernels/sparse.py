@@ -23,12 +23,13 @@ from tripletjax.kernels.environments import Describer, EnvironmentKernel, typica
 from tripletjax.kernels.evidence import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
 from tripletjax.kernels.least_squares import (
+    NOISE_CEILING,
+    NOISE_FLOOR,
     NOISE_START,
     Accumulator,
     Factor,
     Posterior,
     maximize_evidence,
-    noise_range,
 )
 from tripletjax.kernels.observations import (
     Noise,
@@ -268,8 +269,10 @@ def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:
     variance = float(of_labels / of_rows) or 1.0
     start = [given[k] or NOISE_START * sizes[k] for k in factors]
     fixed = [given[kind] is not None for kind in factors]
-    ranges = {kind: sizes[kind] * np.array(noise_range(kind, len(factors))) for kind in factors}
-    low, high = ([given[kind] or ranges[kind][side] for kind in factors] for side in (0, 1))
+    low, high = (
+        [given[kind] or share * sizes[kind] for kind in factors]
+        for share in (NOISE_FLOOR, NOISE_CEILING)
+    )
     return maximize_evidence(
         list(factors.values()), variance, start, fixed, low, high, tuple(factors)
     )
