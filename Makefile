@@ -40,7 +40,7 @@ test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/
   tests/test_memory.py tests/test_pairs.py tests/test_tags.py \
   tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
   tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py \
-  tests/test_sparse_gp.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
+  tests/test_sparse_gp.py tests/test_evidence.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
 test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \

@@ -19,6 +19,7 @@ from tripletjax.kernels import (
     choose_hyperparameters,
     fit_full_potential,
     fit_sparse_potential,
+    gaussian_process,
     log_marginal_likelihood,
 )
 from tripletjax.kernels.designs import Inducing
@@ -191,6 +192,10 @@ def test_roots_of_singular_and_of_hopeless_matrices():
     inducing = Inducing(points, np.zeros(4, np.int32), np.ones(()))
     root = kernel_root(KERNEL, inducing, 0.0)
     np.testing.assert_allclose(root @ root.T, np.ones((4, 4)), atol=1e-9)
+    copies = gaussian_process(
+        np.repeat([[0.0], [1.0]], 3, axis=0), np.repeat([0.0, 1.0], 3), noise=0
+    )
+    np.testing.assert_allclose(copies.predict([[0.0], [1.0]]), [0, 1], atol=1e-6)
     with pytest.raises(InputError, match="positive semidefinite") as caught:
         stable_root(-np.eye(3))
     assert "\n" not in str(caught.value)

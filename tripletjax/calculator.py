@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
-from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -53,7 +53,7 @@ class TripletCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | PathLike | Potential | Committee,
+        model: str | Path | Potential | Committee,
         dtype: str | None = None,
         uncertainty: bool = False,
         **options: Any,
@@ -63,7 +63,7 @@ class TripletCalculator(Calculator):
             raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
         if isinstance(model, Potential) and uncertainty:
             raise InputError("a Potential has no uncertainty; give a Committee or its folder")
-        if isinstance(model, str | PathLike):
+        if isinstance(model, str | Path):
             model = load_committee(resolve(model) / "committee") if uncertainty else load(model)
         self.model = model
         self.potential = potential_of(model)

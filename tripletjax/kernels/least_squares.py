@@ -207,4 +207,5 @@ def maximize_evidence(
         ["eV²", *map(unit_of, kinds)],
         sum(n_rows),
     )
-    return posterior(factors, values[0], values[1:])._replace(reached=tuple(reached))
+    found = posterior(factors, float(values[0]), values[1:].tolist())
+    return found._replace(reached=tuple(reached))

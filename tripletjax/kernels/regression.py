@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
+from tripletjax.kernels.evidence import stable_root
 from tripletjax.types import InputError
 
 
@@ -33,7 +34,8 @@ def gaussian_process(
         inputs: ``[N, D]``.
         targets: ``[N]``; their mean is the prior mean.
         length_scale: ℓ in units of the median distance between inputs.
-        noise: added to the diagonal, relative to the prior variance.
+        noise: added to the diagonal, relative to the prior variance; more where rounding errors
+            need it.
 
     Returns:
         A ``Fit``.
@@ -75,10 +77,10 @@ def _fit(inputs, targets, length_scale: float | None, noise: float) -> Fit:
     if length_scale is not None:
         length_scale = length_scale * median_distance(scaled)
     kernel = _kernel(scaled, scaled, length_scale)
-    kernel[np.diag_indices_from(kernel)] += noise
     offset = float(targets.mean())
-    factor = cho_factor(kernel, lower=True, overwrite_a=True)
-    return Fit(scaled, center, scale, length_scale, cho_solve(factor, targets - offset), offset)
+    root, _ = stable_root(kernel, noise)
+    weights = cho_solve((root, True), targets - offset)
+    return Fit(scaled, center, scale, length_scale, weights, offset)
 
 
 def scaled_inputs(inputs, targets) -> tuple[np.ndarray, np.ndarray, float]:
