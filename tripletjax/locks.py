@@ -1,7 +1,4 @@
-"""Folders that runs write to: one run a folder, and what goes wrong there, by name.
-
-A second run is refused, and what a killed one left half-written is removed.
-"""
+"""One run a folder: a second one is refused; what a killed one left half-written is removed."""
 
 import os
 import re

@@ -217,6 +217,7 @@ def test_settings_run_no_code(tmp_path, capsys, fit):
 MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code"}
 CALLS = {"eval", "exec", "compile", "__import__"}
 LOADERS = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"}
+LOADERS |= {"Loader", "CLoader", "FullLoader", "CFullLoader", "UnsafeLoader", "CUnsafeLoader"}
 
 
 def test_no_source_can_run_what_it_reads():
