@@ -50,7 +50,7 @@ test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/tes
   tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \
   tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
   tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \
-  tests/test_md_starts.py tests/test_md_places.py tests/test_folders.py \
+  tests/test_md_starts.py tests/test_md_places.py \
   tests/test_md_experiment.py tests/test_ase_drivers.py \
   tests/test_stress_labels.py tests/test_parts.py tests/test_errors.py tests/test_labels.py \
   tests/test_references.py tests/test_consistency.py tests/test_fit_folders.py \

@@ -11,6 +11,7 @@ from tests.test_training import FAST, clusters
 from tripletjax import InputError
 from tripletjax.models import Architecture
 from tripletjax.potential import load, untrained
+from tripletjax.tensor_properties import load_tensor, untrained_tensor
 from tripletjax.tensor_training import TensorData, fit_tensors
 from tripletjax.training import Labels, train, train_committee
 from tripletjax.training.run import Dataset
@@ -111,12 +112,14 @@ def test_models_saved_over_others_keep_other_files(tmp_path):
     sizes = Architecture(units=4, width=4)
     model = untrained([1, 8], sizes)
     committee = of_members([model, untrained([1, 8], sizes, seed=1)])
-    for thing, name in ((model, "a"), (committee, "b")):
+    tensors = untrained_tensor("dipole", [1, 8])
+    for thing, name in ((model, "a"), (committee, "b"), (tensors, "c")):
         thing.save(tmp_path / name)
         filled(tmp_path / name, "notes.txt")
         replace_scale(thing).save(tmp_path / name, force=True)
         assert (tmp_path / name / "notes.txt").read_text() == "notes.txt"
     assert load(tmp_path / "a").scale == load_committee(tmp_path / "b").potential.scale == 2.0
+    assert load_tensor(tmp_path / "c").scale == 2.0
 
 
 def replace_scale(thing):
