@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.build import bulk
 from ase.filters import FrechetCellFilter
 from ase.md.langevin import Langevin
@@ -39,6 +39,22 @@ def test_two_optimisers_find_the_same_cell(crystal):
     other = minimize(springs(), bulk("Si", "fcc", a=3.5), fmax=1e-5, cell=True)
     assert other.get_volume() == pytest.approx(crystal.get_volume(), rel=1e-5)
     assert np.abs(crystal.get_stress()).max() < 1e-7
+
+
+def test_the_cell_of_a_layer_is_relaxed(calculator):
+    """Along its two periodic directions, by the stress of a cell that holds vacuum."""
+    layer = Atoms("Si", cell=[[2.7, 0, 0], [0.9, 2.6, 0], [0, 0, 12]], pbc=(True, True, False))
+    layer.calc = calculator
+    in_plane = [True, True, False, False, False, True]
+    before = layer.get_potential_energy()
+    with BFGS(FrechetCellFilter(layer, mask=in_plane), logfile=None) as optimizer:
+        assert optimizer.run(fmax=1e-5, steps=200)
+    assert layer.get_potential_energy() < before
+    assert np.abs(layer.get_stress()[in_plane]).max() * layer.get_volume() < 1e-4
+    np.testing.assert_allclose(layer.cell[2], [0, 0, 12], atol=1e-9)
+    first, second = layer.cell.lengths()[:2]  # a triangular layer, which has the most neighbours
+    assert first == pytest.approx(second, rel=1e-3)
+    assert abs(np.sin(np.radians(3 * layer.cell.angles()[2]))) < 0.01  # 60° or 120°
 
 
 def test_langevin_compiles_once_and_keeps_the_temperature(crystal):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from ase import units
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.md.verlet import VelocityVerlet
@@ -12,9 +12,11 @@ from ase.md.verlet import VelocityVerlet
 from tests.md_runs import springs
 from tests.systems import methanol
 from tests.test_potential import compound, interaction, potential, predicted
-from tripletjax import InputError
+from tripletjax import InputError, descriptor
 from tripletjax.calculator import TripletCalculator, _evaluate, with_results
 from tripletjax.io import read_frames
+from tripletjax.kernels import fit_sparse_potential
+from tripletjax.md import simulate
 from tripletjax.potential import untrained
 from tripletjax.uncertainty import of_members
 
@@ -99,6 +101,39 @@ def test_deviations_are_written(tmp_path):
         with_results(molecule("H2O"))
 
 
+def test_a_potential_of_kernels(float64):
+    """In float64 by default: forces are slopes of the energy; stress and deviations are there."""
+    frames = [bulk("Cu", "fcc", a=3.6, cubic=True) for _ in range(3)]
+    for seed, frame in enumerate(frames):
+        frame.rattle(0.05, seed=seed)
+    describer = descriptor("power_spectrum", (29,), cutoff=3.0, n_max=2, l_max=1)
+    fitted = fit_sparse_potential(frames, [0.1, 0.2, 0.3], describer=describer, n_inducing=4)
+    frame = frames[0]
+    frame.calc = TripletCalculator(fitted, uncertainty=True)
+    batch = fitted.prepare(frame, "float64")
+    expected, deviation = (
+        jax.jit(fitted.energy_forces_stress)(batch),
+        jax.jit(fitted.deviations)(batch),
+    )
+    assert frame.get_potential_energy() == pytest.approx(float(expected.energy[0]), rel=1e-10)
+    np.testing.assert_allclose(frame.get_stress(voigt=False), expected.stress[0], atol=1e-10)
+    moved, step = frame.copy(), 1e-4
+    moved.calc = frame.calc
+    slope = 0.0
+    for sign in (1, -1):
+        moved.positions[1, 1] = frame.positions[1, 1] + sign * step
+        slope += sign * moved.get_potential_energy() / (2 * step)
+    assert frame.get_forces()[1, 1] == pytest.approx(
+        -slope, abs=1e-5 * abs(frame.get_forces()).max()
+    )
+    assert "energies" not in frame.calc.results
+    deviations = frame.calc.get_deviations(frame)
+    assert deviations["energy_std"] == pytest.approx(float(deviation.energy[0]), rel=1e-6)
+    np.testing.assert_allclose(deviations["forces_std"], deviation.forces[:4], rtol=1e-6)
+    with pytest.raises(InputError, match="KernelPotential runs in ASE"):
+        simulate(fitted, frame, "nowhere", show=False)
+
+
 def test_float64_without_the_switch():
     frame = methanol()
     frame.calc = TripletCalculator(potential(), dtype="float64")
@@ -143,6 +178,8 @@ def test_bad_input_is_named(tmp_path):
         TripletCalculator(tmp_path)
     with pytest.raises(InputError, match="float16"):
         TripletCalculator(potential(), dtype="float16")
+    with pytest.raises(InputError, match="invalid model of type int"):
+        TripletCalculator(3)
     frame = molecule("NH3")
     frame.calc = TripletCalculator(potential())
     with pytest.raises(InputError, match="7"):

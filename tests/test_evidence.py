@@ -11,7 +11,6 @@ from ase.build import molecule
 from scipy.stats import multivariate_normal
 
 from tripletjax import InputError, descriptor
-from tripletjax.calculator import TripletCalculator
 from tripletjax.data.sets import load_frames
 from tripletjax.kernels import (
     EnvironmentKernel,
@@ -253,13 +252,9 @@ def test_copies_and_species_in_one_structure_only(fit):
     np.testing.assert_allclose(predicted, [1.1, 1.1, 2.0, 3.0], atol=0.11)
 
 
-def test_kernel_potentials_are_refused_by_name(tmp_path):
+def test_simulations_refuse_kernel_potentials_by_name(tmp_path):
     potential = fit_sparse_potential(molecule("H2O"), [1.0], describer=SMALL)
-    for call in (
-        lambda: TripletCalculator(potential),
-        lambda: simulate(potential, molecule("H2O"), tmp_path / "run", MDConfig(steps=1)),
-    ):
-        with pytest.raises(InputError, match="expected a Potential or a Committee") as caught:
-            call()
-        assert "KernelPotential" in str(caught.value)
+    with pytest.raises(InputError, match="expected a Potential or a Committee") as caught:
+        simulate(potential, molecule("H2O"), tmp_path / "run", MDConfig(steps=1))
+    assert "KernelPotential" in str(caught.value)
     assert not (tmp_path / "run").exists()

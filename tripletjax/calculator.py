@@ -1,9 +1,10 @@
 """The ASE calculator of a fitted potential."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tripletjax.kernels.potential import KernelPotential
 from tripletjax.neighbors import with_width
 from tripletjax.potential import Potential, load, resolve
 from tripletjax.types import Batch, InputError
@@ -30,10 +32,12 @@ class TripletCalculator(Calculator):
     within the padding. Reference energies are added in float64.
 
     Args:
-        model: the folder that training wrote, a ``Potential`` or a ``Committee``.
+        model: the folder that training wrote, a ``Potential``, a ``Committee`` or a
+            ``KernelPotential``, which has no energies of atoms.
         dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
-            on, float32 otherwise.
-        uncertainty: read the committee of the folder too; a ``Committee`` needs no such request.
+            on or the potential is one of kernels, float32 otherwise.
+        uncertainty: read the committee of the folder too, or evaluate the posterior of a
+            ``KernelPotential``; a ``Committee`` needs no such request.
             ``get_deviations`` then gives standard deviations, ``with_results`` keeps them.
 
     Raises:
@@ -53,7 +57,7 @@ class TripletCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | Path | Potential | Committee,
+        model: str | Path | Potential | Committee | KernelPotential,
         dtype: str | None = None,
         uncertainty: bool = False,
         **options: Any,
@@ -63,10 +67,18 @@ class TripletCalculator(Calculator):
             raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
         if isinstance(model, Potential) and uncertainty:
             raise InputError("a Potential has no uncertainty; give a Committee or its folder")
-        if isinstance(model, str | Path):
-            model = load_committee(resolve(model) / "committee") if uncertainty else load(model)
+        if isinstance(model, KernelPotential):
+            self._predict, dtype = _of_kernels(model, uncertainty), dtype or "float64"
+            self.potential = model
+        else:
+            if isinstance(model, str | Path):
+                folder = model
+                model = (
+                    load_committee(resolve(folder) / "committee") if uncertainty else load(folder)
+                )
+            self._predict, self.potential = partial(_of_networks, model), potential_of(model)
         self.model = model
-        self.potential = potential_of(model)
+        self.has_deviations = uncertainty or isinstance(model, Committee)
         self.dtype = dtype
         self._width = 0
         self._deviations: dict[str, Any] = {}
@@ -79,26 +91,14 @@ class TripletCalculator(Calculator):
         with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
             batch = self.potential.prepare(frame, self.dtype)
             self._width = max(self._width, batch.neighbors.shape[1])
-            arrays = with_width(batch, self._width)._replace(elements=None)
-            found = _evaluate(*self.model.split(), arrays)
-            energies, forces, stress, *deviations = (np.array(v, np.float64) for v in found)
-        count = len(frame)
-        references = np.asarray(self.potential.references)
-        of_species = references[np.searchsorted(self.potential.species, frame.numbers)]
-        of_atoms = energies[:count] + of_species
-        total = float(of_atoms.sum())
-        self.results = {
-            "energy": total,
-            "free_energy": total,
-            "energies": of_atoms,
-            "forces": forces[:count],
-        }
+            found = self._predict(frame, with_width(batch, self._width)._replace(elements=None))
+        results: dict[str, Any] = {"energy": found.energy, "free_energy": found.energy}
+        if found.energies is not None:
+            results["energies"] = found.energies
+        results["forces"] = found.forces
         if has_volume(frame):
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
-        self._deviations = {}
-        if deviations:
-            energy, forces = deviations
-            self._deviations = {"energy_std": float(energy[0]), "forces_std": forces[:count]}
+            results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
+        self.results, self._deviations = results, found.deviations
 
     def get_deviations(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """Standard deviations of the energy, ``energy_std`` in eV, and of the forces.
@@ -114,7 +114,7 @@ class TripletCalculator(Calculator):
         Raises:
             InputError: the model has no uncertainty.
         """
-        if not isinstance(self.model, Committee):
+        if not self.has_deviations:
             raise InputError("the model has no uncertainty; give uncertainty=True or a Committee")
         self.get_property("energy", atoms)
         return {name: np.copy(value)[()] for name, value in self._deviations.items()}
@@ -144,11 +144,52 @@ def with_results(atoms: Atoms) -> Atoms:
     calculator.get_property("energy", atoms)
     kept = atoms.copy()
     kept.calc = SinglePointCalculator(kept, **calculator.results)
-    if isinstance(calculator.model, Committee):
+    if calculator.has_deviations:
         deviations = calculator.get_deviations(atoms)
         kept.info["energy_std"] = float(deviations["energy_std"])
         kept.set_array("forces_std", deviations["forces_std"])
     return kept
+
+
+class _Found(NamedTuple):
+    """What a model says of one structure, in NumPy and float64."""
+
+    energy: float
+    energies: np.ndarray | None
+    forces: np.ndarray
+    stress: np.ndarray  # [3, 3]
+    deviations: dict[str, Any]
+
+
+def _of_networks(model: Potential | Committee, frame: Atoms, batch: Batch) -> _Found:
+    found = _evaluate(*model.split(), batch)
+    energies, forces, stress, *deviations = (np.array(v, np.float64) for v in found)
+    potential, count = potential_of(model), len(frame)
+    references = np.asarray(potential.references)
+    of_atoms = energies[:count] + references[np.searchsorted(potential.species, frame.numbers)]
+    spread = _named(deviations[0][0], deviations[1][:count]) if deviations else {}
+    return _Found(float(of_atoms.sum()), of_atoms, forces[:count], stress[0], spread)
+
+
+def _of_kernels(model: KernelPotential, uncertainty: bool) -> Callable[[Atoms, Batch], _Found]:
+    predict, deviate = jax.jit(model.energy_forces_stress), jax.jit(model.deviations)
+    if uncertainty and model.covariance is None:
+        raise InputError("the KernelPotential has no covariance, and with it no uncertainty")
+
+    def found(frame: Atoms, batch: Batch) -> _Found:
+        batch, count = batch._replace(elements=np.asarray(model.species, np.int32)), len(frame)
+        energy, forces, stress = (np.array(v, np.float64) for v in predict(batch))
+        spread = {}
+        if uncertainty:
+            energy_std, forces_std = (np.array(v, np.float64) for v in deviate(batch))
+            spread = _named(energy_std[0], forces_std[:count])
+        return _Found(float(energy[0]), None, forces[:count], stress[0], spread)
+
+    return found
+
+
+def _named(energy: np.ndarray, forces: np.ndarray) -> dict[str, Any]:
+    return {"energy_std": float(energy), "forces_std": forces}
 
 
 @partial(jax.jit, static_argnums=0)

@@ -165,15 +165,15 @@ def potential_of(model: Potential | Committee) -> Potential:
     """The potential itself, or that of a committee.
 
     Raises:
-        InputError: the model is neither.
+        InputError: the model is something else.
     """
-    if isinstance(model, Potential):
-        return model
     if isinstance(model, Committee):
         return model.potential
+    if isinstance(model, Potential):
+        return model
     raise InputError(
-        f"a {type(model).__name__} cannot drive a simulation: expected a Potential or a Committee, "
-        "as tripletjax train makes them"
+        f"invalid model of type {type(model).__name__}: expected a Potential or a Committee; a "
+        "KernelPotential runs in ASE, by TripletCalculator"
     )
 
 
