@@ -13,7 +13,7 @@ from tripletjax.completeness.search import aligned_distance, search_pairs
 from tripletjax.testing import random_rotation
 
 BASIS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 4, "l_max": 6}
-BUDGET = {"n_neighbors": 4, "n_starts": 16, "n_steps": 150}
+BUDGET = {"n_neighbors": 4, "n_starts": 32, "n_steps": 150}  # one in three finds a pair
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def of_power_spectrum():
 
 def test_the_power_spectrum_has_pairs_of_four_neighbors(of_power_spectrum):
     result = of_power_spectrum
-    assert result.n_starts == 16 and result.n_found == result.found.sum() >= 1
+    assert result.n_starts == 32 and result.n_found == result.found.sum() >= 1
     assert (np.diff(result.found.astype(int)) <= 0).all()  # the found ones first
     first, second = result.pairs[0]
     species = np.ones(4, int)
