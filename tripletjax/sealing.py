@@ -41,10 +41,20 @@ def sealed(
     # In C order, which safetensors takes for granted; ascontiguousarray would add an axis to
     # numbers.
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    content = save(ordered, dict(metadata or {}) | {DIGEST: BLANK})
+    content = _in_order(save(ordered, dict(metadata or {}) | {DIGEST: BLANK}))
     digest = sha256(content + beside).hexdigest()
     start = content.index(f'"{DIGEST}":"{BLANK}"'.encode()) + len(DIGEST) + 4
     return content[:start] + digest.encode() + content[start + len(BLANK) :]
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same with the header's metadata by name: safetensors writes them in random order."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the arrays stay aligned
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def unsealed(
