@@ -101,6 +101,18 @@ def test_bad_input_leaves_the_earlier_fit(kind, tmp_path, stopped):
     assert files(folder) == before
 
 
+@pytest.mark.parametrize("kind", ["potential", "committee"])
+def test_settings_that_do_not_suit_the_data_leave_the_earlier_fit(kind, tmp_path, stopped):
+    folder = filled(tmp_path / "fit", *FIT, "member-0/metrics.json")
+    before, config = files(folder), replace(FAST, reference_energies={"He": -1.0})
+    with pytest.raises(InputError, match="no reference energy of Ar"):
+        if kind == "potential":
+            train(dataset(), folder, config, force=True, show=False)
+        else:
+            train_committee(dataset(), folder, 2, config, force=True, show=False)
+    assert files(folder) == before
+
+
 def test_resume_keeps_what_is_there(tmp_path, stopped):
     folder = filled(tmp_path / "fit", "notes.txt", "member-0/notes.txt")
     with pytest.raises(InputError, match=r"member-0/checkpoint.safetensors does not exist"):

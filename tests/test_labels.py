@@ -59,10 +59,16 @@ def test_one_reading_is_taken_and_named(prefix, ending, tmp_path, caplog):
     np.testing.assert_allclose(label.forces, FORCES_OF)
     np.testing.assert_allclose(label.stress, STRESS_OF / frames[0].get_volume())
     expected = (
-        f"labels of a.xyz, 1 frames: energy of 1 ({prefix}energy), "
+        f"labels of a.xyz, 1 frame: energy of 1 ({prefix}energy), "
         f"forces of 1 ({prefix}force{ending}), stress of 1 (-{prefix}virial{ending}/volume)"
     )
     assert caplog.messages == [expected]
+
+
+@pytest.mark.parametrize("value", [-3, np.float32(-3), [-3.0], np.array(-3)])
+@pytest.mark.parametrize("name", ["energy", "dft_energy"])
+def test_energies_of_any_type_of_number(name, value):
+    assert read_labels([crystal({name: value})])[0].energy == -3.0
 
 
 def test_forces_in_another_place():
@@ -131,7 +137,7 @@ def test_labels_of_two_kinds_of_names_in_one_file_are_refused():
     """Not only the few structures where ASE finds forces."""
     frames = [crystal({"energy": 1.0}, {"REF_forces": FORCES_OF}) for _ in range(3)]
     frames[0].calc = SinglePointCalculator(frames[0], forces=FORCES_OF + 1)
-    with pytest.raises(InputError, match=r"'forces' \(1 frames\), 'REF_forces' \(3 frames\)"):
+    with pytest.raises(InputError, match=r"'forces' \(1 frame\), 'REF_forces' \(3 frames\)"):
         read_labels(frames)
 
 

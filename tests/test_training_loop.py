@@ -114,7 +114,7 @@ def test_a_log_file_has_a_line_a_validation(capsys, caplog):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5 and all("%" in line and line[2] == ":" for line in lines)
     assert caplog.messages[:2] == [
-        "compiling the training step for 1 sizes of structures",
+        "compiling the training step (padded sizes: 1)",
         "fitting for 10 epochs, 2 steps an epoch",
     ]
 

@@ -82,6 +82,7 @@ def predict(potential: KernelPotential, frames) -> tuple[Comparison, dict[str, n
         predicted_forces=np.concatenate([part for _, part in means]),
         stress=np.zeros((0, 3, 3)),
         predicted_stress=np.zeros((0, 3, 3)),
+        volumes_per_atom=np.zeros(0),
     )
     return compared, {
         "energy": np.array([energy for energy, _ in sigmas]),

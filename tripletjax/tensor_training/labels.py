@@ -14,6 +14,7 @@ from tripletjax.training.names import (
     POLARIZABILITY,
     Reading,
     choose,
+    count_of_frames,
     keys_of,
     readings_of,
     under_key,
@@ -66,7 +67,8 @@ def read_tensors(
         reading = choose(readings_of(frames, kind), source)
     found = [_label(frames, i, reading, target, place(i, source)) for i in range(len(frames))]
     if reading is not None:
-        log.info("labels of %s, %d frames: %s (%s)", source, len(frames), target, reading.name)
+        count = count_of_frames(len(frames))
+        log.info("labels of %s, %s: %s (%s)", source, count, target, reading.name)
     return TensorData(frames, np.array(found).reshape(-1, *SHAPES[target]))
 
 

@@ -13,7 +13,7 @@ from tripletjax.training.data import make_buckets
 from tripletjax.training.folder import METRICS, OWN
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import named_parts
-from tripletjax.training.run import Dataset, train
+from tripletjax.training.run import Dataset, starting_point, train
 from tripletjax.types import as_integer
 from tripletjax.uncertainty import Committee, of_members
 
@@ -59,6 +59,7 @@ def train_committee(
         require_unused(folder, force or resume)  # another fit may have ended meanwhile
         parts, _ = named_parts(data, valid, test, config)
         if force and not resume:
+            starting_point(parts["train"], config)  # the earlier fit stays where this fails
             remove_own(folder, OWN)
         options = {"resume": resume, "force": force, "show": show}
         return _train_committee(parts, Path(folder), size, config, announce, options)

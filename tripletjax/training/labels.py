@@ -16,6 +16,7 @@ from tripletjax.training.names import (
     Kind,
     Reading,
     choose,
+    count_of_frames,
     keys_of,
     readings_of,
     under_key,
@@ -67,16 +68,23 @@ def read_labels(
     """
     if stress_key is not None and virial_key is not None:
         raise InputError("stress_key and virial_key are both given: expected one of them")
-    energy = _reading(frames, ENERGY, energy_key, source)
+    readings = {kind: readings_of(frames, kind) for kind in (ENERGY, FORCES, STRESS, VIRIAL)}
+
+    def reading(kind: Kind, key: str | None, like: str | None = None) -> Reading | None:
+        if key is not None:
+            return under_key(frames, kind, key, source)
+        return choose(readings[kind], source, like)
+
+    energy = reading(ENERGY, energy_key)
     like = None if energy is None else energy.name
-    forces = _reading(frames, FORCES, forces_key, source, like)
+    forces = reading(FORCES, forces_key, like)
     if stress_key is not None:
         stress = under_key(frames, STRESS, stress_key, source)
     elif virial_key is not None:
         stress = _as_stress(frames, under_key(frames, VIRIAL, virial_key, source), source)
     else:
-        virials = [_as_stress(frames, r, source) for r in readings_of(frames, VIRIAL)]
-        stress = choose([*readings_of(frames, STRESS), *virials], source, like)
+        virials = [_as_stress(frames, r, source) for r in readings[VIRIAL]]
+        stress = choose([*readings[STRESS], *virials], source, like)
     found = [
         Labels(
             _energy(frame, None if energy is None else energy.values[i], like, place(i, source)),
@@ -86,7 +94,8 @@ def read_labels(
         for i, frame in enumerate(frames)
     ]
     if found:
-        _log_readings(frames, (energy, forces, stress), source)
+        seen = {reading.name for of_kind in readings.values() for reading in of_kind}
+        _log_readings(frames, (energy, forces, stress), seen, source)
     return countable(frames, found, source)
 
 
@@ -120,14 +129,6 @@ def as_array(value: Any, shape: tuple[int, ...], name: str, where: str) -> np.nd
     return array
 
 
-def _reading(
-    frames: Sequence[Atoms], kind: Kind, key: str | None, source: str, like: str | None = None
-) -> Reading | None:
-    if key is not None:
-        return under_key(frames, kind, key, source)
-    return choose(readings_of(frames, kind), source, like)
-
-
 def _energy(frame: Atoms, value: Any, name: str | None, where: str) -> float:
     if value is None:
         under = "" if name is None else f" under {name!r}"
@@ -135,6 +136,7 @@ def _energy(frame: Atoms, value: Any, name: str | None, where: str) -> float:
             f"{where} has no energy{under}; its keys are {keys_of([frame])}: choose one with "
             "energy_key, or leave this structure out"
         )
+    value = value[0] if np.shape(value) == (1,) else value
     return float(as_array(value, (), "energy", where))
 
 
@@ -174,7 +176,7 @@ def _as_stress(frames: Sequence[Atoms], virials: Reading, source: str) -> Readin
 
 
 def _log_readings(
-    frames: Sequence[Atoms], readings: tuple[Reading | None, ...], source: str
+    frames: Sequence[Atoms], readings: tuple[Reading | None, ...], seen: set[str], source: str
 ) -> None:
     """One line: which labels, of how many structures, under which names, and what is not used."""
     texts, used = [], set()
@@ -185,14 +187,7 @@ def _log_readings(
         used.add(reading.name)
         under = f"-{reading.name}/volume" if reading.kind is VIRIAL else reading.name
         texts.append(f"{name} of {reading.count} ({under})")
-    kinds = ENERGY, FORCES, STRESS, VIRIAL
-    seen = {r.name for kind in kinds for r in readings_of(frames, kind)}
     stored = {name for frame in frames for name in (*frame.info, *frame.arrays)}
     unused = sorted((seen & stored) - used)
-    log.info(
-        "labels of %s, %d frames: %s%s",
-        source,
-        len(frames),
-        ", ".join(texts),
-        f"; not used: {', '.join(unused)}" if unused else "",
-    )
+    texts[-1] += f"; not used: {', '.join(unused)}" if unused else ""
+    log.info("labels of %s, %s: %s", source, count_of_frames(len(frames)), ", ".join(texts))

@@ -174,7 +174,7 @@ class _Loop:
     def compile(self, state: State) -> None:
         """One step of each size on copies, and one validation: neither counts as time."""
         count = len(self.task.buckets)
-        log.info("compiling the training step for %d sizes of structures", count)
+        log.info("compiling the training step (padded sizes: %d)", count)
         for number in range(count):
             if not self.interrupted():
                 index = np.zeros(self.batch_size, np.int32)

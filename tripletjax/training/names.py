@@ -40,7 +40,7 @@ class Kind:
 
 
 MATRIX = ((3, 3), (6,), (9,))
-ENERGY = Kind("energy", ("energy", "toten", "etot"), ((),), "energy_key")
+ENERGY = Kind("energy", ("energy", "toten", "etot"), ((), (1,)), "energy_key")
 FORCES = Kind("forces", ("force",), (("N", 3),), "forces_key")
 STRESS = Kind("stress", ("stress",), MATRIX, "stress_key")
 VIRIAL = Kind("virial", ("virial",), MATRIX, "virial_key")
@@ -76,7 +76,7 @@ class Reading(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return f"{self.name!r} ({self.count} frames)"
+        return f"{self.name!r} ({count_of_frames(self.count)})"
 
 
 def under_key(frames: Sequence[Atoms], kind: Kind, key: str, source: str) -> Reading:
@@ -100,10 +100,10 @@ def readings_of(frames: Sequence[Atoms], kind: Kind) -> list[Reading]:
         >>> frame = Atoms("H")
         >>> frame.info |= {"REF_energy": -1.0, "energy_weight": 2.0}
         >>> [str(reading) for reading in readings_of([frame], ENERGY)]
-        ["'REF_energy' (1 frames)"]
+        ["'REF_energy' (1 frame)"]
     """
-    names = {name for frame in frames for name in values_of(frame) if looks_like(name, kind)}
-    names = [kind.name, *sorted(names - {kind.name})]
+    names = {name for frame in frames for name in values_of(frame)} - {kind.name}
+    names = [kind.name, *sorted(name for name in names if looks_like(str(name), kind))]
     readings = [Reading(kind, name, [_fitting(f, kind, name) for f in frames]) for name in names]
     return [reading for reading in readings if reading.count]
 
@@ -136,6 +136,16 @@ def choose(readings: Sequence[Reading], source: str, like: str | None = None) ->
         f"{source} has several labels that may be the {first.kind.name}: "
         f"{', '.join(map(str, readings))}; choose one with {keys}"
     )
+
+
+def count_of_frames(count: int) -> str:
+    """So many frames, in words.
+
+    Example:
+        >>> count_of_frames(1), count_of_frames(2)
+        ('1 frame', '2 frames')
+    """
+    return f"{count} frame" if count == 1 else f"{count} frames"
 
 
 def looks_like(name: str, kind: Kind) -> bool:
