@@ -8,15 +8,15 @@ COMPARE := .venv-compare/installed
 .PHONY: help demo test test-32 test-64 test-machines faults compare lint bench notebooks clean
 
 help:
-	@echo "make demo       tell degenerate clusters apart and learn their energies (a minute)"
-	@echo "make test       style and the tests, with x64 off and on"
+	@echo "make demo           tell degenerate clusters apart and learn their energies (a minute)"
+	@echo "make test           style and the tests, with x64 off and on"
 	@echo "make test-machines  the tests as on other processors and with one thread (two hours)"
-	@echo "make faults     the fault suite in full: damaged files, kills, full disks (half an hour)"
-	@echo "make compare    the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
-	@echo "make lint       style and types"
-	@echo "make bench      time of every descriptor, as ratios"
-	@echo "make notebooks  run the notebooks in place"
-	@echo "make clean      remove the environment and caches"
+	@echo "make faults         the fault suite in full: damaged files, kills, full disks (half an hour)"
+	@echo "make compare        the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
+	@echo "make lint           style and types"
+	@echo "make bench          time of every descriptor, as ratios"
+	@echo "make notebooks      run the notebooks in place"
+	@echo "make clean          remove the environment and caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
