@@ -142,6 +142,22 @@ def test_describe_computes_fewer_places_and_the_same(float64):
     assert_close(found, expected, 1e-12, axis=-1)
 
 
+def test_neighbours_come_in_any_order(float64):
+    """Also more of them than there are places: atoms move after their list was made."""
+    distances = random_distances(5, 18)
+    vectors = distances[:, None] * np.random.default_rng(5).normal(size=(18, 3))
+    vectors *= (distances / np.linalg.norm(vectors, axis=1))[:, None]
+    function = quick_jit(
+        descriptor("triplet_sum", (1,), tags=3, cutoff=CUTOFF, n_max=1, l_max=2).environment
+    )
+    rows = [
+        function(vectors[order].astype(float64), np.zeros(18, int), np.ones(18, bool))
+        for order in (np.arange(18), np.random.default_rng(6).permutation(18))
+    ]
+    assert np.abs(rows[0]).max() > 0.01
+    assert_close(rows[1], rows[0], 1e-12)
+
+
 OTHERS = np.array([1.0, 1.2, 1.45, 1.8, 2.8])
 # Where the moving neighbour meets another, and where it is a fifth nearer or farther than one.
 SEAMS = {

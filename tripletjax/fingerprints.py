@@ -37,6 +37,7 @@ from tripletjax.tagged import (
     single_phases,
     tagged_neighbors,
 )
+from tripletjax.tags import by_distance
 from tripletjax.types import Array, Basis
 
 DAMPING = 0.03
@@ -125,8 +126,7 @@ def fingerprint(
     the columns √(2/D) Σ w cos(W·e + b) sin(V·o), of opposite sign for mirror images.
 
     Args:
-        vectors, species, mask: the environment, [K, 3] Å, [K] and [K], sorted by distance if
-            ``tags`` is given.
+        vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion.
         weights: from ``fingerprint_weights``, for the same basis.
         center: species index of the central atom.
@@ -152,6 +152,7 @@ def fingerprint(
     dtype = vectors.dtype
     weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
     n_species = weights.level_2.species.shape[1]
+    vectors, species, mask = by_distance(vectors, species, mask, tags, slots)
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
     level_0 = [

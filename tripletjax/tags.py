@@ -16,6 +16,8 @@ Distances are compared by (1 - (r/cutoff)^12) / r, in which the cutoff is infini
 neighbour that enters there changes no other's weight. All steps have three derivatives.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.numerics import array_module, smooth_step
@@ -36,6 +38,29 @@ def tag_slots(tags: int | None, width: int) -> int:
         (40, 16, 24, 6)
     """
     return width if tags is None else min(_most(tags), width)
+
+
+def by_distance(
+    vectors: Array, species: Array, mask: Array, tags: int | None, slots: int | None = None
+) -> tuple[Array, Array, Array]:
+    """One environment, its neighbours by distance where tags need it: atoms may have moved.
+
+    Args:
+        vectors, species, mask: the environment, [K, 3] Å, [K] and [K], in any order.
+        tags: T; None: all, in any order.
+        slots: given where the neighbours are known to be in order.
+
+    Example:
+        >>> vectors = np.arange(20.0, 0, -1)[:, None] * np.eye(3)[0]
+        >>> ordered, *_ = by_distance(vectors, np.zeros(20, int), np.ones(20, bool), 2)
+        >>> ordered[:3, 0].tolist()
+        [1.0, 2.0, 3.0]
+    """
+    if slots is not None or tag_slots(tags, len(mask)) == len(mask):
+        return vectors, species, mask
+    squares = jax.lax.stop_gradient(jnp.sum(jnp.asarray(vectors) ** 2, -1))
+    order = jnp.argsort(jnp.where(mask, squares, jnp.inf))
+    return jnp.asarray(vectors)[order], jnp.asarray(species)[order], jnp.asarray(mask)[order]
 
 
 def shell_weights(distances: Array, cutoff: float, tags: int, slots: int) -> Array:

@@ -38,6 +38,7 @@ from tripletjax.tagged import (
     single_phases,
     tagged_neighbors,
 )
+from tripletjax.tags import by_distance
 from tripletjax.types import L_MAX_LIMIT, Array, Basis, as_integer
 
 ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ of the second tag
@@ -90,8 +91,7 @@ def equivariant_fingerprint(
     """Features of one environment that turn as Y_λ: rows of tensors, levels 1 and 2.
 
     Args:
-        vectors, species, mask: the environment, [K, 3] Å, [K] and [K], sorted by distance if
-            ``tags`` is given.
+        vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion.
         weights: from ``fingerprints.fingerprint_weights``, for the same basis.
         lambda_: degree λ; may exceed the basis's l_max.
@@ -125,6 +125,7 @@ def equivariant_fingerprint(
         return jnp.zeros((rows, 2 * lambda_ + 1), dtype)
     weights = jax.tree.map(lambda w: jnp.asarray(w, dtype), weights)
     n_species = weights.level_2.species.shape[1]
+    vectors, species, mask = by_distance(vectors, species, mask, tags)
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     tagged = tagged_neighbors(hood, species, density_of(hood), basis, tags)
     harmonics = spherical_harmonics(tagged.directions, lambda_)  # [T, (λ+1)²]

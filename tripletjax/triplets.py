@@ -19,7 +19,7 @@ from tripletjax.angular import (
 from tripletjax.coupling import clebsch_gordan
 from tripletjax.densities import Mixing, Neighborhood, density_of, neighborhood
 from tripletjax.numerics import powers, scan_sum
-from tripletjax.tags import shell_weights, tag_slots
+from tripletjax.tags import by_distance, shell_weights, tag_slots
 from tripletjax.types import Array, Basis
 
 
@@ -127,6 +127,7 @@ def triplet_sum(
     Returns:
         ``[a, n, ...]``, one number per (l, m) of ``triplet_index``.
     """
+    vectors, species, mask = by_distance(vectors, species, mask, tags, slots)
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
     if len(mask) == 0:

@@ -20,7 +20,7 @@ from tripletjax.fingerprints import DAMPING
 from tripletjax.numerics import array_module, scan_sum
 from tripletjax.radial import density_scale
 from tripletjax.tagged import FLATNESS
-from tripletjax.tags import tag_slots
+from tripletjax.tags import by_distance, tag_slots
 from tripletjax.triplets import tag_weights, triplet_index, triplet_invariants
 from tripletjax.types import Array, Basis
 
@@ -47,8 +47,7 @@ def triplet_features(
     """All triplets of one environment, as the fingerprint sees them.
 
     Args:
-        vectors, species, mask: the environment, [K, 3] Å, [K] and [K], sorted by distance if
-            ``tags`` is given.
+        vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion.
         n_species: number of species.
         length_scale: width of the Gaussian κ, in the units of the fingerprint's.
@@ -67,6 +66,7 @@ def triplet_features(
     """
     vectors = jnp.asarray(vectors)
     dtype = vectors.dtype
+    vectors, species, mask = by_distance(vectors, species, mask, tags)
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
     n_tags = tag_slots(tags, len(mask))
