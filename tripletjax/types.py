@@ -255,7 +255,7 @@ def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit:
         0.5
     """
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if not (_is_number(value) and isfinite(value) and low <= value <= high):
+    if not (_is_finite(value) and low <= value <= high):
         bounds = [f"at least {low:g}"] if low > -inf else []
         bounds += [f"at most {high:g}"] if high < inf else []
         accepted = " ".join(["a finite number", " and ".join(bounds)]).strip()
@@ -271,13 +271,21 @@ def as_positive(name: str, value: Any, unit: str = "") -> float:
         5.0
     """
     value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if not (_is_number(value) and isfinite(value) and value > 0):
+    if not (_is_finite(value) and value > 0):
         raise InputError(f"invalid {name}={value!r}: expected a positive number{_in(unit)}")
     return float(value)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a float can hold it: a whole number of Python may be larger than any float."""
+    try:
+        return _is_number(value) and isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _in(unit: str) -> str:
@@ -301,7 +309,7 @@ def _require_read(name: str, value: Any, radial: str, bases: tuple[str, ...]) ->
 
 def _as_range(name: str, value: Any) -> tuple[float, float]:
     pair: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
-    numbers = len(pair) == 2 and all(map(_is_number, pair)) and all(map(isfinite, pair))
+    numbers = len(pair) == 2 and all(map(_is_finite, pair))
     if not (numbers and 0 <= pair[0] < pair[1]):
         raise InputError(f"{name}={value!r} is not usable; give (low, high) in Å, 0 <= low < high")
     return float(pair[0]), float(pair[1])
