@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -166,7 +166,13 @@ JSON = st.recursive(
 )
 
 
-@settings(derandomize=True, deadline=None, database=None, max_examples=300 if FULL else 30)
+@settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=300 if FULL else 30,
+    suppress_health_check=[HealthCheck.too_slow],  # on a machine with much else to do
+)
 @given(data=st.data())
 def test_a_strangers_description_is_a_model_or_refused(model, tmp_path_factory, data):
     """Any value in any place of model.json, with weights that have no digest."""
