@@ -94,4 +94,4 @@ notebooks: $(NOTEBOOK)
 	@$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 clean:
-	rm -rf .venv .venv-compare .cache demo-output build *.egg-info
+	rm -rf .venv .venv-compare .cache .hypothesis demo-output build *.egg-info

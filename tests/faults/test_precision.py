@@ -18,7 +18,7 @@ CUTOFF, MOST, COLUMNS = 4.0, 60, 64
 COUNT = 1000
 SMALL = {
     "cutoff": CUTOFF, "cutoff_function": "smooth", "radial": "chebyshev",
-    "n_max": 2, "l_max": 3, "n_features": 8, "tags": 6,
+    "n_max": 2, "l_max": 2, "n_features": 8, "tags": 6,
 }  # fmt: skip
 SIZES = Architecture(
     cutoff=CUTOFF, n_radial=4, l_max=2, channels=4, tags=4, units=8, odd_units=2, width=8
