@@ -112,7 +112,8 @@ def test_a_log_file_has_a_line_a_validation(capsys, caplog):
     config = replace(CONFIG, max_epochs=10, steps_between_validations=4)
     run_epochs(Cliff(1e6), config, at_start({"w": jnp.ones(())}), lambda _: None)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 5 and all("%" in line and line[2] == ":" for line in lines)
+    assert len(lines) == 5 and all(line[2] == ":" for line in lines)
+    assert [int(line[9:12]) for line in lines] == [20, 40, 60, 80, 100]
     assert caplog.messages[:2] == [
         "compiling the training step (padded sizes: 1)",
         "fitting for 10 epochs, 2 steps an epoch",
@@ -123,7 +124,7 @@ def test_a_long_epoch_has_lines_of_its_own(capsys, monkeypatch):
     monkeypatch.setattr(Lines, "__init__", _impatient(Lines.__init__))
     config = replace(CONFIG, max_epochs=1)
     run_epochs(Cliff(1e6), config, at_start({"w": jnp.ones(())}), lambda _: None)
-    assert len(capsys.readouterr().err.splitlines()) == 3  # two steps and the validation
+    assert len(capsys.readouterr().err.splitlines()) == 4  # two steps, the epoch, the validation
 
 
 def _impatient(init):

@@ -122,6 +122,7 @@ def run_epochs(
                 progress, last = loop.epoch(progress, saver)
                 last |= progress.epoch == loop.epochs
                 stopped = interrupted()
+                loop.tick(progress.epoch + progress.steps_of_epoch / loop.steps)
                 before = progress.history[-1]["epoch"] if progress.history else 0
                 is_due = last or progress.epoch - before >= loop.epochs_between_validations
                 if is_due and not (stopped and progress.steps_of_epoch):
