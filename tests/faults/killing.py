@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import jax
+import matplotlib.pyplot  # noqa: F401
 import numpy as np
 
 import tripletjax.kernels

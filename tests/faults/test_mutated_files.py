@@ -16,6 +16,8 @@ from tests.faults.mutations import MUTATIONS, Mutated
 from tests.faults.worker import Ended, Worker
 from tests.md_runs import silicon
 from tests.test_training import clusters
+from tripletjax import InputError
+from tripletjax.training import read_labels
 
 COUNTS = {"describe": 600, "audit": 140, "evaluate": 100, "md": 100, "train": 60}
 NOT_LINES = re.compile(r"tripletjax: warning: |\d\d:\d\d:\d\d ")  # what may precede the error
@@ -149,6 +151,14 @@ def test_commands(name, originals, fit, worker, scaled, tmp_path, record):
         "files": count, "refused": count - accepted, "accepted": accepted,
         "slowest, s": round(slowest, 1),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1e308, -1e13, np.inf, np.nan])
+def test_labels_that_no_loss_can_hold(value):
+    (frame,) = labelled([molecule("H2O")])
+    frame.calc.results["forces"][1, 2] = value
+    with pytest.raises(InputError, match=r"frame 0 .*forces.*finite ones, up to 1e\+12"):
+        read_labels([frame])
 
 
 def test_a_command_that_dies_or_hangs_would_be_seen(worker):

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.faults.conftest import FULL
 from tests.systems import build, quick_jit
 from tripletjax.models import Architecture
+from tripletjax.numerics import smooth_step
 from tripletjax.potential import untrained
 from tripletjax.testing import random_rotation
 
@@ -25,7 +27,7 @@ SIZES = Architecture(
 )
 # Of the 2-norm of an environment's values or derivatives, or of a hundredth of the largest one of
 # all, if that is more: what float32 may differ by.
-ERRORS = {"values": 1e-4, "gradients": 1e-3, "second derivatives": 1e-2}
+ERRORS = {"values": 2e-5, "gradients": 2e-4, "second derivatives": 1e-3}
 
 
 def rings() -> dict[str, np.ndarray]:
@@ -112,9 +114,10 @@ def function_of(kind: str):
     return build(kind, **SMALL).environment
 
 
-@pytest.mark.parametrize(
-    "kind", ["power_spectrum", "bispectrum", "triplet_sum", "fingerprint", "potential"]
-)
+KINDS = ["power_spectrum", "fingerprint", "potential"]
+
+
+@pytest.mark.parametrize("kind", KINDS + (["bispectrum", "triplet_sum"] if FULL else []))
 def test_float32_is_close_to_float64(kind, scaled, record):
     vectors, species, mask = environments(scaled(COUNT))
     function = function_of(kind)
@@ -133,3 +136,12 @@ def test_float32_is_close_to_float64(kind, scaled, record):
         error = np.linalg.norm(actual - expected, axis=1) / np.maximum(size, 0.01 * size.max())
         record["largest errors"][name] = float(f"{error.max():.2g}")
         assert error.max() < allowed, f"{name} of environment {error.argmax()}"
+
+
+def test_what_falls_to_zero_keeps_its_digits():
+    """Near its end too, where a weight may be multiplied by what is steep."""
+    x = np.float32(1) - np.geomspace(1e-6, 0.1, 20, dtype=np.float32)
+    actual, expected = smooth_step(x), smooth_step(x.astype(np.float64))
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+    np.testing.assert_allclose(expected, 35 * (1.0 - x) ** 4, rtol=0.3)

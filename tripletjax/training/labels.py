@@ -25,6 +25,7 @@ from tripletjax.types import InputError
 from tripletjax.volumes import has_volume, stress_with_volume
 
 log = logging.getLogger(__name__)
+LARGEST = 1e12  # of a label: its square is far from the largest number of float32
 
 
 class Labels(NamedTuple):
@@ -116,7 +117,8 @@ def as_array(value: Any, shape: tuple[int, ...], name: str, where: str) -> np.nd
     """A label as float64, checked.
 
     Raises:
-        InputError: it holds something else than finite numbers, or has another shape.
+        InputError: it holds something else than finite numbers up to LARGEST, or has another
+            shape.
     """
     try:
         array = np.asarray(value, dtype=float)
@@ -124,8 +126,11 @@ def as_array(value: Any, shape: tuple[int, ...], name: str, where: str) -> np.nd
         raise InputError(f"{where}: {name} is {value!r}; give numbers") from None
     if array.shape != shape:
         raise InputError(f"{where}: {name} has shape {array.shape}; give {shape}")
-    if not np.isfinite(array).all():
-        raise InputError(f"{where}: {name} holds {array[~np.isfinite(array)][0]}; give finite ones")
+    usable = np.abs(array) <= LARGEST  # False for NaN
+    if not usable.all():
+        raise InputError(
+            f"{where}: {name} holds {array[~usable][0]}; give finite ones, up to {LARGEST:g}"
+        )
     return array
 
 
