@@ -6,6 +6,7 @@ from functools import cache
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy as safetensors
 from ase import Atoms
 from ase.build import bulk, molecule
 
@@ -158,8 +159,12 @@ def damaged(change):
 
 
 def _edit(folder, **changes):
+    """Another description, and weights without the digest that would not be that of both."""
     record = json.loads((folder / DESCRIPTION).read_text()) | changes
     (folder / DESCRIPTION).write_text(json.dumps(record))
+    (folder / WEIGHTS).write_bytes(
+        safetensors.save(safetensors.load((folder / WEIGHTS).read_bytes()))
+    )
 
 
 def _truncate(path):
