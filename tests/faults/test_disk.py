@@ -53,7 +53,8 @@ class Written:
         self._file, self._disk = file, disk
 
     def write(self, content):
-        self._disk.write()
+        if content:
+            self._disk.write()
         return self._file.write(content)
 
     def __getattr__(self, name):
