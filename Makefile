@@ -11,7 +11,7 @@ help:
 	@echo "make demo           tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test           style and the tests, with x64 off and on"
 	@echo "make test-machines  the tests as on other processors and with one thread (two hours)"
-	@echo "make faults         the fault suite in full: damaged files, kills, full disks (half an hour)"
+	@echo "make faults         the fault suite in full: damaged files, kills, full disks (20 minutes)"
 	@echo "make compare        the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
 	@echo "make lint           style and types"
 	@echo "make bench          time of every descriptor, as ratios"
@@ -36,14 +36,17 @@ test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 test-32 test-64
 
 # What does not depend on the precision runs once, on one side or the other.
-test-32: ONCE := tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
+test-32: ONCE := tests/faults/test_kills.py tests/faults/test_streaming.py \
+  tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
   tests/test_memory.py tests/test_pairs.py tests/test_tags.py \
   tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
   tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py \
   tests/test_sparse_gp.py tests/test_evidence.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
   tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
   tripletjax/completeness tripletjax/kernels
-test-64: ONCE := tests/faults tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
+test-64: ONCE := tests/faults/test_damaged_files.py tests/faults/test_disk.py \
+  tests/faults/test_mutated_files.py tests/faults/test_precision.py \
+  tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
   tests/test_transformer.py tests/test_bad_input.py tests/test_prepared.py tests/test_reading.py \
   tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
   tests/test_data_sets.py tests/test_tensor_commands.py tests/test_whole_numbers.py \

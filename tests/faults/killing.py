@@ -16,16 +16,18 @@ import numpy as np
 
 import tripletjax.kernels
 import tripletjax.md.driver
+import tripletjax.potential
 import tripletjax.training
 import tripletjax.uncertainty
 from tests.conftest import CACHE
+from tests.md_runs import springs
 from tripletjax.cli import main
 
 LONGEST = 300.0  # seconds of one process
 
 
-def started(arguments: list[str], log: Path, fills_cache: bool = False) -> int:
-    """A process that runs a command; its id."""
+def started(task: dict, options: list[str], log: Path, fills_cache: bool = False) -> int:
+    """A process that runs a task's command with further options; its id."""
     process = os.fork()
     if process:
         return process
@@ -39,7 +41,9 @@ def started(arguments: list[str], log: Path, fills_cache: bool = False) -> int:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0 if fills_cache else 1e9)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         tripletjax.md.driver.SECONDS_A_SAVE = 0.05
-        status = main(arguments)
+        if task.get("springs"):  # in place of a network: they compile at once
+            tripletjax.potential.load = lambda folder: springs(scale=0.01)
+        status = main([*task["command"], *options])
     finally:
         sys.stdout.flush()
         os._exit(status)
@@ -81,31 +85,31 @@ def _state(path: Path) -> tuple[int, int]:
 def chain(task: dict, folder: Path, kills: int, random: np.random.Generator) -> int:
     """Kill a run and go on with it, again and again, and let it end at last; how many kills."""
     log, count = folder.with_suffix(".log"), 0
-    command = [*task["command"], "--out", str(folder)]
+    out = ["--out", str(folder)]
     for attempt in range(kills):
         options = [task["goes_on"]] if attempt else []
-        process = started([*command, *options], log)
+        process = started(task, [*out, *options], log)
         at_once = random.random() < 0.2
         delay = random.uniform(0, 4.0 if at_once else task["delay"])
         status = killed(process, folder / task["grows"], delay, at_once)
         if status != -signal.SIGKILL:
-            assert status == 0, _failure(command, status, log)
+            assert status == 0, _failure(out, status, log)
             break
         count += 1
-    status = status_of(started([*command, task["goes_on"]], log))
-    assert status == 0, _failure(command, status, log)
+    status = status_of(started(task, [*out, task["goes_on"]], log))
+    assert status == 0, _failure(out, status, log)
     return count
 
 
-def _failure(command: list[str], status: int, log: Path) -> str:
-    return f"{' '.join(command)} ended with status {status}: {log.read_text()[-2000:]}"
+def _failure(options: list[str], status: int, log: Path) -> str:
+    return f"{' '.join(options)} ended with status {status}: {log.read_text()[-2000:]}"
 
 
 def run(task: dict) -> dict:
     """The uninterrupted run in ``whole``, and chains of kills in ``part-0``, ``part-1``, ..."""
     folder, random = Path(task["folder"]), np.random.default_rng(task["seed"])
-    whole = [*task["command"], "--out", str(folder / "whole")]
-    status = status_of(started(whole, folder / "whole.log", fills_cache=True))
+    whole = ["--out", str(folder / "whole")]
+    status = status_of(started(task, whole, folder / "whole.log", fills_cache=True))
     assert status == 0, _failure(whole, status, folder / "whole.log")
     count, chains = 0, 0
     while count < task["kills"]:

@@ -57,7 +57,7 @@ def test_fits(tmp_path, scaled, record):
     record |= carried_out({
         "command": [*command, "--config", str(tmp_path / "config.yaml")],
         "goes_on": "--resume", "grows": CHECKPOINT, "delay": 0.5, "folder": str(tmp_path),
-        "kills": scaled(KILLS, 25), "kills_a_chain": 10, "seed": 0,
+        "kills": scaled(KILLS, 50), "kills_a_chain": 10, "seed": 0,
     })  # fmt: skip
     whole = tmp_path / "whole"
     assert [int(row["epoch"]) for row in history(whole)] == list(range(1, EPOCHS + 1))
@@ -84,7 +84,7 @@ def test_simulations(tmp_path, scaled, record):
     record |= carried_out({
         "command": [*command, "--log-every", "5", "--write-every", "10"],
         "goes_on": "--restart", "grows": THERMO, "delay": 0.5, "folder": str(tmp_path),
-        "kills": scaled(KILLS, 25), "kills_a_chain": 10, "seed": 1,
+        "kills": scaled(KILLS), "kills_a_chain": 10, "seed": 1, "springs": not FULL,
     })  # fmt: skip
     whole = tmp_path / "whole"
     assert [int(row["step"]) for row in rows(whole)] == list(range(0, STEPS + 1, 5))
