@@ -10,7 +10,7 @@ COMPARE := .venv-compare/installed
 help:
 	@echo "make demo           tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test           style and the tests, with x64 off and on"
-	@echo "make test-machines  the tests as on other processors and with one thread (two hours)"
+	@echo "make test-machines  the tests as on other processors and with one thread (an hour)"
 	@echo "make faults         the fault suite in full: damaged files, kills, full disks (20 minutes)"
 	@echo "make compare        the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
 	@echo "make lint           style and types"

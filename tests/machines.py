@@ -48,9 +48,9 @@ class Machine(NamedTuple):
 
 
 MACHINES = {
-    "haswell": Machine("Haswell", None, "AVX2", True, ("avx2", "fma")),
+    "haswell": Machine("Haswell", "AVX2", "AVX2", True, ("avx2", "fma")),
     "skylakex": Machine(
-        "SkylakeX", "AVX2", None, False, ("avx512f", "avx512dq", "avx512bw", "avx512vl")
+        "SkylakeX", None, None, False, ("avx512f", "avx512dq", "avx512bw", "avx512vl")
     ),
     "nehalem": Machine("Nehalem", "SSE4_2", "baseline", False, ("sse4_2",)),
     "zen": Machine("Zen", None, None, False, ("avx2", "fma")),
