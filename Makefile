@@ -59,7 +59,7 @@ test-64: ONCE := tests/faults/test_damaged_files.py tests/faults/test_disk.py \
   tests/test_references.py tests/test_consistency.py tests/test_fit_folders.py \
   tests/test_paper_experiment.py tests/test_paper_sensitivity.py tests/test_paper_closed_forms.py \
   tests/test_paper_rings.py tests/test_paper_convergence.py tests/test_paper_carbon.py \
-  tripletjax/md tripletjax/tensor_training tripletjax/training
+  tripletjax/md tripletjax/properties/fitting tripletjax/training
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
 

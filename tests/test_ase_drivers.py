@@ -11,7 +11,7 @@ from ase.optimize import BFGS
 from ase.phonons import Phonons
 
 from tests.md_runs import springs
-from tripletjax.calculator import TripletCalculator, _evaluate
+from tripletjax.engines.ase import TripletCalculator, _evaluate
 from tripletjax.md import minimize
 
 

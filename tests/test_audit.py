@@ -10,13 +10,13 @@ from ase.build import bulk, molecule
 from ase.io import read, write
 
 from tripletjax import InputError
+from tripletjax.basis.densities import Mixing
 from tripletjax.cli import main
-from tripletjax.completeness import report
-from tripletjax.completeness.audit import audit
+from tripletjax.completeness import reports as report
+from tripletjax.completeness.auditing import audit
 from tripletjax.completeness.collisions import nearest_pairs
 from tripletjax.completeness.resolution import parting_degrees
 from tripletjax.data.b8 import load_b8
-from tripletjax.densities import Mixing
 from tripletjax.testing import random_rotation
 
 N_PAIRS = 24

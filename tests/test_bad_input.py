@@ -6,10 +6,10 @@ from ase import Atoms
 from ase.build import molecule
 
 from tripletjax import Basis, InputError, describe, descriptor, prepare
-from tripletjax.densities import Mixing
-from tripletjax.descriptors import KINDS, read_by
-from tripletjax.mixing import fit_mixing
-from tripletjax.nice import fit_contraction
+from tripletjax.basis.densities import Mixing
+from tripletjax.basis.mixing import fit_mixing
+from tripletjax.descriptors.base import KINDS, read_by
+from tripletjax.invariants.nice import fit_contraction
 
 WATER = molecule("H2O")
 DENSITIES = np.random.default_rng(0).normal(size=(9, 1, 2, 9))

@@ -13,12 +13,12 @@ from tests.md_runs import springs
 from tests.systems import methanol
 from tests.test_potential import compound, interaction, potential, predicted
 from tripletjax import InputError, descriptor
-from tripletjax.calculator import TripletCalculator, _evaluate, with_results
+from tripletjax.engines.ase import TripletCalculator, _evaluate, with_results
 from tripletjax.io import read_frames
 from tripletjax.kernels import fit_sparse_potential
 from tripletjax.md import simulate
-from tripletjax.potential import untrained
-from tripletjax.uncertainty import of_members
+from tripletjax.potentials.base import untrained
+from tripletjax.potentials.committee import of_members
 
 
 def test_results_are_those_of_the_potential(dtype):

@@ -8,9 +8,9 @@ import pytest
 
 from tests.systems import environment
 from tripletjax import InputError, descriptor
-from tripletjax.completeness.certificate import certificate, resolution_needed
+from tripletjax.basis.densities import density_coefficients
+from tripletjax.completeness.certificates import certificate, resolution_needed
 from tripletjax.completeness.families import coprime_rings
-from tripletjax.densities import density_coefficients
 from tripletjax.testing import random_rotation
 from tripletjax.types import Basis
 

@@ -9,7 +9,7 @@ from ase.io import write
 
 from tripletjax import describe
 from tripletjax.cli import main
-from tripletjax.nice import fit_contraction, save_contraction
+from tripletjax.invariants.nice import fit_contraction, save_contraction
 
 SMALL = ["--cutoff", "3.0", "--n-max", "2", "--l-max", "2"]
 

@@ -8,8 +8,8 @@ from ase.build import molecule
 
 from tests.systems import CHIRAL_KINDS, SPECIES, SYSTEMS, read
 from tripletjax import describe
-from tripletjax.coupling import clebsch_gordan
-from tripletjax.descriptors import KINDS
+from tripletjax.basis.coupling import clebsch_gordan
+from tripletjax.descriptors.base import KINDS
 from tripletjax.testing import INVARIANCE, assert_close, tolerance
 
 OPTIONS = {

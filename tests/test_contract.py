@@ -17,8 +17,8 @@ from tests.systems import (
     slab,
 )
 from tripletjax import describe
-from tripletjax.angular import wigner_matrix
-from tripletjax.descriptors import KINDS
+from tripletjax.basis.angular import wigner_matrix
+from tripletjax.descriptors.base import KINDS
 from tripletjax.testing import INVARIANCE, PADDING, assert_close, random_rotation, tolerance
 
 TURN = random_rotation(7)

@@ -9,9 +9,10 @@ import pytest
 
 from tests.reference.angular import clebsch_gordan_real
 from tests.systems import environment, quick_jit
-from tripletjax.angular import harmonic_slice
-from tripletjax.correlations import bispectrum, bispectrum_index
-from tripletjax.coupled import (
+from tripletjax.basis.angular import harmonic_slice
+from tripletjax.basis.densities import density_coefficients
+from tripletjax.invariants.correlations import bispectrum, bispectrum_index
+from tripletjax.invariants.coupled import (
     coupled_from_minimal,
     coupled_index,
     coupled_invariants,
@@ -20,8 +21,8 @@ from tripletjax.coupled import (
     environment_coupled,
     pair_channels,
 )
-from tripletjax.densities import density_coefficients
-from tripletjax.nice import density_covariants, expand
+from tripletjax.invariants.nice import density_covariants, expand
+from tripletjax.invariants.triplets import triplet_invariants
 from tripletjax.numerics import safe_norm
 from tripletjax.testing import (
     assert_close,
@@ -31,7 +32,6 @@ from tripletjax.testing import (
     assert_padding_changes_nothing,
     assert_permutation_invariant,
 )
-from tripletjax.triplets import triplet_invariants
 from tripletjax.types import Basis, InputError
 
 BASIS = Basis(cutoff=3.0, radial="laplacian", n_max=2, l_max=2)

@@ -42,7 +42,7 @@ from tripletjax.completeness.families import (
     x_plus_minus,
 )
 from tripletjax.completeness.families.isometry import neighborhood
-from tripletjax.descriptors import descriptor
+from tripletjax.descriptors.base import descriptor
 from tripletjax.testing import random_rotation
 from tripletjax.types import InputError
 

@@ -9,13 +9,13 @@ from ase.build import molecule
 
 from tests.test_training import FAST, clusters
 from tripletjax import InputError
-from tripletjax.models import Architecture
-from tripletjax.potential import load, untrained
-from tripletjax.tensor_properties import load_tensor, untrained_tensor
-from tripletjax.tensor_training import TensorData, fit_tensors
+from tripletjax.potentials.base import load, untrained
+from tripletjax.potentials.committee import load_committee, of_members
+from tripletjax.potentials.network import Architecture
+from tripletjax.properties.fitting import TensorData, fit_tensors
+from tripletjax.properties.tensor_model import load_tensor, untrained_tensor
 from tripletjax.training import Labels, train, train_committee
 from tripletjax.training.run import Dataset
-from tripletjax.uncertainty import load_committee, of_members
 
 FIT = ("checkpoint.safetensors", "history.csv", "metrics.json", "parity.png", "loss.png",
        "model/model.json", "model/weights.safetensors", "committee/committee.json",
@@ -35,7 +35,7 @@ def reached(*arguments, **options):
 @pytest.fixture
 def stopped(monkeypatch):
     """Fits end before their first step, when the folder is ready."""
-    for place in ("training.run", "tensor_training.fit"):
+    for place in ("training.run", "properties.fitting.fit"):
         monkeypatch.setattr(f"tripletjax.{place}.run_epochs", reached)
 
 

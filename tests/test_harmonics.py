@@ -6,7 +6,7 @@ import pytest
 
 from tests.reference import angular as reference
 from tests.systems import quick_jit
-from tripletjax.angular import (
+from tripletjax.basis.angular import (
     degree_of,
     edge_frame,
     harmonic_slice,
@@ -14,7 +14,7 @@ from tripletjax.angular import (
     to_edge_frame,
     wigner_matrix,
 )
-from tripletjax.coupling import clebsch_gordan
+from tripletjax.basis.coupling import clebsch_gordan
 from tripletjax.testing import random_rotation
 
 AXES = np.concatenate([np.eye(3), -np.eye(3)])

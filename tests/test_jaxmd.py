@@ -9,9 +9,9 @@ from ase.build import bulk, fcc111, molecule
 
 from tests.md_runs import SIZES, springs
 from tripletjax import InputError
-from tripletjax.calculator import TripletCalculator
+from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import neighbor_list
-from tripletjax.potential import untrained
+from tripletjax.potentials.base import untrained
 
 
 @pytest.fixture(scope="module")

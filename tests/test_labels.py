@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tripletjax import InputError
-from tripletjax.tensor_training import read_tensors
+from tripletjax.properties.fitting import read_tensors
 from tripletjax.training import read_labels
 from tripletjax.training.names import ENERGY, FORCES, STRESS, VIRIAL, looks_like
 

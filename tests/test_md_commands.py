@@ -8,7 +8,7 @@ from ase.io import read
 
 from tests.md_runs import potential, rows, silicon
 from tripletjax.cli import main
-from tripletjax.uncertainty import of_members
+from tripletjax.potentials.committee import of_members
 
 SHORT = ["--steps", "4", "--log-every", "2", "--write-every", "2"]
 

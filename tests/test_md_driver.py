@@ -14,11 +14,11 @@ from ase.md.verlet import VelocityVerlet
 
 from tests.md_runs import QUICK, potential, rows, run, silicon, springs
 from tripletjax import ConvergenceError, InputError, SimulationError
-from tripletjax.calculator import TripletCalculator
+from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import MDConfig, blocks, minimize
 from tripletjax.md.driver import Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
-from tripletjax.uncertainty import of_members
+from tripletjax.potentials.committee import of_members
 
 
 def test_rows_and_frames(tmp_path, float32):

@@ -11,10 +11,10 @@ from ase.build import bulk, fcc111, molecule
 from tests.md_runs import SIZES, springs
 from tests.systems import quick_jit
 from tripletjax import InputError
-from tripletjax.adaptive_tags import nearest_first
 from tripletjax.md.lists import Lists, mechanics, moved, roomy
 from tripletjax.neighbors import full_cell
-from tripletjax.potential import untrained
+from tripletjax.potentials.adaptive_tags import nearest_first
+from tripletjax.potentials.base import untrained
 
 SKIN = 0.5
 FRAMES = {

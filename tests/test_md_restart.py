@@ -15,7 +15,7 @@ from tripletjax import InputError
 from tripletjax.md import driver
 from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
-from tripletjax.uncertainty import of_members
+from tripletjax.potentials.committee import of_members
 
 DYING = """
 import os, signal

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
-from tripletjax import describe, description, descriptor
-from tripletjax.coupled import coupled_sum
-from tripletjax.descriptors import read_by
-from tripletjax.fingerprints import fingerprint_weights
-from tripletjax.tensors import equivariant_fingerprint
+from tripletjax import describe, descriptor
+from tripletjax.descriptors import description
+from tripletjax.descriptors.base import read_by
+from tripletjax.invariants.coupled import coupled_sum
+from tripletjax.invariants.equivariants import equivariant_fingerprint
+from tripletjax.invariants.fingerprints import fingerprint_weights
 from tripletjax.types import Basis
 
 HYPERS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 1, "l_max": 1}

@@ -7,10 +7,10 @@ import pytest
 
 from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol, quick_jit, read
 from tripletjax import describe, descriptor
-from tripletjax.correlations import bispectrum, power_spectrum
-from tripletjax.densities import Mixing, density_coefficients
-from tripletjax.descriptors import KINDS
-from tripletjax.mixing import fit_mixing, lost_share
+from tripletjax.basis.densities import Mixing, density_coefficients
+from tripletjax.basis.mixing import fit_mixing, lost_share
+from tripletjax.descriptors.base import KINDS
+from tripletjax.invariants.correlations import bispectrum, power_spectrum
 from tripletjax.testing import INVARIANCE, assert_close, random_rotation, tolerance
 from tripletjax.types import Basis
 

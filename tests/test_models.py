@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 
 from tests.systems import environment, quick_jit
 from tripletjax import InputError
-from tripletjax.adaptive_tags import adaptive_weights
-from tripletjax.models import Architecture, AtomicEnergy, weight_shapes
+from tripletjax.potentials.adaptive_tags import adaptive_weights
+from tripletjax.potentials.network import Architecture, AtomicEnergy, weight_shapes
 from tripletjax.testing import (
     assert_close,
     assert_finite_derivatives,

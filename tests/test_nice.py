@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from tests.systems import quick_jit
-from tripletjax import describe, nice
-from tripletjax.angular import wigner_matrix
-from tripletjax.correlations import bispectrum, power_spectrum
+from tripletjax import describe
+from tripletjax.basis.angular import wigner_matrix
 from tripletjax.data.b8 import load_b8
-from tripletjax.nice import (
+from tripletjax.invariants import nice
+from tripletjax.invariants.correlations import bispectrum, power_spectrum
+from tripletjax.invariants.nice import (
     PAPER_COMPONENTS,
     block_order,
     correlation_index,
@@ -20,7 +21,7 @@ from tripletjax.nice import (
     fit_contraction,
     fitting,
 )
-from tripletjax.nice.products import density_covariants
+from tripletjax.invariants.nice.products import density_covariants
 from tripletjax.testing import (
     INVARIANCE,
     assert_close,

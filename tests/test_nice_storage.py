@@ -10,14 +10,14 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tripletjax.nice import (
+from tripletjax.invariants.nice import (
     correlations,
     covariants,
     fit_contraction,
     load_contraction,
     save_contraction,
 )
-from tripletjax.nice.storage import HEADER
+from tripletjax.invariants.nice.storage import HEADER
 from tripletjax.types import InputError
 
 L_MAX = 2

@@ -11,7 +11,7 @@ import pytest
 
 import tripletjax
 from tripletjax.cli import main
-from tripletjax.outcomes import settings, status_of
+from tripletjax.commands.outcomes import settings, status_of
 
 
 def raising(error):

@@ -12,8 +12,8 @@ from ase.build import bulk, molecule
 
 from tests.systems import SYSTEMS, methanol, quick_jit
 from tripletjax import InputError, prepare
-from tripletjax.models import Architecture
-from tripletjax.potential import DESCRIPTION, WEIGHTS, Potential, load, untrained
+from tripletjax.potentials.base import DESCRIPTION, WEIGHTS, Potential, load, untrained
+from tripletjax.potentials.network import Architecture
 from tripletjax.testing import assert_close, random_rotation
 
 SMALL = Architecture(cutoff=3.0, n_radial=3, channels=4, tags=5, units=6, odd_units=4, width=8)

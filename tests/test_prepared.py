@@ -13,9 +13,9 @@ from tripletjax.kernels import nystrom_descriptor
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.potential import KernelPotential
-from tripletjax.models import Architecture
-from tripletjax.potential import untrained
-from tripletjax.tensor_properties import untrained_tensor
+from tripletjax.potentials.base import untrained
+from tripletjax.potentials.network import Architecture
+from tripletjax.properties.tensor_model import untrained_tensor
 
 WATER = molecule("H2O")
 CUTOFF = 3.0

@@ -12,18 +12,18 @@ from tests.reference import triplets as reference_triplets
 from tests.reference.neighbors import neighbor_list
 from tests.systems import environment, quick_jit, slab
 from tripletjax import Basis, descriptor
-from tripletjax.correlations import (
+from tripletjax.basis.densities import density_coefficients, pair_expansion
+from tripletjax.basis.radial import cutoff_function, density_scale, radial_functions
+from tripletjax.invariants.correlations import (
     bispectrum,
     bispectrum_index,
     power_spectrum,
     power_spectrum_index,
 )
-from tripletjax.densities import density_coefficients, pair_expansion
-from tripletjax.fingerprints import DAMPING, fingerprint, fingerprint_weights
+from tripletjax.invariants.fingerprints import DAMPING, fingerprint, fingerprint_weights
+from tripletjax.invariants.tagged import FLATNESS
+from tripletjax.invariants.triplets import triplet_index, triplet_invariants, triplet_sum
 from tripletjax.neighbors import find_pairs
-from tripletjax.radial import cutoff_function, density_scale, radial_functions
-from tripletjax.tagged import FLATNESS
-from tripletjax.triplets import triplet_index, triplet_invariants, triplet_sum
 from tripletjax.types import CUTOFF_FUNCTIONS
 
 CUTOFF, N_MAX, L_MAX, N_SPECIES = 3.0, 2, 3, 3

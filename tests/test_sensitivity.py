@@ -11,7 +11,7 @@ from ase.build import molecule
 
 from tests.systems import HYPERS, build, environment, methanol, quick_jit, read, slab
 from tripletjax import InputError, describe
-from tripletjax.completeness.sensitivity import (
+from tripletjax.completeness.jacobians import (
     jacobian,
     rotation_directions,
     sensitivities,

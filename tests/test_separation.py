@@ -7,15 +7,15 @@ import pytest
 
 from tests.systems import environment, quick_jit
 from tripletjax import InputError, descriptor, prepare
+from tripletjax.basis.radial import cutoff_function
 from tripletjax.completeness.families import FAMILIES, instances
 from tripletjax.completeness.messages import LENGTH, distance_messages, message_weights
-from tripletjax.completeness.separation import (
+from tripletjax.completeness.separations import (
     environments,
     pair_separation,
     separation,
     structure_distance,
 )
-from tripletjax.radial import cutoff_function
 from tripletjax.testing import (
     INVARIANCE,
     PADDING,

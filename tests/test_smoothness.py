@@ -9,11 +9,11 @@ import pytest
 
 from tests.systems import build, environment, quick_jit
 from tripletjax import Basis
-from tripletjax.angular import edge_frame
-from tripletjax.descriptors import KINDS
-from tripletjax.radial import cutoff_function
+from tripletjax.basis.angular import edge_frame
+from tripletjax.basis.radial import cutoff_function
+from tripletjax.descriptors.base import KINDS
+from tripletjax.invariants.triplets import triplet_invariants
 from tripletjax.testing import assert_finite_derivatives, successive_derivatives
-from tripletjax.triplets import triplet_invariants
 from tripletjax.types import CUTOFF_FUNCTIONS, RADIAL_BASES, TRIPLET_FORMS
 
 CUTOFF, WIDTH = 3.0, 0.5

@@ -13,11 +13,11 @@ from ase.neighborlist import neighbor_list
 from tests.reference import tags as reference
 from tests.systems import quick_jit
 from tripletjax import describe, descriptor, prepare
-from tripletjax.fingerprints import fingerprint_weights
+from tripletjax.basis.radial import cutoff_function
+from tripletjax.invariants.equivariants import equivariant_fingerprint
+from tripletjax.invariants.fingerprints import fingerprint_weights
+from tripletjax.invariants.tags import ragged_weights, shell_weights, tag_slots
 from tripletjax.kernels import triplet_features
-from tripletjax.radial import cutoff_function
-from tripletjax.tags import ragged_weights, shell_weights, tag_slots
-from tripletjax.tensors import equivariant_fingerprint
 from tripletjax.testing import assert_close
 from tripletjax.types import Basis
 

@@ -10,9 +10,9 @@ from ase.io import write
 
 from tripletjax import InputError
 from tripletjax.cli import main
+from tripletjax.commands.tensor import add_evaluate_tensor, add_train_tensor
 from tripletjax.data.sets import load_frames
-from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
-from tripletjax.tensor_properties import load_tensor
+from tripletjax.properties.tensor_model import load_tensor
 from tripletjax.training.loop import Progress
 
 SMALL = "n_radial: 2\nl_max: 1\nchannels: 2\ntags: 3\nunits: 4\nodd_units: 1\nwidth: 4\n"

@@ -13,18 +13,18 @@ from ase.build import molecule
 
 from tests.systems import environment, methanol
 from tripletjax import InputError
-from tripletjax.angular import spherical_harmonics, wigner_matrix
+from tripletjax.basis.angular import spherical_harmonics, wigner_matrix
 from tripletjax.data.sets import load_frames
-from tripletjax.models import Architecture, weight_shapes
-from tripletjax.tensor_models import AtomicTensor, to_cartesian
-from tripletjax.tensor_properties import load_tensor, untrained_tensor
-from tripletjax.tensor_training import (
+from tripletjax.potentials.network import Architecture, weight_shapes
+from tripletjax.properties.fitting import (
     TensorData,
     evaluate_tensors,
     fit_tensors,
     read_tensors,
     tensor_metrics,
 )
+from tripletjax.properties.network import AtomicTensor, to_cartesian
+from tripletjax.properties.tensor_model import load_tensor, untrained_tensor
 from tripletjax.testing import FAST_COMPILATION, assert_close, random_rotation
 from tripletjax.training import TrainConfig
 from tripletjax.training.folder import CHECKPOINT

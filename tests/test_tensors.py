@@ -9,14 +9,14 @@ import pytest
 
 from tests.reference.triplets import stretched_harmonic
 from tests.systems import environment, quick_jit
-from tripletjax.angular import harmonic_slice, spherical_harmonics, wigner_matrix
-from tripletjax.fingerprints import fingerprint, fingerprint_weights
-from tripletjax.tensors import (
+from tripletjax.basis.angular import harmonic_slice, spherical_harmonics, wigner_matrix
+from tripletjax.invariants.equivariants import (
     bipolar_harmonics,
     bipolar_types,
     equivariant_fingerprint,
     equivariant_index,
 )
+from tripletjax.invariants.fingerprints import fingerprint, fingerprint_weights
 from tripletjax.testing import (
     INVARIANCE,
     assert_close,

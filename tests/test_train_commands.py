@@ -33,7 +33,7 @@ def _other():
 
 def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     """What is written and printed; every stage has a line in the log."""
-    monkeypatch.setattr("tripletjax.fit_options.LARGE_FILE", 0)
+    monkeypatch.setattr("tripletjax.commands.fit_options.LARGE_FILE", 0)
     caplog.set_level("INFO", "tripletjax")
     data = ["--train", str(files / "train.xyz"), "--test", str(files / "test.xyz")]
     options = ["--config", str(files / "config.yaml"), "--max-epochs", "2", "--seed", "3"]

@@ -16,8 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tripletjax import InputError
-from tripletjax.models import Architecture
-from tripletjax.potential import load
+from tripletjax.potentials.base import load
+from tripletjax.potentials.network import Architecture
 from tripletjax.testing import FAST_COMPILATION
 from tripletjax.training import (
     TrainConfig,

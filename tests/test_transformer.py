@@ -5,7 +5,7 @@ import pytest
 from ase.build import molecule
 
 from tripletjax import InputError, describe
-from tripletjax.transformer import DescriptorTransformer
+from tripletjax.descriptors.transformer import DescriptorTransformer
 
 HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 2}
 FRAMES = [molecule(name) for name in ("H2O", "CH3OH", "CO2")]

@@ -11,7 +11,7 @@ from tests.reference import density as reference_density
 from tests.reference import triplet_kernel as reference
 from tests.systems import SPECIES, environment, methanol
 from tripletjax import InputError, prepare
-from tripletjax.fingerprints import fingerprint, fingerprint_weights
+from tripletjax.invariants.fingerprints import fingerprint, fingerprint_weights
 from tripletjax.kernels import (
     choose_triplets,
     normalized_triplet_kernel,

@@ -10,8 +10,9 @@ import pytest
 
 from tests.test_training import FAST, SMALL, clusters
 from tripletjax import InputError
-from tripletjax.calculator import TripletCalculator
-from tripletjax.potential import untrained
+from tripletjax.engines.ase import TripletCalculator
+from tripletjax.potentials.base import untrained
+from tripletjax.potentials.committee import MEMBERS, load_committee, of_members
 from tripletjax.training import read_labels, train, train_committee
 from tripletjax.training.data import make_buckets
 from tripletjax.training.laplace import (
@@ -24,7 +25,6 @@ from tripletjax.training.laplace import (
     posterior_draws,
 )
 from tripletjax.training.run import Dataset
-from tripletjax.uncertainty import MEMBERS, load_committee, of_members
 
 KINDS = (2, 18)
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from tripletjax import InputError, descriptor
+from tripletjax.basis.mixing import fit_mixing
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.families.chains import k_chain
 from tripletjax.completeness.families.environments import rotated_polygon
 from tripletjax.completeness.families.polyhedra import selected
 from tripletjax.completeness.families.rings import coprime_rings, sites
+from tripletjax.invariants.nice import fit_contraction
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.md.config import MDConfig
-from tripletjax.mixing import fit_mixing
-from tripletjax.nice import fit_contraction
-from tripletjax.tensor_models import check_degrees
+from tripletjax.properties.network import check_degrees
 
 DENSITIES = np.random.default_rng(0).normal(size=(9, 1, 2, 9))
 ONE = np.eye(3)[:1], [1], np.eye(3)[:1], [1]

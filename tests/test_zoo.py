@@ -10,7 +10,7 @@ import tripletjax
 from tripletjax import InputError
 from tripletjax.calculator import TripletCalculator
 from tripletjax.data.sets import load_frames
-from tripletjax.potential import load
+from tripletjax.potentials.base import load
 from tripletjax.training import evaluate, read_labels
 
 ZOO = Path(tripletjax.__file__).parent / "zoo"

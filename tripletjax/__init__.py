@@ -9,8 +9,9 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from tripletjax.description import Description, describe
-from tripletjax.descriptors import Descriptor, descriptor
+from tripletjax import moved
+from tripletjax.descriptors.base import Descriptor, descriptor
+from tripletjax.descriptors.description import Description, describe
 from tripletjax.neighbors import prepare
 from tripletjax.types import (
     Basis,
@@ -22,7 +23,7 @@ from tripletjax.types import (
 )
 
 if TYPE_CHECKING:
-    from tripletjax.potential import Potential, load
+    from tripletjax.potentials.base import Potential, load
 
 __all__ = [
     "Basis",
@@ -41,10 +42,11 @@ __all__ = [
 ]
 
 __version__ = version("tripletjax")
+moved.install()
 
 
 def __getattr__(name: str) -> Any:
     """Potentials need flax, which takes a second to import: only on request."""
     if name in ("Potential", "load"):
-        return getattr(import_module("tripletjax.potential"), name)
+        return getattr(import_module("tripletjax.potentials.base"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,11 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tripletjax.descriptors import KINDS, checked_hypers
-from tripletjax.md_commands import add_md
-from tripletjax.outcomes import STATUS, settings, status_of
-from tripletjax.tensor_commands import add_evaluate_tensor, add_train_tensor
-from tripletjax.train_commands import add_evaluate, add_train
+from tripletjax.commands.md import add_md
+from tripletjax.commands.outcomes import STATUS, settings, status_of
+from tripletjax.commands.tensor import add_evaluate_tensor, add_train_tensor
+from tripletjax.commands.train import add_evaluate, add_train
+from tripletjax.descriptors.base import KINDS, checked_hypers
 from tripletjax.types import Hypers, InputError
 
 HYPER_HELP = {
@@ -175,7 +175,7 @@ _two_numbers.__name__ = "LO,HI"  # argparse names the type in its message
 
 
 def _describe(arguments: argparse.Namespace) -> None:
-    from tripletjax.description import describe
+    from tripletjax.descriptors.description import describe
     from tripletjax.io import read_frames, require_writable, save_npz, to_json
 
     if arguments.output.suffix != ".npz":
@@ -233,8 +233,8 @@ def _add_audit(commands) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> None:
-    from tripletjax.completeness.audit import audit
-    from tripletjax.completeness.report import verdict, write_audit
+    from tripletjax.completeness.auditing import audit
+    from tripletjax.completeness.reports import verdict, write_audit
     from tripletjax.io import read_frames, require_unused
 
     require_unused(arguments.out, arguments.force)
@@ -265,7 +265,7 @@ def _chosen_hypers(arguments: argparse.Namespace, others: Sequence[str] = ()) ->
 
 
 def _contraction(arguments: argparse.Namespace):
-    from tripletjax.nice import load_contraction
+    from tripletjax.invariants.nice import load_contraction
 
     return arguments.contraction and load_contraction(arguments.contraction)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tripletjax.data.b8 import load_b8
-from tripletjax.description import describe
+from tripletjax.descriptors.description import describe
 from tripletjax.io import provenance, save_json
 from tripletjax.kernels import gaussian_process, ridge
 from tripletjax.plotting import pair_parity

@@ -140,3 +140,13 @@ def cosine(x: Array) -> Array:
         series = series * squared + (-1) ** k / math.factorial(2 * k)
     is_odd = turns - 2 * jnp.floor(turns / 2)
     return series * (1 - 2 * is_odd)
+
+
+def least_stretch(deformation: Array) -> Array:
+    """The least factor by which a matrix [3, 3] changes a length.
+
+    Example:
+        >>> round(least_stretch(jnp.diag(jnp.array([1.0, 0.5, 2.0]))).item(), 6)
+        0.5
+    """
+    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))

@@ -21,7 +21,7 @@ from experiments.architectures.variants import variant
 from experiments.benchmarks.timing import seconds
 from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
 from tripletjax.training import Dataset, TrainConfig, read_labels, train
 from tripletjax.types import InputError
 

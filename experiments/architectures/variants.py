@@ -7,8 +7,8 @@ from unittest.mock import patch
 import flax.linen as nn
 import jax.numpy as jnp
 
-from tripletjax import models
-from tripletjax.models import AtomicEnergy
+from tripletjax.potentials import network as models
+from tripletjax.potentials.network import AtomicEnergy
 
 
 class WithoutGates(AtomicEnergy):
@@ -62,8 +62,8 @@ def variant(name: str) -> Iterator[None]:
     model = VARIANTS.get(name, AtomicEnergy)
     roughness = 0.0 if name == "rough" else models.ROUGHNESS  # radial functions of equal size
     with (
-        patch("tripletjax.models.ROUGHNESS", roughness),
-        patch("tripletjax.potential.AtomicEnergy", model),
-        patch("tripletjax.models.AtomicEnergy", model),
+        patch("tripletjax.potentials.network.ROUGHNESS", roughness),
+        patch("tripletjax.potentials.base.AtomicEnergy", model),
+        patch("tripletjax.potentials.network.AtomicEnergy", model),
     ):
         yield

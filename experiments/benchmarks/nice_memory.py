@@ -22,8 +22,8 @@ import numpy as np
 from tripletjax import describe
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import PAPER, pair_distances
+from tripletjax.invariants.nice import PAPER_COMPONENTS, Contraction, correlations, fit_contraction
 from tripletjax.io import provenance, save_json
-from tripletjax.nice import PAPER_COMPONENTS, Contraction, correlations, fit_contraction
 from tripletjax.types import InputError
 
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.basis.densities import density_coefficients
 from tripletjax.completeness.families import DegeneratePair
 from tripletjax.completeness.messages import distance_messages, message_weights
-from tripletjax.completeness.separation import environments
-from tripletjax.densities import density_coefficients
-from tripletjax.descriptors import descriptor
-from tripletjax.nice import Contraction, fit_contraction
+from tripletjax.completeness.separations import environments
+from tripletjax.descriptors.base import descriptor
+from tripletjax.invariants.nice import Contraction, fit_contraction
 from tripletjax.numerics import safe_norm
 from tripletjax.types import Array, Basis
 

@@ -39,7 +39,7 @@ from experiments.degeneracy.references import (
 )
 from experiments.degeneracy.table import as_text, draw, worst
 from tripletjax.completeness.families import FAMILIES, DegeneratePair, instances
-from tripletjax.completeness.separation import pair_separation, structure_distance
+from tripletjax.completeness.separations import pair_separation, structure_distance
 from tripletjax.io import atomic_open, provenance, save_json
 from tripletjax.testing import FAST_COMPILATION
 

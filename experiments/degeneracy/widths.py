@@ -17,10 +17,10 @@ from tqdm import tqdm
 from experiments.degeneracy.references import CUTOFF, N_MAX, N_SPECIES, scaled, width_of
 from tripletjax import descriptor
 from tripletjax.completeness.families import instances
-from tripletjax.completeness.separation import pair_separation, structure_distance
+from tripletjax.completeness.separations import pair_separation, structure_distance
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import DESCRIPTORS, pair_errors
-from tripletjax.description import describe
+from tripletjax.descriptors.description import describe
 from tripletjax.io import provenance, save_json
 from tripletjax.kernels import gaussian_process
 

@@ -21,8 +21,8 @@ from ase.build import bulk
 from experiments.commands import run_command
 from tripletjax.io import provenance, save_json
 from tripletjax.md import MDConfig, simulate
-from tripletjax.models import Architecture
-from tripletjax.potential import untrained
+from tripletjax.potentials.base import untrained
+from tripletjax.potentials.network import Architecture
 
 RESULTS = Path(__file__).parent / "results"
 CELLS = {

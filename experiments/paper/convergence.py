@@ -24,7 +24,7 @@ from experiments.paper.selection import best_noise
 from tripletjax import descriptor
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import SHELLS
-from tripletjax.description import describe
+from tripletjax.descriptors.description import describe
 from tripletjax.io import provenance, save_json
 from tripletjax.kernels import gaussian_process
 from tripletjax.plotting import CONNECTED, POINTS, drawing

@@ -20,19 +20,19 @@ from tqdm import tqdm
 
 from experiments.paper.labels import FIRST_TEST, N_STRUCTURES
 from tripletjax import descriptor
-from tripletjax.coupled import coupled_invariants, pair_channels
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import PAPER
-from tripletjax.io import save_npz
-from tripletjax.nice import (
+from tripletjax.invariants.coupled import coupled_invariants, pair_channels
+from tripletjax.invariants.nice import (
     Contraction,
     correlations,
     fit_contraction,
     load_contraction,
     save_contraction,
 )  # fmt: skip
-from tripletjax.nice.correlations import UNCONTRACTED_NU
-from tripletjax.nice.fitting import PAPER_COMPONENTS
+from tripletjax.invariants.nice.fitting import PAPER_COMPONENTS
+from tripletjax.invariants.nice.recursion import UNCONTRACTED_NU
+from tripletjax.io import save_npz
 from tripletjax.types import Array
 
 logger = logging.getLogger(__name__)

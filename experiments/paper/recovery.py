@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax import Descriptor
+from tripletjax.basis.densities import density_coefficients
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.inversion import (
     inside,
@@ -20,8 +21,7 @@ from tripletjax.completeness.inversion import (
     outside,
     random_environment,
 )
-from tripletjax.densities import density_coefficients
-from tripletjax.triplets import triplet_invariants
+from tripletjax.invariants.triplets import triplet_invariants
 from tripletjax.types import Array, Basis
 
 SPACING, STARTS, STEPS = 1.0, 64, 60

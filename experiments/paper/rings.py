@@ -21,10 +21,10 @@ from experiments.paper.ring_pairs import BORON, DATA, Rings, load_rings
 from experiments.paper.running import RESULTS, result_of
 from experiments.paper.selection import best_noise
 from tripletjax.demo import pair_distances
-from tripletjax.description import describe
+from tripletjax.descriptors.description import describe
+from tripletjax.invariants.nice import fit_contraction
 from tripletjax.io import provenance, save_json
 from tripletjax.kernels import gaussian_process, ridge
-from tripletjax.nice import fit_contraction
 from tripletjax.plotting import CONNECTED, POINTS, drawing
 
 logger = logging.getLogger(__name__)

@@ -15,16 +15,16 @@ from ase import Atoms
 
 from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, save_json, save_npz
-from tripletjax.models import Architecture
 from tripletjax.plotting import drawing
-from tripletjax.tensor_properties import UNITS, TensorModel
-from tripletjax.tensor_training import (
+from tripletjax.potentials.network import Architecture
+from tripletjax.properties.fitting import (
     TensorData,
     fit_tensors,
     predict_tensors,
     read_tensors,
     tensor_metrics,
 )
+from tripletjax.properties.tensor_model import UNITS, TensorModel
 from tripletjax.training import TrainConfig
 
 RESULTS = Path(__file__).parent / "results"

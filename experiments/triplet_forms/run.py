@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.timing import seconds
-from tripletjax.angular import harmonic_slice
+from tripletjax.basis.angular import harmonic_slice
 from tripletjax.data.b8 import load_b8
+from tripletjax.invariants.triplets import environment_triplets, triplet_index, triplet_invariants
 from tripletjax.io import provenance, save_json
 from tripletjax.testing import random_rotation
-from tripletjax.triplets import environment_triplets, triplet_index, triplet_invariants
 from tripletjax.types import TRIPLET_FORMS, Basis
 
 ANGLES = (90, 60, 30, 10)  # degrees

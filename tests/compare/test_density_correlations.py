@@ -11,9 +11,13 @@ from ase.build import molecule
 
 from tests.compare.test_featomic import silicon, water_box
 from tripletjax import describe
-from tripletjax.conventions import correlation_blocks, full_bispectrum, full_power_spectrum
-from tripletjax.correlations import bispectrum, power_spectrum
-from tripletjax.nice import correlations, covariants, expand
+from tripletjax.descriptors.conventions import (
+    correlation_blocks,
+    full_bispectrum,
+    full_power_spectrum,
+)
+from tripletjax.invariants.correlations import bispectrum, power_spectrum
+from tripletjax.invariants.nice import correlations, covariants, expand
 
 pytest.importorskip("featomic")
 from featomic import SphericalExpansion

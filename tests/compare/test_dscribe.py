@@ -6,9 +6,9 @@ import pytest
 from ase.build import molecule
 from scipy.special import ive
 
-from tripletjax.angular import spherical_harmonics
-from tripletjax.conventions import full_power_spectrum
-from tripletjax.correlations import power_spectrum
+from tripletjax.basis.angular import spherical_harmonics
+from tripletjax.descriptors.conventions import full_power_spectrum
+from tripletjax.invariants.correlations import power_spectrum
 
 SOAP = pytest.importorskip("dscribe.descriptors").SOAP
 SIGMA, CUTOFF, N_MAX, L_MAX = 0.5, 4.0, 3, 2

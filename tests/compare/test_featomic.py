@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from tripletjax import describe, descriptor, prepare
-from tripletjax.conventions import density_blocks, power_spectrum_blocks
+from tripletjax.descriptors.conventions import density_blocks, power_spectrum_blocks
 
 pytest.importorskip("featomic")
 from featomic import SoapPowerSpectrum, SphericalExpansion

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tripletjax.angular import harmonic_slice, spherical_harmonics
+from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
 
 L_MAX = 12
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tripletjax.transformer import DescriptorTransformer
+from tripletjax.descriptors.transformer import DescriptorTransformer
 
 pytest.importorskip("sklearn")
 from sklearn.base import clone

@@ -18,10 +18,10 @@ from tests.faults.conftest import FULL
 from tests.md_runs import run
 from tripletjax import InputError
 from tripletjax.cli import main
+from tripletjax.invariants.nice import fit_contraction, load_contraction, save_contraction
 from tripletjax.md.files import RESTART
-from tripletjax.models import Architecture
-from tripletjax.nice import fit_contraction, load_contraction, save_contraction
-from tripletjax.potential import load, untrained
+from tripletjax.potentials.base import load, untrained
+from tripletjax.potentials.network import Architecture
 from tripletjax.sealing import sealed, unsealed
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.training.folder import CHECKPOINT

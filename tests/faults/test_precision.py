@@ -11,9 +11,9 @@ import pytest
 
 from tests.faults.conftest import FULL
 from tests.systems import build, quick_jit
-from tripletjax.models import Architecture
 from tripletjax.numerics import smooth_step
-from tripletjax.potential import untrained
+from tripletjax.potentials.base import untrained
+from tripletjax.potentials.network import Architecture
 from tripletjax.testing import random_rotation
 
 CUTOFF, MOST, COLUMNS = 4.0, 60, 64

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.descriptors import Descriptor, pure_function, require_invariant
+from tripletjax.descriptors.base import Descriptor, pure_function, require_invariant
 from tripletjax.neighbors import bucket
 from tripletjax.types import Array, Hypers, InputError
 
@@ -177,7 +177,7 @@ def invert(
         InputError: values that do not belong to this descriptor, or no neighbours to place.
 
     Example:
-        >>> from tripletjax.descriptors import descriptor
+        >>> from tripletjax.descriptors.base import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=2, l_max=1)
         >>> vectors, species = np.array([[1.0, 0, 0], [0, 1.3, 0.1]]), np.zeros(2, int)
         >>> with jax.enable_x64(True):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import root_scalar
 
-from tripletjax.radial import cutoff_function
+from tripletjax.basis.radial import cutoff_function
 from tripletjax.types import Basis, InputError, as_positive
 
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.basis.radial import cutoff_function
 from tripletjax.numerics import cosine, safe_norm
-from tripletjax.radial import cutoff_function
 from tripletjax.types import Array, Basis
 
 LENGTH = 0.5  # Å: distances are told apart on this scale

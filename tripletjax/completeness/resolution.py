@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tripletjax.densities import Mixing
-from tripletjax.description import describe
-from tripletjax.descriptors import read_by
-from tripletjax.nice import Contraction
+from tripletjax.basis.densities import Mixing
+from tripletjax.descriptors.base import read_by
+from tripletjax.descriptors.description import describe
+from tripletjax.invariants.nice import Contraction
 
 DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
 MAX_DEGREE = 6  # of other kinds than the fingerprint, whose columns become too many

@@ -27,7 +27,7 @@ from tripletjax.completeness.inversion import (
     outside,
     random_environment,
 )
-from tripletjax.descriptors import Descriptor, pure_function, require_invariant
+from tripletjax.descriptors.base import Descriptor, pure_function, require_invariant
 from tripletjax.progress import progress_bar
 from tripletjax.types import Array, Hypers, InputError
 
@@ -87,7 +87,7 @@ def search_pairs(
         InputError: too few or too many neighbours, or a kind that is not an invariant vector.
 
     Example:
-        >>> from tripletjax.descriptors import descriptor
+        >>> from tripletjax.descriptors.base import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=1, l_max=1)  # 2 numbers
         >>> search_pairs(soap, 3, n_starts=16, n_steps=60).n_found > 0
         True

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
-from tripletjax.mechanics import per_structure
 from tripletjax.neighbors import displacements
+from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch, require_prepared
 
 

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.densities import Mixing
-from tripletjax.descriptors import checked_hypers
+from tripletjax.basis.densities import Mixing
+from tripletjax.descriptors.base import checked_hypers
 from tripletjax.kernels.inducing import farthest_points
 from tripletjax.kernels.triplets import TripletFeatures, pair_kernel, triplet_features
 from tripletjax.neighbors import displacements

@@ -19,8 +19,8 @@ from tripletjax.kernels.designs import (
 from tripletjax.kernels.environments import Describer, EnvironmentKernel
 from tripletjax.kernels.observations import require_known
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
-from tripletjax.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.neighbors import prepare
+from tripletjax.potentials.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.types import Array, Batch, InputError, require_prepared
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tripletjax.densities import Mixing
-from tripletjax.descriptors import Descriptor, descriptor, read_by
+from tripletjax.basis.densities import Mixing
+from tripletjax.descriptors.base import Descriptor, descriptor, read_by
+from tripletjax.invariants.nice import load_contraction, save_contraction
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import Describer, EnvironmentKernel
 from tripletjax.kernels.nystrom import InducingTriplets, NystromDescriptor
 from tripletjax.kernels.potential import Covariance, KernelPotential
-from tripletjax.nice import load_contraction, save_contraction
 from tripletjax.types import Hypers, InputError
 
 FORMAT = FolderFormat(

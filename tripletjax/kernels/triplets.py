@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.densities import Mixing, density_of, neighborhood
-from tripletjax.fingerprints import DAMPING
+from tripletjax.basis.densities import Mixing, density_of, neighborhood
+from tripletjax.basis.radial import density_scale
+from tripletjax.invariants.fingerprints import DAMPING
+from tripletjax.invariants.tagged import FLATNESS
+from tripletjax.invariants.tags import by_distance, tag_slots
+from tripletjax.invariants.triplets import tag_weights, triplet_index, triplet_invariants
 from tripletjax.numerics import array_module, scan_sum
-from tripletjax.radial import density_scale
-from tripletjax.tagged import FLATNESS
-from tripletjax.tags import by_distance, tag_slots
-from tripletjax.triplets import tag_weights, triplet_index, triplet_invariants
 from tripletjax.types import Array, Basis
 
 

@@ -8,7 +8,7 @@ from tripletjax.kernels.designs import (
     environments_of,
 )
 from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
-from tripletjax.mechanics import per_structure
+from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch
 
 

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any
 from tripletjax.md.config import MDConfig
 
 if TYPE_CHECKING:
-    from tripletjax.md.jaxmd import neighbor_list
+    from tripletjax.engines.jaxmd import neighbor_list
     from tripletjax.md.relaxation import minimize
     from tripletjax.md.simulation import simulate
 
 __all__ = ["MDConfig", "minimize", "neighbor_list", "simulate"]
 
-_PLACES = {"simulate": "simulation", "neighbor_list": "jaxmd", "minimize": "relaxation"}
+_PLACES = {
+    "simulate": "md.simulation",
+    "neighbor_list": "engines.jaxmd",
+    "minimize": "md.relaxation",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
-        return getattr(import_module(f"tripletjax.md.{_PLACES[name]}"), name)
+        return getattr(import_module(f"tripletjax.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,9 +11,9 @@ from tripletjax.md.config import MDConfig
 from tripletjax.md.integrators import Ensemble
 from tripletjax.md.lists import SkinList, mechanics, moved
 from tripletjax.md.states import GPA, Force, State, kinetic_energy, pressure, temperature, volume
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.committee import Committee
 from tripletjax.types import Array
-from tripletjax.uncertainty import Committee
 
 
 class Observed(NamedTuple):

@@ -37,10 +37,10 @@ from tripletjax.md.lists import Lists
 from tripletjax.md.places import near_origin, unwrapped
 from tripletjax.md.states import State, masses_of, thermal_momenta, without_drift
 from tripletjax.neighbors import full_cell
+from tripletjax.potentials.committee import Committee, potential_of
 from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError, SimulationError
-from tripletjax.uncertainty import Committee, potential_of
 
 log = logging.getLogger(__name__)
 SECONDS_A_SAVE = 5.0

@@ -19,7 +19,8 @@ from ase import Atoms
 
 from tripletjax.md.states import Mechanics
 from tripletjax.neighbors import prepare, with_width
-from tripletjax.potential import Potential
+from tripletjax.numerics import least_stretch
+from tripletjax.potentials.base import Potential
 from tripletjax.types import Array, Batch
 
 
@@ -99,7 +100,7 @@ def moved(
     """How much of the skin is used up: the list is complete up to 1.
 
     Example:
-        >>> from tripletjax.potential import untrained
+        >>> from tripletjax.potentials.base import untrained
         >>> lists = Lists(untrained([1]), Atoms("H2", [[0, 0, 0], [0, 0, 1]]), 1.0, None)
         >>> at = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
         >>> made = lists.at(at, jnp.eye(3))
@@ -113,16 +114,6 @@ def moved(
         stretch = least_stretch(deformation)
         apart = positions - made.positions @ deformation
     return (2 * _furthest(apart) + (1 - stretch) * (cutoff + skin)) / skin
-
-
-def least_stretch(deformation: Array) -> Array:
-    """The least factor by which a matrix [3, 3] changes a length.
-
-    Example:
-        >>> round(least_stretch(jnp.diag(jnp.array([1.0, 0.5, 2.0]))).item(), 6)
-        0.5
-    """
-    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(deformation @ deformation.T)[0], 0))
 
 
 def _furthest(vectors: Array) -> Array:

@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
-from tripletjax.calculator import TripletCalculator
+from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md.starts import without_labels
 from tripletjax.md.states import GPA
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
 from tripletjax.types import ConvergenceError, InputError, as_integer, as_positive
 
@@ -50,8 +50,8 @@ def minimize(
         InputError: a setting that cannot be used, or a cell that is not periodic is to move.
 
     Example:
-        >>> from tripletjax.models import Architecture
-        >>> from tripletjax.potential import untrained
+        >>> from tripletjax.potentials.network import Architecture
+        >>> from tripletjax.potentials.base import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])
         >>> resting = minimize(untrained([1], sizes, scale=0.01), hydrogen, fmax=0.05)

@@ -14,9 +14,9 @@ from tripletjax.md.driver import Run
 from tripletjax.md.files import RESTART, killed_at_once
 from tripletjax.md.starts import start_of, writable
 from tripletjax.neighbors import float_type
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.committee import Committee, potential_of
 from tripletjax.types import InputError
-from tripletjax.uncertainty import Committee, potential_of
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ def simulate(
 
     Example:
         >>> import tempfile
-        >>> from tripletjax.models import Architecture
-        >>> from tripletjax.potential import untrained
+        >>> from tripletjax.potentials.network import Architecture
+        >>> from tripletjax.potentials.base import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
         >>> config = MDConfig(steps=2, timestep=0.1, log_every=1, write_every=1)

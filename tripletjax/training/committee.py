@@ -8,6 +8,7 @@ from typing import Any
 
 from tripletjax.io import remove_own, require_unused, save_json
 from tripletjax.locks import hold
+from tripletjax.potentials.committee import Committee, of_members
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.folder import METRICS, OWN
@@ -15,7 +16,6 @@ from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import named_parts
 from tripletjax.training.run import Dataset, starting_point, train
 from tripletjax.types import as_integer
-from tripletjax.uncertainty import Committee, of_members
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tripletjax.models import Architecture
+from tripletjax.potentials.network import Architecture
 from tripletjax.training.references import as_references
 from tripletjax.types import InputError, as_integer, as_number, as_positive, settle
 

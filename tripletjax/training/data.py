@@ -10,7 +10,7 @@ from ase import Atoms
 
 from tripletjax.neighbors import bucket as padded_size
 from tripletjax.neighbors import prepare
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
 from tripletjax.training.labels import Labels
 from tripletjax.types import Array, Batch
 from tripletjax.volumes import has_volume

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, take
 from tripletjax.training.errors import Weighting, weighted_error

@@ -8,18 +8,17 @@ from typing import Any
 
 from tripletjax.io import remove_own, save_csv, to_json
 from tripletjax.locks import is_unfinished, remove_unfinished
-from tripletjax.potential import FORMAT as POTENTIAL
-from tripletjax.tensor_properties import FORMAT as TENSORS
+from tripletjax.potentials.base import FORMAT as POTENTIAL
+from tripletjax.potentials.committee import FILES as COMMITTEE
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.loop import Progress, at_start
-from tripletjax.uncertainty import FILES as COMMITTEE
 
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "loss.png"
 OF_FIT = (
     *(CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
-    *(f"model/{name}" for name in (*POTENTIAL.files, *TENSORS.files)),
+    *(f"model/{name}" for name in (*POTENTIAL.files, "tensor.json")),  # the latter of tensors
     *(f"committee/{name}" for name in COMMITTEE),
 )
 OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all that a fit may write

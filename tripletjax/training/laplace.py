@@ -23,11 +23,11 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.stats import spearmanr
 
-from tripletjax.models import LAST_LAYER
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.committee import Committee
+from tripletjax.potentials.network import LAST_LAYER
 from tripletjax.training.data import Bucket, as_batch, pieces
 from tripletjax.training.metrics import compare
-from tripletjax.uncertainty import Committee
 
 STRUCTURES_A_CHUNK = 4
 SMALLEST_ERROR = 1e-6  # eV and eV/Å: a perfect fit is not trusted to more

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ase import Atoms
 
-from tripletjax.potential import Potential
+from tripletjax.potentials.base import Potential
 from tripletjax.training.consistency import proportion, warn_of_predictions
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.errors import Differences

@@ -13,8 +13,8 @@ from ase import Atoms
 
 from tripletjax.io import provenance, require_unused, save_json
 from tripletjax.locks import hold
-from tripletjax.models import LAST_LAYER
-from tripletjax.potential import Potential, untrained
+from tripletjax.potentials.base import Potential, untrained
+from tripletjax.potentials.network import LAST_LAYER
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets

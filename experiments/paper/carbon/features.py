@@ -20,11 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.paper.carbon.make import Structure
-from tripletjax.correlations import bispectrum, power_spectrum
-from tripletjax.densities import density_coefficients
+from tripletjax.basis.densities import density_coefficients
+from tripletjax.basis.radial import cutoff_function
+from tripletjax.invariants.correlations import bispectrum, power_spectrum
+from tripletjax.invariants.triplets import environment_triplets
 from tripletjax.neighbors import pad_rows
-from tripletjax.radial import cutoff_function
-from tripletjax.triplets import environment_triplets
 from tripletjax.types import Basis
 
 TAIL = 1e-4  # of the variance: principal components of rows below it are left out

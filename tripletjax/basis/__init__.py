@@ -1,0 +1,1 @@
+"""Functions of one distance or direction, and the density coefficients that they expand."""

@@ -1,0 +1,148 @@
+"""The neighbour density of one environment, expanded in radial functions and harmonics.
+
+Every function here takes one environment: ``vectors`` [K, 3] in Å from the centre to its
+neighbours, ``species`` [K] whole numbers from 0, ``mask`` [K] False on padding. Lift with ``vmap``.
+With a ``Mixing``, a and n in the shapes are its channels.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
+from tripletjax.basis.radial import cutoff_function, radial_functions
+from tripletjax.numerics import fill_padding, safe_norm
+from tripletjax.types import Array, Basis
+
+
+class Mixing(NamedTuple):
+    """Linear maps of the density's channels to fewer, or to better ones; a pytree.
+
+    The species channels become Σ_a S_{ba} c_{a,nlm}. A neighbour of species a then adds column a of
+    S, so that species are told apart only if no two columns are equal, and any density only if S
+    is injective, which it is not with fewer rows than columns: fewer channels are not complete.
+    The radial functions become Σ_n W_{l,pn} R_nl, one matrix for each l: a learned radial basis.
+    Both are constants, fitted on data (``mixing.fit_mixing``), or learned through ``jax.grad``.
+    """
+
+    species: Array | None = None  # [b, a]; None: one channel for each species
+    radial: Array | None = None  # [l, p, n]; None: the basis as it is
+
+
+class Neighborhood(NamedTuple):
+    """What all descriptors need of one environment."""
+
+    distances: Array  # [K] Å; the cutoff on padding and beyond
+    directions: Array  # [K, 3] unit vectors
+    weights: Array  # [K] f_c(r), zero on padding
+    channels: Array  # [K, a] one-hot species, or mixed
+    radial: Array  # [K, l, n] R_nl(r)
+    harmonics: Array  # [K, (l_max + 1)²]
+
+
+def neighborhood(
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    n_species: int,
+    mixing: Mixing | None = None,
+) -> Neighborhood:
+    """Distances, directions, cutoff weights, channels, radial functions and harmonics.
+
+    Neighbours at and beyond the cutoff are padding: a batch may be prepared with a larger one.
+    """
+    inside = mask & (safe_norm(vectors) < basis.cutoff)
+    vectors = fill_padding(vectors, inside, basis.cutoff)
+    distances = safe_norm(vectors)
+    directions = vectors / distances[:, None]
+    weights = jnp.where(inside, cutoff_function(distances, basis), 0)
+    channels = jax.nn.one_hot(species, n_species, dtype=vectors.dtype)
+    radial = radial_functions(distances, basis)
+    if mixing is not None and mixing.species is not None:
+        of_species = jnp.asarray(mixing.species, vectors.dtype).T  # [a, b]
+        channels = jnp.matmul(channels, of_species, precision="highest")
+    if mixing is not None and mixing.radial is not None:
+        combined = jnp.asarray(mixing.radial, vectors.dtype)
+        radial = jnp.einsum("kln,lpn->klp", radial, combined, precision="highest")
+    return Neighborhood(
+        distances,
+        directions,
+        weights,
+        channels,
+        radial,
+        spherical_harmonics(directions, basis.l_max),
+    )
+
+
+def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
+    """Each neighbour's term of the density: g^{ij}_{nlm} = f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij).
+
+    Args:
+        vectors, mask: one environment, [K, 3] Å and [K].
+        basis: the expansion.
+
+    Returns:
+        ``[K, n_max, (l_max + 1)²]``, zero on padding; Σ_j g^{ij} is the density.
+
+    Source: Nigam et al., arXiv 2302.14770, eq. 2.
+
+    Example:
+        >>> vectors, mask = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([True])
+        >>> pair_expansion(vectors, mask, Basis(n_max=2, l_max=3)).shape
+        (1, 2, 16)
+    """
+    return pairs_of(neighborhood(vectors, jnp.zeros(len(mask), int), mask, basis, 1))
+
+
+def pairs_of(hood: Neighborhood) -> Array:
+    """``pair_expansion`` from a neighbourhood that is at hand, [K, n, lm]."""
+    weighted = hood.weights[:, None, None] * hood.radial  # [K, l, n]
+    parts = []
+    for l in range(hood.radial.shape[1]):
+        harmonics = hood.harmonics[:, None, harmonic_slice(l)]
+        parts.append(weighted[:, l, :, None] * harmonics)
+    return jnp.concatenate(parts, axis=-1)
+
+
+def density_coefficients(
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    n_species: int,
+    mixing: Mixing | None = None,
+) -> Array:
+    """c_{a,nlm} = Σ_{j of species a} f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij); the centre is not in it.
+
+    Args:
+        vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
+        basis: the expansion.
+        n_species: number of species channels.
+        mixing: linear maps of the species channels and radial functions; None: none.
+
+    Returns:
+        ``[n_species, n_max, (l_max + 1)²]``; zero for an empty environment.
+
+    Source: Nigam et al., arXiv 2302.14770, eq. 1; for mixed species, Willatt, Musil, Ceriotti,
+    Phys. Chem. Chem. Phys. 20, 29661 (2018).
+
+    Example:
+        >>> vectors, species = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([0])
+        >>> mask = jnp.array([True])
+        >>> density_coefficients(vectors, species, mask, Basis(n_max=2, l_max=3), 1).shape
+        (1, 2, 16)
+    """
+    return density_of(neighborhood(vectors, species, mask, basis, n_species, mixing))
+
+
+def density_of(hood: Neighborhood) -> Array:
+    """``density_coefficients`` from a neighbourhood that is at hand, [a, n, lm]."""
+    channels = hood.channels * hood.weights[:, None]  # [K, a]
+    parts = []
+    for l in range(hood.radial.shape[1]):
+        radial = channels[:, :, None] * hood.radial[:, l, None, :]  # [K, a, n]
+        harmonics = hood.harmonics[:, harmonic_slice(l)]
+        parts.append(jnp.einsum("kan,km->anm", radial, harmonics, precision="highest"))
+    return jnp.concatenate(parts, axis=-1)

@@ -1,0 +1,1 @@
+"""The commands, one file each; what is heavy is imported when they run."""

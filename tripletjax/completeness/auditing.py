@@ -1,0 +1,320 @@
+"""The audit: does a descriptor lose information on these data, where, and what cures it? Host side.
+
+Nearest rows of the descriptor are compared in geometry. A *collision* is a pair of environments
+whose rows are equal to working precision though their geometric distance exceeds a floor.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from tripletjax.basis.densities import Mixing
+from tripletjax.completeness.alignment import aligned_distance_upper, environment_distance
+from tripletjax.completeness.collisions import nearest_pairs, pair_distances
+from tripletjax.completeness.jacobians import sensitivities
+from tripletjax.completeness.resolution import parting_degrees
+from tripletjax.descriptors.base import checked_hypers, read_by, require_invariant
+from tripletjax.descriptors.description import Description, describe
+from tripletjax.invariants.nice import Contraction
+from tripletjax.neighbors import check_frames, displacements, prepare
+from tripletjax.progress import progress_bar
+from tripletjax.types import InputError, as_integer, as_positive
+
+ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}  # of the median norm
+MAX_ROUNDS = 4  # of looking again, with one of each set of equal environments
+CELLS = 2000  # rotations looked at to certify one distance
+N_RANDOM = 500  # pairs that show what is usual
+
+
+class Environments(NamedTuple):
+    """Padded environments on the host, a row each."""
+
+    vectors: np.ndarray  # [N, K, 3] Å
+    species: np.ndarray  # [N, K] index into the elements
+    mask: np.ndarray  # [N, K]
+    center: np.ndarray  # [N] index into the elements
+    elements: np.ndarray
+
+    def cluster(self, row: int) -> Atoms:
+        """One environment as a molecule, the centre first."""
+        inside = self.mask[row]
+        numbers = self.elements[np.r_[self.center[row], self.species[row][inside]]]
+        return Atoms(numbers, np.concatenate([np.zeros((1, 3)), self.vectors[row][inside]]))
+
+
+class PairTable(NamedTuple):
+    """Pairs of environments, by ascending distance of their rows."""
+
+    first: np.ndarray  # [P] row
+    second: np.ndarray  # [P] row
+    descriptor: np.ndarray  # [P] |F_i - F_j| over the median norm of rows
+    lower: np.ndarray  # [P] Å, bounds of the geometric distance
+    upper: np.ndarray  # [P] Å
+
+
+class Search(NamedTuple):
+    """How much of all pairs of environments was compared."""
+
+    n_equal: int  # environments left out because another is nearer than the floor
+    n_pairs: int  # pairs of the others that have one central species
+    skipped: np.ndarray  # [T] distances of rows of the pairs found and not compared in geometry
+    reach: np.ndarray  # [M] for each of the others, every row nearer than this was found
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found."""
+
+    structure: np.ndarray  # [N] frame of each environment
+    atom: np.ndarray  # [N] atom of it
+    pairs: PairTable  # the nearest in the descriptor
+    search: Search
+    random: PairTable  # pairs at random
+    smallest: np.ndarray  # [S] smallest singular values of the Jacobian of some environments, 1/Å
+    soft: np.ndarray  # [S] their soft directions
+    parted: list[dict[str, Any]]  # smallest l_max that parts the first pairs of equal rows
+    floor: float  # Å
+    precision: float  # Å
+    tolerance: float  # of the descriptor's distance, up to which rows are equal
+    hypers: dict[str, Any]
+    seconds: float
+
+    @property
+    def equal(self) -> np.ndarray:
+        """Mask over ``pairs``: the rows are equal."""
+        return self.pairs.descriptor <= self.tolerance
+
+    @property
+    def collisions(self) -> np.ndarray:
+        """Places in ``pairs``: equal rows, and certainly further apart than the floor."""
+        return np.flatnonzero(self.equal & (self.pairs.lower > self.floor))
+
+    @property
+    def undecided(self) -> np.ndarray:
+        """Places in ``pairs``: equal rows, and the bounds of the distance enclose the floor."""
+        enclosed = (self.pairs.lower <= self.floor) & (self.pairs.upper > self.floor)
+        return np.flatnonzero(self.equal & enclosed)
+
+    @property
+    def n_equal_skipped(self) -> int:
+        """Pairs of equal rows that were not compared in geometry: there are over ``max_pairs``."""
+        return int((self.search.skipped <= self.tolerance).sum())
+
+    @property
+    def n_crowded(self) -> int:
+        """Environments with more equal rows than were looked up."""
+        return int((self.search.reach <= self.tolerance).sum())
+
+
+def audit(
+    frames: Atoms | Iterable[Atoms],
+    kind: str = "fingerprint",
+    *,
+    centers: Iterable[int] | None = None,
+    species: Iterable[int] | None = None,
+    dtype: str = "float64",
+    floor: float = 1e-3,
+    precision: float = 3e-8,
+    max_pairs: int = 10_000,
+    n_sensitivity: int = 64,
+    n_parted: int = 12,
+    seed: int = 0,
+    progress: bool = False,
+    contraction: Contraction | None = None,
+    mixing: Mixing | None = None,
+    **hypers: Any,
+) -> Audit:
+    """Look for different environments that a descriptor gives equal rows.
+
+    The nearest rows of environments with the same central species are compared in geometry: by
+    alignment from several starts, and with certified bounds where rows are equal. Environments
+    that are equal in geometry count once. Where the bounds do not part a pair of equal rows from
+    the floor it is ``undecided``; what was not compared at all is in ``search``.
+
+    Args:
+        frames: one ASE Atoms or several.
+        kind: an invariant kind of ``describe``.
+        centers, species, contraction, mixing: as for ``describe``.
+        dtype: "float64", or "float32", which is faster and cannot see small differences.
+        floor: Å; environments nearer than this count as equal.
+        precision: Å; rows are equal if they differ by no more than a displacement by so much
+            changes them in the median over random pairs. The default is the rounding of files with
+            eight decimals; that of the arithmetic is allowed for as well.
+        max_pairs: pairs to compare in geometry, at most; those with the nearest rows come first.
+        n_sensitivity: environments, chosen at random, whose Jacobian is looked at.
+        n_parted: pairs of equal rows, collisions first, for which the smallest l_max is sought
+            that parts them.
+        seed: of random choices, and of the directions of kind "fingerprint".
+        progress: show progress.
+        **hypers: fields of ``Hypers``; for large sets few ``tags`` and ``n_features``.
+
+    Returns:
+        An ``Audit``.
+
+    Raises:
+        InputError: as ``describe``; also fewer than two environments of one central species, and
+            options out of range.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> found = audit([molecule("CH4"), molecule("C2H6")], "power_spectrum", n_max=2, l_max=2)
+        >>> len(found.collisions)
+        0
+    """
+    start = time.monotonic()
+    require_invariant(kind)
+    checked_hypers(kind, hypers)
+    seed = as_integer("seed", seed)
+    hypers |= read_by(kind, {"seed": seed})
+    as_positive("floor", floor, "Å")
+    as_positive("precision", precision, "Å")
+    max_pairs = as_integer("max_pairs", max_pairs, 1)
+    n_sensitivity = as_integer("n_sensitivity", n_sensitivity)
+    n_parted = as_integer("n_parted", n_parted)
+    frames = check_frames(frames)
+    given: dict[str, Any] = {"centers": centers, "species": species, "dtype": dtype}
+    given |= {"contraction": contraction, "mixing": mixing, "progress": progress}
+    described = describe(frames, kind, **given, **hypers)
+    cutoff = described.hypers["cutoff"]
+    atoms = _environments(frames, cutoff, species, centers, len(described.values))
+    counts = np.bincount(atoms.center)
+    if counts.max(initial=0) < 2:
+        found = ", ".join(
+            f"{n} of {chemical_symbols[z]}" for n, z in zip(counts, atoms.elements, strict=False)
+        )
+        raise InputError(
+            f"an audit compares environments of one central species, but there are {found}; give "
+            "at least two"
+        )
+    compare = _Comparison(described, atoms, progress)
+    random = compare.at_random(N_RANDOM, seed)
+    slope = np.median(random.descriptor / np.maximum(random.upper, floor))
+    tolerance = max(ROUNDING[described.values.dtype], float(slope) * precision)
+    pairs, search = compare.nearest(floor, max_pairs, seed)
+    pairs = compare.certified(pairs, floor, tolerance)
+    result = Audit(
+        structure=described.structure,
+        atom=described.atom,
+        pairs=pairs,
+        search=search,
+        random=random,
+        smallest=np.zeros(0),
+        soft=np.zeros(0, int),
+        parted=[],
+        floor=floor,
+        precision=precision,
+        tolerance=tolerance,
+        hypers=described.hypers,
+        seconds=0.0,
+    )
+    shared: dict[str, Any] = {"contraction": contraction, "mixing": mixing, **hypers}
+    smallest, soft = _sensitivity(kind, atoms, n_sensitivity, seed, progress, shared)
+    parted = _parted(result, kind, atoms, n_parted, shared)
+    seconds = time.monotonic() - start
+    return replace(result, smallest=smallest, soft=soft, parted=parted, seconds=seconds)
+
+
+def _environments(frames, cutoff: float, species, centers, n_rows: int) -> Environments:
+    with jax.enable_x64(True):
+        batch = prepare(frames, cutoff, species, "float64", centers)
+        vectors, kinds, mask = (np.asarray(x)[:n_rows] for x in displacements(batch))
+    center = np.asarray(batch.species)[batch.centers][:n_rows]
+    return Environments(vectors, kinds, mask, center, np.asarray(batch.elements))
+
+
+class _Comparison:
+    """Distances of pairs of rows and of their environments."""
+
+    def __init__(self, described: Description, atoms: Environments, progress: bool):
+        self.values, self.atoms, self.progress = described.values, atoms, progress
+        norms = np.linalg.norm(described.values, axis=1)
+        self.scale = float(np.median(norms)) or 1.0
+        names = ("cutoff", "cutoff_function", "cutoff_width")
+        self.basis = {name: described.hypers[name] for name in names}
+
+    def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, Search]:
+        """The nearest rows, with one environment for all that are equal in geometry."""
+        alive = np.arange(len(self.values))
+        for _ in range(MAX_ROUNDS):
+            near = nearest_pairs(
+                self.values[alive], self.atoms.center[alive], max_pairs=None, seed=seed,
+                progress=self.progress,
+            )  # fmt: skip
+            pairs = alive[np.stack([near.first, near.second], -1)]
+            table = self.table(pairs[:max_pairs], near.distance[:max_pairs])
+            again = np.unique(table.second[table.upper <= floor])
+            searched, alive = alive, np.setdiff1d(alive, again)
+            if not len(again):
+                break
+        remaining = np.all(np.isin(pairs, alive), axis=1)
+        counts = np.bincount(self.atoms.center[alive])
+        search = Search(
+            n_equal=len(self.values) - len(alive),
+            n_pairs=int((counts * (counts - 1) // 2).sum()),
+            skipped=near.distance[max_pairs:][remaining[max_pairs:]] / self.scale,
+            reach=near.reach[np.isin(searched, alive)] / self.scale,
+        )
+        return PairTable(*(column[remaining[:max_pairs]] for column in table)), search
+
+    def at_random(self, n_pairs: int, seed: int) -> PairTable:
+        random = np.random.Generator(np.random.PCG64(seed))
+        pairs = np.sort(random.integers(0, len(self.values), size=(4 * n_pairs, 2)), axis=1)
+        center = self.atoms.center
+        alike = (pairs[:, 0] < pairs[:, 1]) & (center[pairs[:, 0]] == center[pairs[:, 1]])
+        pairs = pairs[alike][:n_pairs]
+        return self.table(pairs, pair_distances(self.values, pairs))
+
+    def table(self, pairs: np.ndarray, distances: np.ndarray) -> PairTable:
+        parts = np.array_split(pairs, max(1, len(pairs) // 64))
+        bar = progress_bar(parts, unit="block", desc="geometry", disable=not self.progress)
+        upper = [
+            aligned_distance_upper(*self.atoms[:3], part, **self.basis) for part in bar if len(part)
+        ]
+        upper = np.concatenate(upper) if upper else np.zeros(0)
+        descriptor = distances / self.scale
+        return PairTable(pairs[:, 0], pairs[:, 1], descriptor, np.zeros(len(pairs)), upper)
+
+    def certified(self, pairs: PairTable, floor: float, tolerance: float) -> PairTable:
+        """Bounds by branch and bound for pairs of equal rows."""
+        lower, upper = pairs.lower.copy(), pairs.upper.copy()
+        doubtful = np.flatnonzero((pairs.descriptor <= tolerance) & (upper > floor))
+        for place in progress_bar(doubtful, unit="pair", desc="certify", disable=not self.progress):
+            sides = []
+            for row in (pairs.first[place], pairs.second[place]):
+                inside = self.atoms.mask[row]
+                sides += [self.atoms.vectors[row][inside], self.atoms.species[row][inside]]
+            found = environment_distance(*sides, **self.basis, max_cells=CELLS)
+            lower[place], upper[place] = found.lower, min(upper[place], found.upper)
+        return pairs._replace(lower=lower, upper=upper)
+
+
+def _sensitivity(kind, atoms: Environments, n_rows: int, seed: int, progress: bool, hypers):
+    """Smallest singular values and soft directions of some environments."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    rows = random.permutation(np.flatnonzero(atoms.mask.sum(1) > 1))[:n_rows]
+    if not len(rows):
+        return np.zeros(0), np.zeros(0, int)
+    clusters = [atoms.cluster(row) for row in np.sort(rows)]
+    elements = atoms.elements.tolist()
+    found = sensitivities(
+        clusters, kind, centers=[0], species=elements, progress=progress, **hypers
+    )
+    return found.smallest, found.n_soft()
+
+
+def _parted(result: Audit, kind: str, atoms: Environments, n_pairs: int, hypers) -> list[dict]:
+    """For pairs of equal rows the place in ``pairs``, and the l_max that part them."""
+    found = []
+    for place in np.r_[result.collisions, result.undecided][:n_pairs]:
+        rows = int(result.pairs.first[place]), int(result.pairs.second[place])
+        clusters = [atoms.cluster(row) for row in rows]
+        elements = atoms.elements.tolist()
+        parted = parting_degrees(clusters, elements, kind, result.tolerance, **hypers)
+        found.append({"pair": int(place), **parted})
+    return found

@@ -1,0 +1,179 @@
+"""``describe`` as a transformer in the manner of scikit-learn, which it does not need."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tripletjax.basis.densities import Mixing
+from tripletjax.descriptors.base import checked_hypers, descriptor, read_by
+from tripletjax.descriptors.description import describe
+from tripletjax.invariants.nice import Contraction, fit_contraction
+from tripletjax.neighbors import check_frames, require_elements
+from tripletjax.types import InputError
+
+POOLINGS = (None, "sum", "mean")
+
+
+class DescriptorTransformer:
+    """Structures to rows of descriptors; for pipelines, cross-validation and grid searches.
+
+    ``fit`` learns which species occur, hence the columns, and for kind "correlations" with
+    ``components`` the contraction. ``transform`` gives the rows of ``describe``, one an
+    environment, or with ``pooling`` their sum or mean over each structure, as estimators need that
+    pair rows with structures.
+
+    Args:
+        kind: as for ``describe``.
+        centers, species, dtype, mixing: as for ``describe``; without ``species`` those of ``fit``.
+        pooling: None, "sum" or "mean".
+        contraction: for kind "correlations"; None with ``components``: fitted.
+        components: how many components of each block to keep in a fitted contraction.
+        **hypers: fields of ``Hypers``; each is a parameter of its own, as in
+            ``set_params(cutoff=4.0)``.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> frames = [molecule("H2O"), molecule("CH3OH")]
+        >>> soap = DescriptorTransformer("power_spectrum", pooling="mean", n_max=2, l_max=1)
+        >>> soap.fit_transform(frames).shape
+        (2, 42)
+        >>> soap.get_feature_names_out()[0]
+        'H n=0 | H n=0 | l=0 parity=+1'
+    """
+
+    def __init__(
+        self,
+        kind: str = "fingerprint",
+        *,
+        centers: Iterable[int] | None = None,
+        species: Iterable[int] | None = None,
+        dtype: str | None = None,
+        pooling: str | None = None,
+        mixing: Mixing | None = None,
+        contraction: Contraction | None = None,
+        components: int | None = None,
+        **hypers: Any,
+    ):
+        self._parameters = {
+            "kind": kind,
+            "centers": centers,
+            "species": species,
+            "dtype": dtype,
+            "pooling": pooling,
+            "mixing": mixing,
+            "contraction": contraction,
+            "components": components,
+            **hypers,
+        }
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All parameters by name, as they were given."""
+        return dict(self._parameters)
+
+    def set_params(self, **parameters: Any) -> "DescriptorTransformer":
+        """Change some parameters; takes effect at the next ``fit``."""
+        self._parameters.update(parameters)
+        return self
+
+    def fit(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> "DescriptorTransformer":
+        """Fix the columns: which species occur, and the contraction if it is to be fitted.
+
+        Raises:
+            InputError: as ``describe``; also an unknown pooling.
+        """
+        pooling = self._parameters["pooling"]
+        if pooling not in POOLINGS:
+            raise InputError(f"pooling={pooling!r} is not known; choose None, sum or mean")
+        checked_hypers(self._parameters["kind"], self._hypers())
+        frames = check_frames(frames)
+        self.elements_ = require_elements(frames, self._parameters["species"])
+        self.contraction_ = self._parameters["contraction"]
+        components, kind = self._parameters["components"], self._parameters["kind"]
+        if components is not None and self.contraction_ is None:
+            if kind != "correlations":
+                raise InputError(f"components={components} is for kind 'correlations', not {kind}")
+            self.contraction_ = self._fitted(frames, components)
+        self.descriptor_ = descriptor(
+            kind,
+            tuple(self.elements_.tolist()),
+            contraction=self.contraction_,
+            mixing=self._parameters["mixing"],
+            **self._hypers(),
+        )
+        return self
+
+    def transform(self, frames: Atoms | Iterable[Atoms]) -> np.ndarray:
+        """``[rows, columns]``: rows of ``describe``, or with ``pooling`` one a structure.
+
+        Raises:
+            InputError: as ``describe``, also for species that ``fit`` did not see.
+        """
+        self._require_fit()
+        frames = check_frames(frames)
+        described = describe(
+            frames,
+            self._parameters["kind"],
+            centers=self._parameters["centers"],
+            species=self.elements_.tolist(),
+            dtype=self._parameters["dtype"],
+            contraction=self.contraction_,
+            mixing=self._parameters["mixing"],
+            **self._hypers(),
+        )
+        pooling = self._parameters["pooling"]
+        if pooling is None:
+            return described.values
+        pooled = np.zeros((len(frames), described.values.shape[1]), described.values.dtype)
+        np.add.at(pooled, described.structure, described.values)
+        if pooling == "mean":
+            counts = np.bincount(described.structure, minlength=len(frames))
+            pooled /= np.maximum(counts, 1)[:, None].astype(pooled.dtype)
+        return pooled
+
+    def fit_transform(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> np.ndarray:
+        """``fit`` and ``transform`` on the same structures."""
+        return self.fit(frames, y).transform(frames)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns, as in ``Description.names``."""
+        self._require_fit()
+        return np.asarray(self.descriptor_.names, dtype=object)
+
+    def _hypers(self) -> dict[str, Any]:
+        own = DescriptorTransformer().get_params()
+        return {k: value for k, value in self._parameters.items() if k not in own}
+
+    def _fitted(self, frames: list[Atoms], components: int) -> Contraction:
+        hypers = self._hypers()
+        given = {name: self._parameters[name] for name in ("centers", "mixing")}
+        given |= read_by("density", hypers)
+        density = describe(frames, "density", species=self.elements_.tolist(), **given)
+        l = density.columns["l"]
+        n_harmonics = (l.max() + 1) ** 2
+        shaped = density.values.reshape(len(density.values), 1, -1, n_harmonics)
+        return fit_contraction(shaped, hypers.get("nu", 3), components)
+
+    def _require_fit(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise InputError("the transformer has not been fitted; call fit with some structures")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "descriptor_")
+
+    def __sklearn_tags__(self) -> Any:
+        # Asked for by scikit-learn alone, so it is there.
+        from sklearn.base import (  # pyright: ignore[reportMissingImports]
+            BaseEstimator,
+            TransformerMixin,
+        )
+
+        tags = type("_Tags", (TransformerMixin, BaseEstimator), {})().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        return tags
+
+    def __repr__(self) -> str:
+        default = DescriptorTransformer().get_params()
+        changed = {k: v for k, v in self._parameters.items() if v is not default.get(k)}
+        return f"DescriptorTransformer({', '.join(f'{k}={v!r}' for k, v in changed.items())})"

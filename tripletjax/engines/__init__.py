@@ -1,0 +1,1 @@
+"""Where a potential leaves the house: ASE, jax-md."""

@@ -1,0 +1,1 @@
+"""Invariants and equivariants of environments: correlations, triplets, fingerprints."""

@@ -1,0 +1,75 @@
+"""Import paths of release 0.1.0: until release 0.3 they work, and warn with the new one."""
+
+import sys
+import warnings
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+MOVED = {
+    "adaptive_tags": "potentials.adaptive_tags",
+    "angular": "basis.angular",
+    "columns": "descriptors.columns",
+    "completeness.audit": "completeness.auditing",
+    "completeness.certificate": "completeness.certificates",
+    "completeness.report": "completeness.reports",
+    "completeness.sensitivity": "completeness.jacobians",
+    "completeness.separation": "completeness.separations",
+    "conventions": "descriptors.conventions",
+    "correlations": "invariants.correlations",
+    "coupled": "invariants.coupled",
+    "coupling": "basis.coupling",
+    "densities": "basis.densities",
+    "description": "descriptors.description",
+    "environments": "descriptors.environments",
+    "fingerprints": "invariants.fingerprints",
+    "mechanics": "potentials.mechanics",
+    "mixing": "basis.mixing",
+    "models": "potentials.network",
+    "nice": "invariants.nice",
+    "potential": "potentials.base",
+    "radial": "basis.radial",
+    "tagged": "invariants.tagged",
+    "tags": "invariants.tags",
+    "tensor_models": "properties.network",
+    "tensor_properties": "properties.tensor_model",
+    "tensor_training": "properties.fitting",
+    "tensors": "invariants.equivariants",
+    "transformer": "descriptors.transformer",
+    "triplets": "invariants.triplets",
+    "uncertainty": "potentials.committee",
+}
+PACKAGE = "tripletjax."
+
+
+def new_path(name: str) -> str | None:
+    """The present path of a module; None if it did not move.
+
+    Example:
+        >>> new_path("tripletjax.nice.fitting")
+        'tripletjax.invariants.nice.fitting'
+    """
+    for old, new in MOVED.items():
+        if f"{name}.".startswith(f"{PACKAGE}{old}."):
+            return PACKAGE + new + name.removeprefix(PACKAGE + old)
+    return None
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Hands the present module over under its old name."""
+
+    def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if new_path(fullname) else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = new_path(module.__name__) or module.__name__
+        message = f"{module.__name__} is now {new}; the old path will be removed in release 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        sys.modules[module.__name__] = import_module(new)
+
+
+def install() -> None:
+    """Let Python find the old paths: first, or a moved package would be searched a second time."""
+    if not any(type(finder).__qualname__ == _Finder.__qualname__ for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())

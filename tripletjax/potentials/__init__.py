@@ -1,0 +1,1 @@
+"""Energy models, and the potentials that fits make of them."""

@@ -1,0 +1,258 @@
+"""The neural energy of one atom: learned functions of triplets, pooled and read out.
+
+With c the learned density, w_j the weights of the nearest neighbours (``adaptive_weights``) and c'
+the density turned so that tag t lies along +z, one hidden unit h of the triplet (t, s) is
+
+    ψ_h = silu(g_ht g_hs [Σ_l Z_hl P_l(cos θ) + Σ_m Re z_hm (x_s - i y_s)^m] + a_ht + b_hs),
+    z_hm = Σ_{c, l >= m} W_hcl (c'_clm + i c'_cl-m),
+
+a linear form of the complete invariants of the triplet: contracted over channels and l once per
+tag, so that a triplet costs 3 l_max + 1 products per unit. Pseudoscalars (the Im part) enter in
+products of two. Then two rounds of pooling, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1),
+and a readout of levels 0, 1 and 2 together. Everything is three times differentiable.
+"""
+
+from dataclasses import dataclass, fields
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
+from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
+from tripletjax.potentials.adaptive_tags import adaptive_weights
+from tripletjax.types import Array, as_integer, as_positive, settle
+
+FALL = 0.6  # of the cutoff, over which the cutoff function falls
+ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
+GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
+LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
+DENSITY_SCALE = 4.0  # brings the density coefficients to order one
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Sizes of the model: hashable, and all that is needed besides the weights to rebuild it."""
+
+    cutoff: float = 5.0  # Å
+    n_radial: int = 12  # radial functions that the learned ones are made of
+    l_max: int = 3  # inclusive
+    channels: int = 16  # of the learned density
+    species_channels: int = 4  # more species than that share channels through an embedding
+    tags: int = 4  # most neighbours that can be tagged
+    n_pairs: float = 1.0  # tagged pairs of neighbours, by weight; sets the tag radius
+    units: int = 64  # of a triplet
+    odd_units: int = 16  # of a triplet, made of products of pseudoscalars
+    width: int = 64  # of the hidden layers after pooling
+
+    def __post_init__(self):
+        settle(
+            self,
+            cutoff=as_positive("cutoff", self.cutoff, "Å"),
+            n_pairs=as_positive("n_pairs", self.n_pairs, "pairs"),
+        )
+        for field in fields(self):
+            low, high = int(field.name != "odd_units"), 8 if field.name == "l_max" else 1024
+            if field.type is int:
+                value = as_integer(field.name, getattr(self, field.name), low, high)
+                settle(self, **{field.name: value})
+
+
+class AtomicEnergy(nn.Module):
+    """Energy of one atom in units of the potential's scale, from its environment.
+
+    Call it with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], sorted by
+    distance, and ``center``, the species index of the atom.
+
+    Example:
+        >>> model = AtomicEnergy(Architecture(units=4, width=4), n_species=1)
+        >>> environment = jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool), 0
+        >>> weights = jax.jit(model.init)(jax.random.key(0), *environment)
+        >>> jax.jit(model.apply)(weights, *environment).shape
+        ()
+    """
+
+    architecture: Architecture
+    n_species: int
+
+    @nn.compact
+    def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
+        center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
+        density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
+        _, _, pooled, second = self._layers(tags, edges, weights, density)
+        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
+        return self._readout(features, center_kind)
+
+    def _tagged(self, vectors, species, mask, center_kind):
+        """Density [c, lm]; directions [t, 3], edges [t, f] and weights [t] of the tags."""
+        size = self.architecture
+        r, directions, edges = self._edges(vectors, species, mask)
+        density = self._density(directions, edges, center_kind)
+        n_tags = min(size.tags, len(mask))
+        tags = directions[:n_tags]
+        weights = adaptive_weights(r, tags, size.tags, size.cutoff, size.n_pairs)
+        return density, tags, edges[:n_tags], weights
+
+    def _edges(self, vectors, species, mask):
+        """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""
+        size, dtype = self.architecture, vectors.dtype
+        inside = mask & (safe_norm(vectors) < size.cutoff)
+        vectors = fill_padding(vectors, inside, size.cutoff)
+        r = safe_norm(vectors)
+        x = r / size.cutoff
+        envelope = jnp.where(inside, smooth_step((x - 1 + FALL) / FALL), 0)
+        n = np.arange(1, size.n_radial + 1)
+        sizes = n**ROUGHNESS / np.sqrt(np.mean(n ** (2 * ROUGHNESS)))
+        waves = jnp.sin(x[:, None] * (np.pi * n).astype(dtype)) * sizes.astype(dtype)
+        waves = waves * (envelope / x)[:, None]  # [K, n]
+        kinds = jax.nn.one_hot(species, self.n_species, dtype=dtype)
+        if self.n_species > size.species_channels:
+            kinds = self._dense("species", size.species_channels, kinds)
+        edges = kinds[:, :, None] * waves[:, None, :]
+        return r, vectors / r[:, None], edges.reshape(len(r), -1)
+
+    def _density(self, directions, edges, center_kind):
+        """Learned radial functions: c_clm = gain_c(centre) Σ_f W_cfl Σ_j edge_jf Y_lm(r̂_j)."""
+        size = self.architecture
+        harmonics = spherical_harmonics(directions, size.l_max)
+        raw = jnp.einsum("kf,km->fm", edges, harmonics)
+        parts = []
+        for l in range(size.l_max + 1):
+            part = self._dense(f"radial_{l}", size.channels, raw[:, harmonic_slice(l)].T).T
+            gain = self._gain(f"density_{l}", size.channels, center_kind)
+            parts.append(part * gain[:, None])
+        return jnp.concatenate(parts, -1) * (1 / DENSITY_SCALE)
+
+    def _level_0(self, density):
+        """The isotropic density and its power spectrum, [c (l_max + 2)]."""
+        powers = [
+            jnp.sum(density[:, harmonic_slice(l)] ** 2, -1)
+            for l in range(self.architecture.l_max + 1)
+        ]
+        return jnp.concatenate([density[:, 0], *powers])
+
+    def _layers(self, tags, edges, weights, density):
+        """Hidden units of triplets [t, s, units] and their pseudoscalars [t, s, 2 odd], both
+        unweighted; triplets pooled over s [t, units] and the second layer [t, width].
+        """
+        size = self.architecture
+        units, pseudoscalars, level_1 = self._triplets(tags, edges, density)
+        pooled = jnp.einsum("ts,tsh->th", other_weights(weights), units)
+        shift = self._dense("tag_shift", size.width, edges, bias=True)
+        second = nn.silu(self._dense("second", size.width, pooled) + level_1 + shift)
+        return units, pseudoscalars, pooled, second
+
+    def _triplets(self, tags, edges, density):
+        """Hidden units [t, s, units], pseudoscalars [t, s, 2 odd] and level 1 [t, width]."""
+        size, l_max = self.architecture, self.architecture.l_max
+        n_units = size.units + size.odd_units
+        frames = jax.vmap(lambda u: edge_frame(u, l_max))(tags)
+        turned = jax.vmap(lambda frame: to_edge_frame(density, frame, l_max))(frames)
+        local = jnp.einsum("tij,sj->tsi", frames.axes, tags)  # [t, s, xyz]
+        # [t, q, s], not [t, s, q]: products with it are several times faster when transposed.
+        polar = jnp.swapaxes(legendre(local[..., 2], l_max), 1, 2)  # [t, l_max + 1, s]
+        real, imaginary = powers(local[..., 0], local[..., 1], l_max)
+        across = jnp.concatenate([real[..., 1:], imaginary[..., 1:]], -1)
+        across = jnp.swapaxes(across, 1, 2)  # [t, 2 l_max, s]
+
+        along, level_1 = self._axial_forms(turned)  # [t, l, h], [t, width]
+        even, odd = self._azimuthal_forms(turned)  # [t, 2 l_max, units], [t, 2 l_max, 2 odd]
+        shift_1, shift_2 = jnp.split(self._dense("shifts", 2 * n_units, edges), 2, axis=-1)
+        gain_1, gain_2 = jnp.split(self._gain("tags", 2 * n_units, edges), 2, axis=-1)
+        forms = jnp.einsum(
+            "tqs,tqh->tsh", jnp.concatenate([polar, across], 1), jnp.concatenate([along, even], 1)
+        )
+        pseudoscalars = jnp.einsum("tqs,tqh->tsh", across, odd)
+        if size.odd_units:
+            first, second = jnp.split(pseudoscalars, 2, axis=-1)
+            forms = jnp.concatenate([forms, first * second], -1)
+        forms = forms * (gain_1[:, None] * gain_2) + (shift_1[:, None] + shift_2)
+        return nn.silu(forms), pseudoscalars, level_1
+
+    def _axial_forms(self, turned):
+        """Forms of the components m = 0: coefficients of P_l(cos θ) per unit, and of level 1."""
+        size, orders = self.architecture, self.architecture.l_max + 1
+        flat = _of_order(turned, 0)
+        forms = self._dense("forms_0", orders * size.units, flat)
+        return forms.reshape(len(flat), orders, size.units), self._dense("axial", size.width, flat)
+
+    def _azimuthal_forms(self, turned):
+        """Forms of the components m > 0, ordered as Re, then Im of (x + iy)^m, m = 1 ... l_max."""
+        size = self.architecture
+        even, odd = ([], []), ([], [])
+        for m in range(1, size.l_max + 1):
+            flat = jnp.stack([_of_order(turned, m), _of_order(turned, -m)])  # cos, sin
+            cosine, sine = self._dense(f"forms_{m}", size.units + 2 * size.odd_units, flat)
+            even[0].append(cosine[:, : size.units])
+            even[1].append(sine[:, : size.units])
+            odd[0].append(sine[:, size.units :])
+            odd[1].append(-cosine[:, size.units :])
+        return jnp.stack(even[0] + even[1], 1), jnp.stack(odd[0] + odd[1], 1)
+
+    def _readout(self, features, center_kind):
+        """The energy: a linear form of the features and one of the hidden layer."""
+        hidden = self._hidden(features, center_kind)
+        return self._dense("readout_3", 1, hidden)[0] + self._dense("linear", 1, features)[0]
+
+    def _hidden(self, features, center_kind):
+        """The hidden layer of the atom, [width]."""
+        size = self.architecture
+        features = features * self._gain("features", len(features), center_kind)
+        shift = self._dense("feature_shift", size.width, center_kind)
+        hidden = nn.silu(self._dense("readout_1", size.width, features) + shift)
+        return hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
+
+    def _gain(self, name: str, n_outputs: int, inputs: Array) -> Array:
+        """1 + inputs @ W / √n_inputs, W zero at the start."""
+        return 1 + self._dense(f"{name}_{GAIN}", n_outputs, inputs)
+
+    def _dense(self, name: str, n_outputs: int, inputs: Array, bias: bool = False) -> Array:
+        """inputs @ W / √n_inputs (+ b), W of order one: in the dtype of the inputs."""
+        shape = (inputs.shape[-1], n_outputs)
+        start = nn.initializers.zeros if name.endswith(GAIN) else nn.initializers.normal(1.0)
+        weights = self.param(name, start, shape, jnp.float32)
+        outputs = inputs @ (jnp.asarray(weights, inputs.dtype) * (1 / float(np.sqrt(shape[0]))))
+        if bias:
+            offset = self.param(f"{name}_{BIAS}", nn.initializers.zeros, (n_outputs,), jnp.float32)
+            outputs += jnp.asarray(offset, inputs.dtype)
+        return outputs
+
+
+def other_weights(weights: Array) -> Array:
+    """Weights [t, s] of the second tag of a triplet: those of all tags but the first, t."""
+    return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
+
+
+def weight_shapes(model: AtomicEnergy) -> dict[str, tuple[int, ...]]:
+    """Shape of every array of the model, by name."""
+    environment = jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0
+    found = jax.eval_shape(model.init, jax.random.key(0), *environment)
+    return {name: array.shape for name, array in found["params"].items()}
+
+
+def initial_weights(model: AtomicEnergy, seed: int) -> dict[str, Array]:
+    """What ``model.init`` would draw, but on the host: the same on every machine."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return {
+        name: jnp.asarray(
+            np.zeros(shape) if name.endswith((GAIN, BIAS)) else random.normal(size=shape),
+            jnp.float32,
+        )
+        for name, shape in sorted(weight_shapes(model).items())
+    }
+
+
+def _of_order(turned: Array, m: int) -> Array:
+    """Components (l, m) of [t, c, lm] for all l >= |m|, flattened to [t, (l c)]."""
+    l_max = int(np.sqrt(turned.shape[-1])) - 1
+    return jnp.concatenate([turned[..., l * (l + 1) + m] for l in range(abs(m), l_max + 1)], -1)
+
+
+def legendre(x: Array, degree: int) -> Array:
+    """P_0 ... P_degree along a new last axis."""
+    values = [jnp.ones_like(x), x]
+    for l in range(2, degree + 1):
+        values.append(((2 * l - 1) * x * values[-1] - (l - 1) * values[-2]) * (1 / l))
+    return jnp.stack(values[: degree + 1], -1)

@@ -1,0 +1,1 @@
+"""Dipoles and polarisabilities: tensors of a molecule, learned as energies are."""

@@ -1,0 +1,139 @@
+"""From labelled molecules to a model of their dipoles or polarisabilities, and its folder."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tripletjax.io import provenance, require_unused, save_json
+from tripletjax.locks import hold
+from tripletjax.properties.fitting.labels import TensorData
+from tripletjax.properties.fitting.metrics import tensor_metrics, tensor_parity
+from tripletjax.properties.fitting.predictions import predict_tensors
+from tripletjax.properties.fitting.task import TensorTask
+from tripletjax.properties.tensor_model import UNITS, TensorModel, untrained_tensor
+from tripletjax.training import TrainConfig, fit_references
+from tripletjax.training.folder import METRICS, PARITY, begun, keeper, run_settings
+from tripletjax.training.loop import run_epochs
+from tripletjax.training.parts import named_parts
+
+log = logging.getLogger(__name__)
+
+
+def fit_tensors(
+    data: TensorData,
+    target: str,
+    folder: str | Path | None = None,
+    config: TrainConfig | None = None,
+    *,
+    valid: TensorData | None = None,
+    test: TensorData | None = None,
+    charges: bool = True,
+    resume: bool = False,
+    force: bool = False,
+    show: bool = True,
+) -> tuple[TensorModel, dict[str, Any]]:
+    """Fit a model of dipoles or polarisabilities, and write it with its errors.
+
+    The loss is the mean pseudo-Huber norm of the error of a molecule over the model's scale;
+    optimiser, schedule and averaging are those of potentials. The weights of the best validation
+    are kept.
+
+    Args:
+        data: training structures; without ``valid`` a tenth of them is set aside.
+        target: "dipole" or "polarizability".
+        folder: gets ``model/``, ``metrics.json``, ``history.csv``, ``parity.png`` and the
+            checkpoint from which ``resume`` goes on; must be unused, unless ``resume`` or
+            ``force`` is given. None: nothing is written.
+        config: settings; those of energy, forces and stress mean nothing here.
+        valid, test: further structures.
+        charges: whether a dipole has charges besides atomic dipoles.
+        resume: go on from the checkpoint in the folder, if there is one.
+        force: replace an earlier fit in the folder; all other files stay.
+        show: a progress bar.
+
+    Returns:
+        The model, and the record that ``metrics.json`` holds.
+
+    Raises:
+        InputError: too few structures, unknown species, a folder in use, or a checkpoint of other
+            settings.
+    """
+    options = data, target, config, valid, test, charges, resume, show
+    if folder is None:
+        return _train(None, *options)
+    require_unused(folder, force or resume)
+    with hold(folder):
+        require_unused(folder, force or resume)  # another fit may have ended meanwhile
+        return _train(Path(folder), *options)
+
+
+def _train(
+    folder: Path | None,
+    data: TensorData,
+    target: str,
+    config: TrainConfig | None,
+    valid: TensorData | None,
+    test: TensorData | None,
+    charges: bool,
+    resume: bool,
+    show: bool,
+) -> tuple[TensorModel, dict[str, Any]]:
+    """``train_tensor`` in a folder that no other run writes to."""
+    parts, config = named_parts(data, valid, test, config or TrainConfig())
+    data = parts["train"]
+    start = _starting_point(data, target, config, charges)
+    settings = run_settings(
+        config,
+        target=target,
+        charges=start.charges,
+        n_train=len(data.frames),
+        label_sum=float(data.tensors.sum()),
+    )
+    progress = begun(folder, start.weights, settings, resume)
+    log.info(
+        "preparing neighbour lists of %d structures", sum(len(p.frames) for p in parts.values())
+    )
+    task = TensorTask(start, data, parts["valid"], config)
+    keep = keeper(folder, start, settings, progress)
+    progress = run_epochs(task, config, progress, keep, show)
+    log.info("fitted for %.0f s, compilation apart", progress.seconds)
+    model = replace(start, weights=progress.best.averaged)
+    log.info("evaluating the fit")
+    compared = {
+        name: (part.tensors, predict_tensors(model, part.frames)) for name, part in parts.items()
+    }
+    record: dict[str, Any] = {
+        name: tensor_metrics(target, *pair) for name, pair in compared.items()
+    }
+    record |= {
+        "target": target,
+        "unit": UNITS[target],
+        "seconds": progress.seconds,
+        "epochs": progress.epoch,
+        "structures": {name: len(part.frames) for name, part in parts.items()},
+        "settings": settings,
+    } | provenance()
+    if folder is not None:
+        save_json(folder / METRICS, record)
+        tensor_parity(folder / PARITY, target, compared)
+        log.info("the fit is in %s", folder)
+    return model, record
+
+
+def _starting_point(data: TensorData, target: str, config, charges: bool) -> TensorModel:
+    """Random weights; references by least squares; the scale is what is left, per √atom."""
+    species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
+    references, left = np.zeros(len(species)), data.tensors
+    if target == "polarizability":
+        mean = np.trace(data.tensors, axis1=1, axis2=2) / 3
+        references = fit_references(data.frames, mean, species)
+        counts = np.stack([(frame.numbers[:, None] == species).sum(0) for frame in data.frames])
+        left = data.tensors - (counts @ references)[:, None, None] * np.eye(3)
+    atoms = np.mean([len(frame) for frame in data.frames])
+    squared = np.mean(np.sum(left.reshape(len(left), -1) ** 2, -1))
+    scale = float(np.sqrt(squared / atoms)) or 1.0
+    architecture, seed = config.architecture, config.seed
+    return untrained_tensor(target, species, architecture, references, scale, charges, seed)

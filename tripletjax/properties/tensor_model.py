@@ -1,0 +1,269 @@
+"""Fitted dipoles and polarisabilities of molecules: pure functions of a batch, and their files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+
+from tripletjax.io import FolderFormat, atomic_folder
+from tripletjax.neighbors import displacements
+from tripletjax.numerics import map_blocks
+from tripletjax.potentials.base import ATOMS_A_BLOCK, Potential
+from tripletjax.potentials.mechanics import per_structure
+from tripletjax.potentials.network import Architecture, initial_weights, weight_shapes
+from tripletjax.properties.network import AtomicTensor, to_cartesian
+from tripletjax.types import Array, Batch, InputError
+
+FORMAT = FolderFormat(
+    thing="model of tensors",
+    source="the folder of its training",
+    description="tensor.json",
+    arrays="weights.safetensors",
+    version=1,
+)
+UNITS = {"dipole": "e·Å", "polarizability": "Å³"}
+FRAMES_A_CHUNK = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorModel:
+    """A fitted dipole or polarisability, the sum of what the atoms add.
+
+    Dipole of a neutral molecule, e·Å, from charges q_i and atomic dipoles d_i:
+
+        μ = Σ_i (q_i - q̄) (r_i - r̄) + d_i,
+
+    with q̄ and r̄ the means over the molecule: the charges sum to zero, so μ does not depend on the
+    origin. Polarisability, Å³, from an isotropic part, that of the species included, and a
+    traceless one: α = Σ_i (α_species + a_i) 1 + A_i.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> model = untrained_tensor("dipole", [1, 8], Architecture(cutoff=3.0, units=4, width=4))
+        >>> jax.jit(model.tensors)(model.prepare([molecule("H2O")])).shape
+        (1, 3)
+    """
+
+    target: str  # "dipole" or "polarizability"
+    architecture: Architecture
+    species: tuple[int, ...]  # atomic numbers, ascending
+    references: tuple[float, ...]  # Å³, isotropic part of each species; zero for dipoles
+    scale: float  # of what one atom adds: e·Å or Å³
+    charges: bool  # whether a dipole has charges besides atomic dipoles
+    weights: Any  # the model's arrays by name
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """Degrees λ of what the atoms add."""
+        return tensor_degrees(self.target, self.charges)
+
+    @property
+    def without_energy(self) -> Potential:
+        """A potential without weights that knows the cutoff and the species: to prepare with."""
+        return Potential(
+            architecture=self.architecture,
+            species=self.species,
+            references=(0.0,) * len(self.species),
+            scale=1.0,
+            weights=None,
+        )
+
+    def split(self) -> tuple["TensorModel", tuple[Any, Any]]:
+        """What is static under jit, references included, and the arrays, for ``joined``."""
+        static = replace(self, weights=None, scale=1.0)
+        return static, (self.weights, jnp.asarray(self.scale, jnp.zeros(()).dtype))
+
+    def joined(self, arrays: tuple[Any, Any]) -> "TensorModel":
+        """The model again."""
+        return replace(self, weights=arrays[0], scale=arrays[1])
+
+    def prepare(self, frames: Atoms | Sequence[Atoms], dtype=None) -> Batch:
+        """``tripletjax.prepare`` with the cutoff and species of this model.
+
+        Raises:
+            InputError: a structure cannot be used, is periodic though dipoles are asked for, or
+                holds a species that was not in training.
+        """
+        frames = [frames] if isinstance(frames, Atoms) else list(frames)
+        require_molecules(frames, self.target)
+        return self.without_energy.prepare(frames, dtype)
+
+    def tensors(self, batch: Batch) -> Array:
+        """Dipole [S, 3] or polarisability [S, 3, 3] of every structure, in the batch's dtype."""
+        index = self.without_energy.species_index(batch)
+        vectors, species, mask = displacements(batch)
+        kinds, centers = index[species], index[jnp.asarray(batch.species)[batch.centers]]
+        model = AtomicTensor(self.architecture, len(self.species), self.degrees)
+        apply = partial(model.apply, {"params": self.weights})
+        with jax.default_matmul_precision("highest"):
+            found: Any = map_blocks(apply, (vectors, kinds, mask, centers), ATOMS_A_BLOCK)
+        present = jnp.asarray(batch.center_mask)
+        atoms = jnp.where(present[:, None], found, 0) * jnp.asarray(self.scale, found.dtype)
+        if self.target == "dipole":
+            dipoles = per_structure(batch, to_cartesian(atoms[:, -3:]))
+            return dipoles + _of_charges(batch, atoms[:, 0]) if self.charges else dipoles
+        references = jnp.asarray(self.references, found.dtype)[centers]
+        isotropic = atoms[:, 0] + jnp.where(present, references, 0)
+        matrices = isotropic[:, None, None] * jnp.eye(3, dtype=found.dtype)
+        return per_structure(batch, matrices + to_cartesian(atoms[:, 1:]))
+
+    def predict(self, frames: Atoms | Sequence[Atoms], dtype=None) -> np.ndarray:
+        """``tensors`` of structures, [N, 3] or [N, 3, 3].
+
+        Example:
+            >>> from ase.build import molecule
+            >>> model = untrained_tensor("polarizability", [6, 8], Architecture(units=4, width=4))
+            >>> model.predict(molecule("CO")).shape
+            (1, 3, 3)
+        """
+        frames = [frames] if isinstance(frames, Atoms) else list(frames)
+        static, arrays = self.split()
+        found = [
+            np.asarray(_jitted_tensors(static, arrays, self.prepare(part, dtype)))[: len(part)]
+            for part in _parts(frames, FRAMES_A_CHUNK)
+        ]
+        return np.concatenate(found)
+
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write the model to a folder, atomically.
+
+        Raises:
+            InputError: the folder holds files and ``force`` is not given, or cannot be written.
+        """
+        record = {
+            "target": self.target,
+            "unit": UNITS[self.target],
+            "architecture": asdict(self.architecture),
+            "species": list(self.species),
+            "references": list(self.references),
+            "scale": self.scale,
+            "charges": self.charges,
+        }
+        with atomic_folder(folder, force, FORMAT.files) as new:
+            FORMAT.write(new, record, self.weights)
+
+
+def untrained_tensor(
+    target: str,
+    species: Iterable[int],
+    architecture: Architecture | None = None,
+    references: Iterable[float] | None = None,
+    scale: float = 1.0,
+    charges: bool = True,
+    seed: int = 0,
+) -> TensorModel:
+    """A model with random weights, as training starts from.
+
+    Args:
+        target: "dipole" or "polarizability".
+        species: atomic numbers.
+        architecture: sizes of the model; None: the defaults.
+        references: Å³, isotropic polarisability of each species, ascending; None: zero.
+        scale: of what one atom adds, e·Å or Å³.
+        charges: whether a dipole has charges besides atomic dipoles.
+        seed: of the weights.
+
+    Raises:
+        InputError: the target is not known.
+    """
+    architecture = architecture or Architecture()
+    kinds = tuple(sorted({int(number) for number in species}))
+    charges = charges and target == "dipole"
+    degrees = tensor_degrees(target, charges)
+    return TensorModel(
+        target=target,
+        architecture=architecture,
+        species=kinds,
+        references=tuple(map(float, references)) if references is not None else (0.0,) * len(kinds),
+        scale=float(scale),
+        charges=charges,
+        weights=initial_weights(AtomicTensor(architecture, len(kinds), degrees), seed),
+    )
+
+
+def load_tensor(folder: str | Path) -> TensorModel:
+    """Read a model from the folder that training wrote, or from the ``model`` inside it.
+
+    Raises:
+        InputError: there is no such model, or it is damaged or of another version.
+
+    Example:
+        >>> import tempfile
+        >>> model = untrained_tensor("dipole", [1, 8], Architecture(units=4, width=4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/model")
+        ...     load_tensor(folder).species
+        (1, 8)
+    """
+    folder = FORMAT.inside(Path(folder))
+    record, arrays = FORMAT.read(folder)
+    with FORMAT.rebuilding(folder):
+        model = TensorModel(
+            target=record["target"],
+            architecture=Architecture(**record["architecture"]),
+            species=tuple(record["species"]),
+            references=tuple(record["references"]),
+            scale=record["scale"],
+            charges=record["charges"],
+            weights={name: jnp.asarray(array) for name, array in arrays.items()},
+        )
+        net = AtomicTensor(model.architecture, len(model.species), model.degrees)
+        if weight_shapes(net) != {name: array.shape for name, array in arrays.items()}:
+            raise ValueError("the weights have other shapes")
+    return model
+
+
+def tensor_degrees(target: str, charges: bool = True) -> tuple[int, ...]:
+    """Degrees λ that the atoms of a model have.
+
+    Raises:
+        InputError: the target is not known.
+
+    Example:
+        >>> tensor_degrees("dipole"), tensor_degrees("polarizability")
+        ((0, 1), (0, 2))
+    """
+    if target not in UNITS:
+        raise InputError(f"target={target!r} is not known; give one of {', '.join(UNITS)}")
+    if target == "polarizability":
+        return (0, 2)
+    return (0, 1) if charges else (1,)
+
+
+def require_molecules(frames: Sequence[Atoms], target: str, source: str = "the data") -> None:
+    """Raise InputError at a periodic structure: it has no dipole, and no polarisability in Å³."""
+    for index, frame in enumerate(frames):
+        if frame.pbc.any():
+            raise InputError(
+                f"frame {index} of {source} is periodic: its {target} is not defined; "
+                "give molecules, with pbc=False"
+            )
+
+
+def _of_charges(batch: Batch, charges: Array) -> Array:
+    """Σ_i (q_i - q̄) (r_i - r̄) of every structure, [S, 3]."""
+    mask = jnp.asarray(batch.center_mask)
+    structure = jnp.asarray(batch.structure)[batch.centers]
+    count = jnp.maximum(per_structure(batch, mask.astype(charges.dtype)), 1)
+
+    def centred(values):
+        means = per_structure(batch, jnp.where(mask[:, None], values, 0)) / count[:, None]
+        return jnp.where(mask[:, None], values - means[structure], 0)
+
+    positions = centred(jnp.asarray(batch.positions)[batch.centers])
+    return per_structure(batch, centred(charges[:, None]) * positions)
+
+
+def _parts(items: list, size: int) -> Iterable[list]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+@partial(jax.jit, static_argnums=0)
+def _jitted_tensors(static: TensorModel, arrays, batch: Batch) -> Array:
+    return static.joined(arrays).tensors(batch)
