@@ -7,9 +7,9 @@ from ase.build import bulk, fcc111
 
 from tests.md_runs import springs
 from tests.systems import methanol, quick_jit
-from tripletjax import prepare
+from tripletjax import InputError, prepare
 from tripletjax.neighbors import displacements, find_pairs
-from tripletjax.structures import centred, full_cell
+from tripletjax.structures import centred, first_unknown, full_cell, require_elements
 
 
 def skewed() -> Atoms:
@@ -97,3 +97,11 @@ def test_a_vector_that_no_direction_uses():
     pairs = find_pairs(frame, 2.1, np.arange(1))
     assert len(pairs.neighbors) == 4
     assert prepare(frame, 2.1).cells[0, 2].tolist() == [0, 0, 1]
+
+
+def test_the_first_unknown_species_is_found():
+    frames = [Atoms("H2"), Atoms("HCO"), Atoms("N")]
+    assert first_unknown(frames, np.array([1, 6])) == (1, 2)
+    assert first_unknown(frames, (1, 6, 7, 8)) is None
+    with pytest.raises(InputError, match="atom 2 of frame 1 has atomic number 8"):
+        require_elements(frames, ["H", "C", "7"])

@@ -37,8 +37,10 @@ class Lines(tqdm):
         super().__init__(iterable, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Append a line; called by tqdm when one is due."""
+        """Append a line; called by tqdm when one is due, or with an empty one to clear the bar."""
         del pos
+        if msg == "":
+            return
         self._shown = self.n, self.postfix
         self.fp.write(f"{time.strftime('%H:%M:%S')} {msg or self}\n")
         self.fp.flush()
@@ -48,8 +50,7 @@ class Lines(tqdm):
 
     def close(self) -> None:
         """Append the last line, unless it is there."""
-        if not self.disable:
-            self.disable = True
-            self._decr_instances(self)
-            if self._shown != (self.n, self.postfix):
-                self.display()
+        if not self.disable and self._shown != (self.n, self.postfix):
+            self.display()
+        self.leave = False  # the last line is there: tqdm has nothing to add
+        super().close()

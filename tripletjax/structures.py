@@ -1,7 +1,7 @@
 """Structures as users give them: checked, and moved to where float32 resolves them best."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -151,27 +151,40 @@ def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> 
     if not isinstance(species, Iterable):
         raise InputError(f"invalid species={species!r}: expected a list of numbers or symbols")
     elements = np.unique([_atomic_number(s) for s in species])
-    for index, present in enumerate(numbers):
-        unknown = ~np.isin(present, elements)
-        if unknown.any():
-            atom = int(np.argmax(unknown))
-            raise InputError(
-                f"atom {atom} of frame {index} has atomic number {present[atom]}, which is not "
-                f"among species={elements.tolist()}; add it to species or remove the atom"
-            )
+    if unknown := first_unknown(frames, elements):
+        index, atom = unknown
+        raise InputError(
+            f"atom {atom} of frame {index} has atomic number {numbers[index][atom]}, which is not "
+            f"among species={elements.tolist()}; add it to species or remove the atom"
+        )
     return elements
 
 
-def _atomic_number(species) -> int:
+def first_unknown(
+    frames: Iterable[Atoms], known: np.ndarray | Sequence[int]
+) -> tuple[int, int] | None:
+    """The first (frame, atom) whose atomic number is not among the known ones; None: there is none.
+
+    Example:
+        >>> first_unknown([Atoms("H2"), Atoms("HCO")], [1, 6])
+        (1, 2)
+    """
+    for index, frame in enumerate(frames):
+        unknown = ~np.isin(frame.numbers, known)
+        if unknown.any():
+            return index, int(np.argmax(unknown))
+    return None
+
+
+def _atomic_number(species: Any) -> int:
     from ase.data import atomic_numbers
 
-    if isinstance(species, str) and species in atomic_numbers:
-        return atomic_numbers[species]
-    if isinstance(species, str) and species.isdecimal():
-        species = int(species)
-    is_number = isinstance(species, (int, np.integer)) and not isinstance(species, bool)
-    if is_number and 0 <= species < len(atomic_numbers):
-        return int(species)
+    number = species
+    if isinstance(species, str):
+        number = int(species) if species.isdecimal() else atomic_numbers.get(species)
+    if isinstance(number, (int, np.integer)) and not isinstance(number, bool):
+        if 0 <= number < len(atomic_numbers):
+            return int(number)
     raise InputError(f"unknown species {species!r}: expected atomic numbers or chemical symbols")
 
 

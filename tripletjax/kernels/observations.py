@@ -10,6 +10,7 @@ from ase import Atoms
 
 from tripletjax.kernels.environments import Describer
 from tripletjax.neighbors import check_frames, prepare
+from tripletjax.structures import first_unknown
 from tripletjax.types import Batch, InputError, as_positive
 from tripletjax.volumes import stress_with_volume
 
@@ -122,14 +123,12 @@ def check_observations(
 
 def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:
     """Raise InputError at a species that the describer does not know."""
-    for index, frame in enumerate(frames):
-        unknown = ~np.isin(frame.numbers, elements)
-        if unknown.any():
-            atom = int(np.argmax(unknown))
-            raise InputError(
-                f"atom {atom} of frame {index} has atomic number {frame.numbers[atom]}, but only "
-                f"{list(elements)} are known; add it to the descriptor's elements and fit again"
-            )
+    if unknown := first_unknown(frames, elements):
+        index, atom = unknown
+        raise InputError(
+            f"atom {atom} of frame {index} has atomic number {frames[index].numbers[atom]}, but "
+            f"only {list(elements)} are known; add it to the descriptor's elements and fit again"
+        )
 
 
 def single_batches(frames: Sequence[Atoms], describer: Describer, dtype) -> list[Batch]:

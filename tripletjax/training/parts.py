@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.neighbors import check_frames
+from tripletjax.structures import first_unknown
 from tripletjax.training.config import TrainConfig
 from tripletjax.types import InputError
 
@@ -91,12 +92,11 @@ def _set_aside(frames: Sequence[Atoms], order: np.ndarray, most: int) -> list[in
 
 
 def _require_species(frames: Sequence[Atoms], known: np.ndarray, name: str) -> None:
-    for index, frame in enumerate(frames):
-        unknown = ~np.isin(frame.numbers, known)
-        if unknown.any():
-            atom = int(np.argmax(unknown))
-            raise InputError(
-                f"atom {atom} of frame {index} of the {name} data has atomic number "
-                f"{frame.numbers[atom]} ({frame.symbols[atom]}), which the training data lack; add "
-                "structures with it to these, or leave this one out"
-            )
+    if unknown := first_unknown(frames, known):
+        index, atom = unknown
+        frame = frames[index]
+        raise InputError(
+            f"atom {atom} of frame {index} of the {name} data has atomic number "
+            f"{frame.numbers[atom]} ({frame.symbols[atom]}), which the training data lack; add "
+            "structures with it to these, or leave this one out"
+        )
