@@ -221,7 +221,7 @@ def test_an_earlier_report_is_kept_if_the_next_fails(blind, tmp_path, monkeypatc
         (molecule("H2O"), {"species": [1]}, ["number 8", "species=[1]"]),
         (molecule("H2O"), {"centers": [5]}, ["5", "0 to 2"]),
         (molecule("H2O"), {"tags": 3}, ["invalid tags=3", "'power_spectrum' does not read it"]),
-        (molecule("H2O"), {"lmax": 3}, ["'lmax'", "did you mean l_max?"]),
+        (molecule("H2O"), {"lmax": 3}, ["'lmax'", "did you mean 'l_max'?"]),
         (molecule("H2O"), {"seed": -1}, ["invalid seed=-1"]),
     ],
 )

@@ -43,7 +43,7 @@ FRAMES = {
 GAUSSIAN = {"radial": "gaussian"}
 HYPERS = {
     "kind": ({"kind": "soap"}, ["'soap'", "power_spectrum"]),
-    "misspelt": ({"cuttoff": 3.0}, ["'cuttoff'", "did you mean cutoff?"]),
+    "misspelt": ({"cuttoff": 3.0}, ["'cuttoff'", "did you mean 'cutoff'?"]),
     "unheard of": ({"zzz": 3.0}, ["'zzz'", "known are"]),
     "zero cutoff": ({"cutoff": 0.0}, ["cutoff=0.0", "positive"]),
     "negative cutoff": ({"cutoff": -2}, ["cutoff=-2", "positive"]),

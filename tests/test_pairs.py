@@ -89,7 +89,7 @@ from ase.build import graphene
 from tripletjax import prepare
 sheet = graphene(size=(100, 100, 1))
 sheet.pbc = False
-from tripletjax.md.config import check_overlap
+from tripletjax.md.checking import check_overlap
 check_overlap(sheet)
 prepare(Atoms("H3", [[0, 0, 0], [1e4, 0, 0], [0, 1e4, 0]]))
 """

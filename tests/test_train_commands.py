@@ -62,7 +62,7 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
         (["--train", "missing.xyz"], "not a file"),
         (["--train", "bare.xyz"], "--energy-key"),
         (["--train", "train.xyz", "--test", "other.xyz"], "10"),
-        (["--train", "train.xyz", "--config", "typo.yaml"], "did you mean batch_size"),
+        (["--train", "train.xyz", "--config", "typo.yaml"], "did you mean 'batch_size'"),
         (["--train", "train.xyz", "--energy-key", "dft"], "'energy', 'forces'"),
         (["--train", "train.xyz", "--cutoff", "-1"], "cutoff"),
         (["--train", "train.xyz", "--max-minutes", "0"], "max_minutes"),

@@ -337,7 +337,7 @@ def test_settings_from_a_file(tmp_path):
     config = TrainConfig().with_settings(read_config(path), str(path))
     assert (config.architecture.cutoff, config.batch_size) == (4.0, 2)
     for text, words in (
-        ("batchsize: 2", "did you mean batch_size"),
+        ("batchsize: 2", "did you mean 'batch_size'"),
         ("- 1", "name: value"),
         ("a: [", "YAML"),
         ("batch_size: 0", "batch_size"),

@@ -58,11 +58,11 @@ def test_bad_use():
         DescriptorTransformer().get_feature_names_out()
     with pytest.raises(InputError, match="sum or mean"):
         DescriptorTransformer(pooling="max").fit(FRAMES)
-    with pytest.raises(InputError, match="did you mean cutoff"):
+    with pytest.raises(InputError, match="did you mean 'cutoff'"):
         DescriptorTransformer(cutof=3.0).fit(FRAMES)
     with pytest.raises(InputError, match="invalid tags=3: kind 'density' does not read it"):
         DescriptorTransformer("density", tags=3).fit(FRAMES)
-    with pytest.raises(InputError, match="did you mean n_max"):
+    with pytest.raises(InputError, match="did you mean 'n_max'"):
         DescriptorTransformer("correlations", components=3, nmax=2).fit(FRAMES)
     with pytest.raises(InputError, match="correlations"):
         DescriptorTransformer("density", components=3).fit(FRAMES)

@@ -7,23 +7,18 @@ functions to compose with jit, vmap and grad; ``load`` reads a potential that
 
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tripletjax import moved
-from tripletjax.descriptors.base import Descriptor, descriptor
-from tripletjax.descriptors.description import Description, describe
-from tripletjax.neighbors import prepare
-from tripletjax.types import (
-    Basis,
-    Batch,
-    ConvergenceError,
-    Hypers,
-    InputError,
-    SimulationError,
-)
 
 if TYPE_CHECKING:
+    from tripletjax.checks import ConvergenceError, InputError, SimulationError
+    from tripletjax.descriptors.base import Descriptor, descriptor
+    from tripletjax.descriptors.description import Description, describe
+    from tripletjax.neighbors import prepare
     from tripletjax.potentials.base import Potential, load
+    from tripletjax.types import Basis, Batch, Hypers
 
 __all__ = [
     "Basis",
@@ -40,13 +35,34 @@ __all__ = [
     "load",
     "prepare",
 ]
+_PLACES = {
+    "Basis": "types",
+    "Batch": "types",
+    "ConvergenceError": "checks",
+    "Description": "descriptors.description",
+    "Descriptor": "descriptors.base",
+    "Hypers": "types",
+    "InputError": "checks",
+    "Potential": "potentials.base",
+    "SimulationError": "checks",
+    "describe": "descriptors.description",
+    "descriptor": "descriptors.base",
+    "load": "potentials.base",
+    "prepare": "neighbors",
+}
 
 __version__ = version("tripletjax")
 moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    """Potentials need flax, which takes a second to import: only on request."""
-    if name in ("Potential", "load"):
-        return getattr(import_module("tripletjax.potentials.base"), name)
+    """Everything on request: JAX takes a second to import, and flax another."""
+    if name in _PLACES:
+        return getattr(import_module(f"tripletjax.{_PLACES[name]}"), name)
+    if moved.new_path(f"tripletjax.{name}") is None and find_spec(f"tripletjax.{name}"):
+        return import_module(f"tripletjax.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

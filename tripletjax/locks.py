@@ -25,7 +25,7 @@ def hold(folder: str | Path) -> Iterator[None]:
         ...     with hold(name):
         ...         pass
         Traceback (most recent call last):
-        tripletjax.types.InputError: another run writes to ...; wait for it, or give another folder
+        tripletjax.checks.InputError: another run writes to ...; wait for it, or give another folder
     """
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]

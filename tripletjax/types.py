@@ -1,12 +1,21 @@
 """The types that every module shares. Units: Å, eV, eV/Å, eV/Å³, fs, atomic mass units."""
 
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from math import inf, isfinite
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from tripletjax.checks import ConvergenceError as ConvergenceError
+from tripletjax.checks import InputError as InputError
+from tripletjax.checks import SimulationError as SimulationError
+from tripletjax.checks import as_choice as as_choice
+from tripletjax.checks import as_integer as as_integer
+from tripletjax.checks import as_number as as_number
+from tripletjax.checks import as_positive as as_positive
+from tripletjax.checks import is_finite, require_names
+from tripletjax.checks import settle as settle
+from tripletjax.settings import setting
 
 Array = jax.Array | np.ndarray
 
@@ -17,18 +26,6 @@ TRIPLET_FORMS = ("edge", "stretched")
 COUPLINGS = ("minimal", "coupled")
 NU_LIMIT = 20
 L_MAX_LIMIT = 20  # tables and recursions are tested up to here
-
-
-class InputError(ValueError):
-    """Input that cannot be used; the message is one line: what, where, what is accepted."""
-
-
-class SimulationError(RuntimeError):
-    """A simulation that cannot go on, such as one that blew up; the message is one line."""
-
-
-class ConvergenceError(RuntimeError):
-    """An iteration that did not converge; the message is one line, with what was reached."""
 
 
 @jax.tree_util.register_static
@@ -116,14 +113,26 @@ class Basis:
     ``n_max * (l_max + 1)**2`` coefficients.
     """
 
-    cutoff: float = 5.0  # Å; only atoms strictly inside are neighbours
-    cutoff_function: str = "shifted_cosine"
-    cutoff_width: float = 0.5  # Å; the cutoff function falls over [cutoff - cutoff_width, cutoff]
-    radial: str = "gto"
-    radial_range: tuple[float, float] | None = None  # Å; centres of the "gaussian" functions
-    gaussian_width: float | None = None  # Å; None: what suits the radial basis
-    n_max: int = 4
-    l_max: int = 8
+    cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
+    cutoff_function: str = setting(
+        "shifted_cosine",
+        "cutoff function (smooth: three times differentiable; bump: infinitely often)",
+        choices=CUTOFF_FUNCTIONS,
+    )
+    cutoff_width: float = setting(
+        0.5, "the cutoff function falls over this length below the cutoff", "Å"
+    )
+    radial: str = setting("gto", "radial functions", choices=RADIAL_BASES)
+    radial_range: tuple[float, float] | None = setting(
+        None, "LO,HI: where the centres of the gaussian radial functions lie", "Å",
+        none="cutoff/2 to cutoff",
+    )  # fmt: skip
+    gaussian_width: float | None = setting(
+        None, "smearing of the density, or width of the gaussian radial functions", "Å",
+        none="0.3 for gto, none for laplacian, the distance of two centres for gaussian",
+    )  # fmt: skip
+    n_max: int = setting(4, "number of radial functions")
+    l_max: int = setting(8, "highest degree of the harmonics, inclusive")
 
     def __post_init__(self):
         settle(
@@ -138,8 +147,8 @@ class Basis:
                 f"cutoff_width={self.cutoff_width} Å is wider than cutoff={self.cutoff} Å; "
                 "give a width between 0 and the cutoff"
             )
-        _require_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
-        _require_choice("radial", self.radial, RADIAL_BASES)
+        as_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
+        as_choice("radial", self.radial, RADIAL_BASES)
         _require_read("gaussian_width", self.gaussian_width, self.radial, SMEARED_BASES)
         _require_read("radial_range", self.radial_range, self.radial, ("gaussian",))
         if self.gaussian_width is not None:
@@ -163,15 +172,17 @@ class Basis:
 class Hypers(Basis):
     """Every hyperparameter of every descriptor, with its default: those of the basis and these."""
 
-    tags: int | None = None  # tagged neighbours of a triplet, the nearest; None: all
-    n_features: int = 2048  # columns of level 2 of the fingerprint
-    length_scale: float = 1.5  # width of the fingerprint's kernel, in units of the basis
-    seed: int = 0  # of the fingerprint's random directions
-    chiral: bool = False  # tell mirror images apart: add what changes sign under inversion
-    form: str = "edge"  # of the minimal triplet invariants
-    coupling: str = "minimal"  # basis of kind "triplets"
-    nu: int = 3  # order of kind "correlations"
-    center_species: bool = False  # one block of columns for each species of the centre
+    tags: int | None = setting(
+        None, "number of nearest neighbours to tag, with the whole shell of the last", none="all"
+    )
+    n_features: int = setting(2048, "columns of level 2 of the fingerprint")
+    length_scale: float = setting(1.5, "width of the fingerprint's kernel", "units of the basis")
+    seed: int = setting(0, "of the fingerprint's random directions")
+    chiral: bool = setting(False, "tell mirror images apart: add what changes sign under inversion")
+    form: str = setting("edge", "form of the minimal triplet invariants", choices=TRIPLET_FORMS)
+    coupling: str = setting("minimal", "basis of kind triplets", choices=COUPLINGS)
+    nu: int = setting(3, "order of kind correlations; 4 and more need a contraction")
+    center_species: bool = setting(False, "one block of columns for each species of the centre")
 
     def __post_init__(self):
         super().__post_init__()
@@ -184,10 +195,10 @@ class Hypers(Basis):
             nu=as_integer("nu", self.nu, 1, NU_LIMIT),
         )
         for name in ("chiral", "center_species"):
-            _require_choice(name, getattr(self, name), (False, True))
+            as_choice(name, getattr(self, name), (False, True))
             settle(self, **{name: bool(getattr(self, name))})
-        _require_choice("form", self.form, TRIPLET_FORMS)
-        _require_choice("coupling", self.coupling, COUPLINGS)
+        as_choice("form", self.form, TRIPLET_FORMS)
+        as_choice("coupling", self.coupling, COUPLINGS)
 
     @property
     def basis(self) -> Basis:
@@ -197,106 +208,8 @@ class Hypers(Basis):
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Hypers":
         """Check the names too: a misspelt one raises InputError and names the nearest."""
-        known = [field.name for field in fields(cls)]
-        for name in keywords:
-            if name not in known:
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                raise InputError(f"hyperparameter {name!r} does not exist; {hint}")
+        require_names(keywords, [field.name for field in fields(cls)], "hyperparameter")
         return cls(**keywords)
-
-
-def settle(instance: Any, **values: Any) -> None:
-    """Set fields of a frozen dataclass to their checked values, while it is being made."""
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
-
-
-def as_integer(name: str, value: Any, low: int | None = 0, high: int | None = None) -> int:
-    """A whole number, of Python or NumPy, as a Python int; bools are none.
-
-    Args:
-        name: of the value, for messages.
-        value: to check.
-        low, high: bounds, inclusive; None: none.
-
-    Raises:
-        InputError: the value is no whole number, or is out of bounds.
-
-    Example:
-        >>> as_integer("l_max", np.int64(3), 0, 20)
-        3
-    """
-    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (is_whole and (low is None or low <= value) and (high is None or value <= high)):
-        bounds = [] if low is None else [f"from {low}"]
-        bounds += [] if high is None else [f"to {high}"]
-        raise InputError(
-            f"invalid {name}={value!r}: expected {' '.join(['a whole number', *bounds])}"
-        )
-    return int(value)
-
-
-def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit: str = "") -> float:
-    """A finite number, of Python or NumPy, as a Python float; bools are none.
-
-    Args:
-        name: of the value, for messages.
-        value: to check.
-        low, high: bounds, inclusive.
-        unit: of the value, for messages.
-
-    Raises:
-        InputError: the value is no finite number, or is out of bounds.
-
-    Example:
-        >>> as_number("ema", np.float32(0.5), 0, 1)
-        0.5
-    """
-    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if not (_is_finite(value) and low <= value <= high):
-        bounds = [f"at least {low:g}"] if low > -inf else []
-        bounds += [f"at most {high:g}"] if high < inf else []
-        accepted = " ".join(["a finite number", " and ".join(bounds)]).strip()
-        raise InputError(f"invalid {name}={value!r}: expected {accepted}{_in(unit)}")
-    return float(value)
-
-
-def as_positive(name: str, value: Any, unit: str = "") -> float:
-    """A positive, finite number, of Python or NumPy, as a Python float; see ``as_number``.
-
-    Example:
-        >>> as_positive("cutoff", 5, "Å")
-        5.0
-    """
-    value = value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if not (_is_finite(value) and value > 0):
-        raise InputError(f"invalid {name}={value!r}: expected a positive number{_in(unit)}")
-    return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether a float can hold it: a whole number of Python may be larger than any float."""
-    try:
-        return _is_number(value) and isfinite(value)
-    except OverflowError:
-        return False
-
-
-def _in(unit: str) -> str:
-    return f" ({unit})" if unit else ""
-
-
-def _require_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        raise InputError(
-            f"{name}={value!r} is not known; choose one of {', '.join(map(str, choices))}"
-        )
 
 
 def _require_read(name: str, value: Any, radial: str, bases: tuple[str, ...]) -> None:
@@ -309,7 +222,7 @@ def _require_read(name: str, value: Any, radial: str, bases: tuple[str, ...]) ->
 
 def _as_range(name: str, value: Any) -> tuple[float, float]:
     pair: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
-    numbers = len(pair) == 2 and all(map(_is_finite, pair))
+    numbers = len(pair) == 2 and all(map(is_finite, pair))
     if not (numbers and 0 <= pair[0] < pair[1]):
         raise InputError(f"{name}={value!r} is not usable; give (low, high) in Å, 0 <= low < high")
     return float(pair[0]), float(pair[1])

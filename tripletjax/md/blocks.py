@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.md.config import MDConfig
+from tripletjax.md.ensembles import ensemble_of
 from tripletjax.md.integrators import Ensemble
 from tripletjax.md.lists import SkinList, mechanics, moved
 from tripletjax.md.states import GPA, Force, State, kinetic_energy, pressure, temperature, volume
@@ -37,7 +38,7 @@ def begun(static, config: MDConfig, fitted, masses, made, positions, momenta, ce
     force = _force(static, fitted, made)
     count = jnp.zeros((), jnp.int32)
     state = State(positions, momenta, cell, force(positions, cell), None, None, key, count)
-    return config.ensemble_of(force, masses).begin(state)
+    return ensemble_of(config, force, masses).begin(state)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -45,7 +46,7 @@ def advanced(
     static: Potential, config: MDConfig, fitted, masses, made: SkinList, state: State, count: int
 ) -> tuple[State, Observed]:
     """The state ``count`` steps later, or where the list no longer holds, and what is looked at."""
-    ensemble = config.ensemble_of(_force(static, fitted, made), masses)
+    ensemble = ensemble_of(config, _force(static, fitted, made), masses)
     until = state.steps + count
 
     def goes_on(carry):

@@ -2,27 +2,19 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from ase import Atoms
-from ase.data import covalent_radii
-
-from tripletjax.md.barostats import npt
-from tripletjax.md.integrators import Ensemble, nve, nvt_langevin, nvt_nose_hoover
-from tripletjax.md.states import GPA, Force
-from tripletjax.neighbors import check_frames, find_pairs
-from tripletjax.types import Array, InputError, as_integer, as_number, as_positive, settle
+from tripletjax.checks import InputError, as_choice, as_integer, as_number, as_positive, settle
+from tripletjax.settings import Settings, setting
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "nose-hoover")
 CELLS = ("isotropic", "flexible")
-OVERLAP = 0.5  # of the sum of the covalent radii; closer atoms are refused
 HOTTER = 10.0  # times the temperature is a blow-up, and at least
 HOTTEST = 5000.0  # K
 MAX_COUNT = 2**31 - 1  # of steps, which are counted in int32, and for seeds
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDConfig:
+class MDConfig(Settings):
     """What to simulate, and what to write down how often.
 
     Raises:
@@ -33,31 +25,36 @@ class MDConfig:
         6000.0
     """
 
-    ensemble: str = "nve"
-    steps: int = 1000
-    timestep: float = 0.5  # fs
-    temperature: float = 300.0  # K
-    thermostat: str = "langevin"  # of nvt; npt has Nosé-Hoover chains
-    friction: float = 0.01  # 1/fs, of Langevin dynamics
-    tau: float = 100.0  # fs, period of a Nosé-Hoover thermostat
-    pressure: float = 0.0  # GPa
-    cell: str = "isotropic"
-    tau_cell: float = 1000.0  # fs, period of the barostat
-    skin: float = 0.6  # Å beyond the cutoff in neighbour lists
-    log_every: int = 10  # steps
-    write_every: int = 100  # steps
-    max_temperature: float | None = None  # K; None: ten times the temperature, at least 5000 K
-    max_force_std: float | None = None  # eV/Å at which to stop
-    seed: int = 0
+    ensemble: str = setting("nve", "equations of motion", choices=ENSEMBLES)
+    steps: int = setting(1000, "number of steps")
+    timestep: float = setting(0.5, "length of a step", "fs")
+    temperature: float = setting(
+        300.0, "temperature of nvt and npt, and of momenta that are drawn", "K"
+    )
+    thermostat: str = setting("langevin", "thermostat of nvt", choices=THERMOSTATS)
+    friction: float = setting(0.01, "friction of the thermostat langevin", "1/fs")
+    tau: float = setting(100.0, "period of the thermostat nose-hoover", "fs")
+    pressure: float = setting(0.0, "pressure of npt", "GPa")
+    cell: str = setting("isotropic", "how the cell changes in npt", choices=CELLS)
+    tau_cell: float = setting(1000.0, "period of the barostat of npt", "fs")
+    skin: float = setting(0.6, "width of neighbour lists beyond the cutoff", "Å")
+    log_every: int = setting(10, "interval between rows of thermo.csv", "steps")
+    write_every: int = setting(100, "interval between frames of trajectory.xyz", "steps")
+    max_temperature: float | None = setting(
+        None, "stop above this temperature: the run has blown up", "K",
+        none="ten times the temperature, at least 5000 K",
+    )  # fmt: skip
+    max_force_std: float | None = setting(
+        None, "stop where a force has a larger standard deviation, and keep the frame", "eV/Å",
+        none="no limit",
+    )  # fmt: skip
+    seed: int = setting(0, "seed of the momenta that are drawn and of the noise")
 
     def __post_init__(self):
         for name, allowed in (
             ("ensemble", ENSEMBLES), ("thermostat", THERMOSTATS), ("cell", CELLS),
         ):  # fmt: skip
-            if getattr(self, name) not in allowed:
-                raise InputError(
-                    f"invalid {name}={getattr(self, name)!r}: expected one of {', '.join(allowed)}"
-                )
+            as_choice(name, getattr(self, name), allowed)
         units = {
             "timestep": "fs",
             "temperature": "K",
@@ -94,70 +91,3 @@ class MDConfig:
     def keeps_momentum(self) -> bool:
         """Whether the thermostat counts on a total momentum of zero."""
         return self.ensemble == "npt" or (self.ensemble, self.thermostat) == ("nvt", THERMOSTATS[1])
-
-    def ensemble_of(self, force: Force, masses: Array) -> Ensemble:
-        """The equations of motion."""
-        arguments = force, masses, self.timestep
-        if self.ensemble == "nve":
-            return nve(*arguments)
-        if self.ensemble == "npt":
-            isotropic, target = self.cell == "isotropic", self.pressure * GPA
-            rest = self.temperature, self.tau, target, self.tau_cell, isotropic
-            return npt(*arguments, *rest)
-        if self.thermostat == "langevin":
-            return nvt_langevin(*arguments, self.temperature, self.friction)
-        return nvt_nose_hoover(*arguments, self.temperature, self.tau)
-
-
-def check_start(atoms: Atoms, config: MDConfig) -> None:
-    """Raise InputError at a structure that no simulation with these settings can have.
-
-    Example:
-        >>> try:
-        ...     check_start(Atoms("H"), MDConfig(ensemble="npt"))
-        ... except InputError as error:
-        ...     print(str(error).split(";")[0])
-        npt needs a structure that is periodic in all directions
-    """
-    check_frames(atoms)
-    if config.ensemble == "npt" and not atoms.pbc.all():
-        raise InputError(
-            "npt needs a structure that is periodic in all directions; its pbc is "
-            f"{atoms.pbc.tolist()}; give nve or nvt"
-        )
-    if config.keeps_momentum and len(atoms) == 1:
-        raise InputError(
-            "one atom without a total momentum does not move; give nve, or nvt with langevin"
-        )
-    if atoms.constraints:
-        raise InputError(
-            f"the structure has constraints ({type(atoms.constraints[0]).__name__}), which "
-            "dynamics does not keep; remove them with atoms.set_constraint()"
-        )
-    if not np.isfinite(atoms.get_momenta()).all():
-        raise InputError("the momenta of the structure are not finite numbers; remove them")
-    masses = atoms.get_masses()
-    usable = np.isfinite(masses) & (masses > 0)
-    if not usable.all():
-        atom = int(np.argmin(usable))
-        raise InputError(
-            f"atom {atom} has mass {masses[atom]:g}; expected positive masses (atomic mass units)"
-        )
-
-
-def check_overlap(atoms: Atoms) -> None:
-    """Raise InputError at atoms that lie closer than half the sum of their covalent radii.
-
-    Example:
-        >>> check_overlap(Atoms("H2", [[0, 0, 0], [0, 0, 0.74]]))
-    """
-    radii = covalent_radii[atoms.numbers]
-    pairs = find_pairs(atoms, 2 * OVERLAP * float(radii.max()), np.arange(len(atoms)))
-    i, j = pairs.centers[pairs.environment], pairs.neighbors
-    ratio = np.linalg.norm(pairs.vectors, axis=1) / (radii[i] + radii[j])
-    if len(ratio) and ratio.min() < OVERLAP:
-        worst = int(np.argmin(ratio))
-        raise InputError(
-            f"atoms {i[worst]} and {j[worst]} overlap: they are "
-            f"{np.linalg.norm(pairs.vectors[worst]):.2f} Å apart; move them, or minimise first"
-        )

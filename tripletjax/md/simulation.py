@@ -9,7 +9,8 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.io import require_unused
-from tripletjax.md.config import MDConfig, check_overlap, check_start
+from tripletjax.md.checking import check_overlap, check_start
+from tripletjax.md.config import MDConfig
 from tripletjax.md.driver import Run
 from tripletjax.md.files import RESTART, killed_at_once
 from tripletjax.md.starts import start_of, writable

@@ -12,8 +12,6 @@ products of two. Then two rounds of pooling, q_t = Σ_s w_s ψ_ts and Σ_t w_t s
 and a readout of levels 0, 1 and 2 together. Everything is three times differentiable.
 """
 
-from dataclasses import dataclass, fields
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -22,7 +20,8 @@ import numpy as np
 from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
 from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
 from tripletjax.potentials.adaptive_tags import adaptive_weights
-from tripletjax.types import Array, as_integer, as_positive, settle
+from tripletjax.potentials.architecture import Architecture as Architecture
+from tripletjax.types import Array
 
 FALL = 0.6  # of the cutoff, over which the cutoff function falls
 ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
@@ -30,34 +29,7 @@ GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
 LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
 DENSITY_SCALE = 4.0  # brings the density coefficients to order one
 
-
-@jax.tree_util.register_static
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """Sizes of the model: hashable, and all that is needed besides the weights to rebuild it."""
-
-    cutoff: float = 5.0  # Å
-    n_radial: int = 12  # radial functions that the learned ones are made of
-    l_max: int = 3  # inclusive
-    channels: int = 16  # of the learned density
-    species_channels: int = 4  # more species than that share channels through an embedding
-    tags: int = 4  # most neighbours that can be tagged
-    n_pairs: float = 1.0  # tagged pairs of neighbours, by weight; sets the tag radius
-    units: int = 64  # of a triplet
-    odd_units: int = 16  # of a triplet, made of products of pseudoscalars
-    width: int = 64  # of the hidden layers after pooling
-
-    def __post_init__(self):
-        settle(
-            self,
-            cutoff=as_positive("cutoff", self.cutoff, "Å"),
-            n_pairs=as_positive("n_pairs", self.n_pairs, "pairs"),
-        )
-        for field in fields(self):
-            low, high = int(field.name != "odd_units"), 8 if field.name == "l_max" else 1024
-            if field.type is int:
-                value = as_integer(field.name, getattr(self, field.name), low, high)
-                settle(self, **{field.name: value})
+jax.tree_util.register_static(Architecture)
 
 
 class AtomicEnergy(nn.Module):

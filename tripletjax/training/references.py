@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from tripletjax.types import InputError, as_number
+from tripletjax.checks import InputError, as_number
 
 ISOLATED = "isolated"
 FAR = 8.0  # Å to the nearest periodic image, from where an atom counts as isolated
