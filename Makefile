@@ -35,33 +35,9 @@ test: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(MAKE) --no-print-directory -j2 test-32 test-64
 
-# What does not depend on the precision runs once, on one side or the other.
-test-32: ONCE := tests/faults/test_kills.py tests/faults/test_streaming.py \
-  tests/reference tests/test_kernels.py tests/test_data.py tests/test_columns.py \
-  tests/test_memory.py tests/test_pairs.py tests/test_tags.py \
-  tests/test_nice_storage.py tests/test_audit.py tests/test_certificate.py tests/test_search.py \
-  tests/test_sensitivity.py tests/test_inversion.py tests/test_separation.py \
-  tests/test_sparse_gp.py tests/test_evidence.py tests/test_triplet_kernel.py tests/test_b8_experiment.py \
-  tests/test_families.py tests/test_alignment.py tests/test_uncertainty.py \
-  tripletjax/completeness tripletjax/kernels
-test-64: ONCE := tests/faults/test_damaged_files.py tests/faults/test_disk.py \
-  tests/faults/test_mutated_files.py tests/faults/test_precision.py \
-  tests/test_cli.py tests/test_outcomes.py tests/test_notebooks.py \
-  tests/test_transformer.py tests/test_bad_input.py tests/test_prepared.py tests/test_reading.py \
-  tests/test_degeneracy_experiment.py tests/test_training.py tests/test_train_commands.py \
-  tests/test_data_sets.py tests/test_tensor_commands.py tests/test_whole_numbers.py \
-  tests/test_zoo.py tests/test_training_loop.py tests/test_tensors_experiment.py tests/test_optimizer.py \
-  tests/test_jaxmd.py tests/test_md_driver.py tests/test_md_restart.py tests/test_md_commands.py \
-  tests/test_md_integrators.py tests/test_md_ensembles.py tests/test_md_lists.py \
-  tests/test_md_starts.py tests/test_md_places.py \
-  tests/test_md_experiment.py tests/test_ase_drivers.py \
-  tests/test_stress_labels.py tests/test_parts.py tests/test_errors.py tests/test_labels.py \
-  tests/test_references.py tests/test_consistency.py tests/test_fit_folders.py \
-  tests/test_paper_experiment.py tests/test_paper_sensitivity.py tests/test_paper_closed_forms.py \
-  tests/test_paper_rings.py tests/test_paper_convergence.py tests/test_paper_carbon.py \
-  tripletjax/md tripletjax/properties/fitting tripletjax/training
+# Files say themselves on which side they run: see tests/sides.py.
 test-32 test-64: $(INSTALLED)
-	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(addprefix --ignore=,$(ONCE))
+	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
 
 # Kernels of BLAS, instructions of XLA and one thread: see tests/machines.py.
 test-machines: $(INSTALLED)
@@ -69,7 +45,7 @@ test-machines: $(INSTALLED)
 
 # `make test` runs a tenth; the full counts are written to tests/faults/results.json.
 faults: $(INSTALLED)
-	@FAULTS=full JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-faults tests/faults
+	@FAULTS=full JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-faults --both-sides tests/faults
 
 # The other packages are kept out of .venv; what they share with it is not installed again.
 $(COMPARE): $(INSTALLED)

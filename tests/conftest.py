@@ -1,7 +1,12 @@
 """Settings of the whole suite.
 
 Run it twice, with JAX_ENABLE_X64=0 and 1: the environment variable alone chooses the precision,
-and tolerances follow it.
+and tolerances follow it. A file whose tests do not depend on the precision says in one line that
+it runs once, and on which side; without that line it runs on both:
+
+    pytestmark = pytest.mark.once("float32")  # or "float64"
+
+Put new ones where ``make test`` ends earlier. Doctests have a table: see tests/sides.py.
 """
 
 import os
@@ -12,6 +17,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.compilation import xla_flags
+from tests.sides import Sides
 
 # What the programs of users go through is tested where XLA_FLAGS is set, be it to nothing:
 # tests/compare.
@@ -25,6 +31,14 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # jax_numpy_rank_promotion stays at "allow": constant vectors meet arrays with leading axes in the
 # harmonics and the radial functions, which take [..., 3] and [...].
+
+
+def pytest_addoption(parser):
+    parser.addoption("--both-sides", action="store_true", help="run what is marked once, too")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Sides(config))
 
 
 @pytest.fixture

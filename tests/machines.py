@@ -125,10 +125,12 @@ def run(name: str, paths: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"date": str(date.today()), "processor": processor()[0]}
     found |= {"cores": len(cores), "kernels_used": used.stdout.strip() or "unknown"}
     found |= machine._asdict()
+    # Paths that are marked once leave the other side with nothing to run.
+    accepted = {0, 5} if any(side.returncode == 0 for side in sides.values()) else {0}
     for bits, side in sides.items():
         text = (OUT / f"{name}-{bits}.log").read_text()
         counts = re.findall(r"^.*\d (?:passed|failed|error).* in .*$", text, re.M)
-        result = {"passed": side.returncode == 0, "seconds": seconds[bits]}
+        result = {"passed": side.returncode in accepted, "seconds": seconds[bits]}
         found[f"x{bits}"] = result | {"summary": counts[-1] if counts else "no test ran"}
     return found
 

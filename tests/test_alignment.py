@@ -28,6 +28,8 @@ from tripletjax.completeness.rotations import Cells, random_rotations, rotation_
 from tripletjax.testing import random_rotation
 from tripletjax.types import CUTOFF_FUNCTIONS, Basis, InputError
 
+pytestmark = pytest.mark.once("float64")
+
 MIRROR = np.diag([1.0, 1.0, -1.0])
 
 

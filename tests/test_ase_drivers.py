@@ -14,10 +14,8 @@ from tests.md_runs import springs
 from tripletjax.engines.ase import TripletCalculator, _evaluate
 from tripletjax.md import minimize
 
-
-@pytest.fixture(autouse=True)
-def once(float32):
-    """The calculator has a precision of its own."""
+# The calculator has a precision of its own.
+pytestmark = pytest.mark.once("float32")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from tripletjax.completeness.resolution import parting_degrees
 from tripletjax.data.b8 import load_b8
 from tripletjax.testing import random_rotation
 
+pytestmark = pytest.mark.once("float64")
+
 N_PAIRS = 24
 HYPERS = {"cutoff": 2.0, "n_max": 2, "l_max": 3, "floor": 1e-4}
 FEW = {"n_sensitivity": 8, "n_parted": 1}

@@ -8,6 +8,8 @@ import pytest
 from experiments.b8.run import run_other_seed
 from tripletjax.demo import pair_errors, report, run_b8
 
+pytestmark = pytest.mark.once("float64")
+
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_other_seeds_are_learned(seed):

@@ -11,6 +11,8 @@ from tripletjax.basis.mixing import fit_mixing
 from tripletjax.descriptors.base import KINDS, read_by
 from tripletjax.invariants.nice import fit_contraction
 
+pytestmark = pytest.mark.once("float32")
+
 WATER = molecule("H2O")
 DENSITIES = np.random.default_rng(0).normal(size=(9, 1, 2, 9))
 FITTED = fit_contraction(DENSITIES, 4, components=2)

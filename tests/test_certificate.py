@@ -14,6 +14,8 @@ from tripletjax.completeness.families import coprime_rings
 from tripletjax.testing import random_rotation
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 BASIS = Basis(cutoff=3.0, radial="chebyshev", n_max=2, l_max=4)
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / np.sqrt(3)
 

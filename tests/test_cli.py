@@ -11,6 +11,8 @@ from tripletjax import describe
 from tripletjax.cli import main
 from tripletjax.invariants.nice import fit_contraction, save_contraction
 
+pytestmark = pytest.mark.once("float32")
+
 SMALL = ["--cutoff", "3.0", "--n-max", "2", "--l-max", "2"]
 
 

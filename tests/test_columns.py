@@ -12,6 +12,8 @@ from tripletjax.basis.coupling import clebsch_gordan
 from tripletjax.descriptors.base import KINDS
 from tripletjax.testing import INVARIANCE, assert_close, tolerance
 
+pytestmark = pytest.mark.once("float64")
+
 OPTIONS = {
     **{kind: {"kind": kind} for kind in KINDS},
     "correlations, nu=1": {"kind": "correlations", "nu": 1},

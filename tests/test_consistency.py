@@ -13,6 +13,8 @@ from tripletjax.training import read_labels
 from tripletjax.training.consistency import energy_slope, stress_slope, warn_of_units
 from tripletjax.training.metrics import Comparison
 
+pytestmark = pytest.mark.once("float32")
+
 
 def shaken(periodic: bool) -> list[Atoms]:
     """Small displacements from one structure; free clusters are turned about as well."""

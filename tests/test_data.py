@@ -6,6 +6,8 @@ import pytest
 from experiments.b8.sample import sample_b8
 from tripletjax.data.b8 import PARAMETER_NAMES, b8_positions, load_b8
 
+pytestmark = pytest.mark.once("float64")
+
 FIRST_DRAW = (
     1.3945490156290707,
     0.5779363176538004,

@@ -8,6 +8,8 @@ from tripletjax.data.sets import load_frames, names
 from tripletjax.training import read_labels
 from tripletjax.training.consistency import energy_slope
 
+pytestmark = pytest.mark.once("float32")
+
 COUNTS = {"ethanol": 400, "molecules": 360, "water": 60}
 SYMMETRIC = "H2 N2 CO2 CH4 NCCN C2H2 C2H4 C2H6 C3H6_D3h C6H6".split()
 

@@ -11,6 +11,8 @@ from experiments.degeneracy.references import EXTENT, PERIODIC_SCALE, scaled
 from experiments.degeneracy.table import as_text, worst
 from tripletjax.completeness.families import FAMILIES, instances
 
+pytestmark = pytest.mark.once("float32")
+
 RESULTS = Path(degeneracy.__file__).with_name("results") / "results.json"
 # Names of the invariants that the columns stand for, where a pair's claims are about them.
 CLAIMS = {

@@ -7,6 +7,8 @@ from tripletjax.training import TrainConfig
 from tripletjax.training.errors import Differences, Weighting, weighted_error
 from tripletjax.training.metrics import Comparison
 
+pytestmark = pytest.mark.once("float32")
+
 CONFIG = TrainConfig(forces_weight=2.0, stress_weight=5.0, huber=0.1, final_energy_weight=7.0)
 
 

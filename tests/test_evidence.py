@@ -36,6 +36,8 @@ from tripletjax.kernels.sparse import (
 )
 from tripletjax.md import MDConfig, simulate
 
+pytestmark = pytest.mark.once("float64")
+
 ETHANOL = descriptor(
     "power_spectrum",
     (1, 6, 8),

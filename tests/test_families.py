@@ -46,6 +46,8 @@ from tripletjax.descriptors.base import descriptor
 from tripletjax.testing import random_rotation
 from tripletjax.types import InputError
 
+pytestmark = pytest.mark.once("float64")
+
 PAIRS = {pair.name: pair for pair in instances()}
 KINDS = ("power_spectrum", "bispectrum")
 

@@ -17,6 +17,8 @@ from tripletjax.properties.tensor_model import load_tensor, untrained_tensor
 from tripletjax.training import Labels, train, train_committee
 from tripletjax.training.run import Dataset
 
+pytestmark = pytest.mark.once("float32")
+
 FIT = ("checkpoint.safetensors", "history.csv", "metrics.json", "parity.png", "loss.png",
        "model/model.json", "model/weights.safetensors", "committee/committee.json",
        "committee/members.safetensors", "committee/model/model.json",

@@ -18,6 +18,8 @@ from tripletjax.completeness.inversion import (
 )
 from tripletjax.testing import relative_error
 
+pytestmark = pytest.mark.once("float64")
+
 BASIS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 3, "l_max": 3}
 FINGERPRINT = BASIS | {"n_features": 128, "length_scale": 4.0}
 

@@ -13,6 +13,8 @@ from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import neighbor_list
 from tripletjax.potentials.base import untrained
 
+pytestmark = pytest.mark.once("float32")
+
 
 @pytest.fixture(scope="module")
 def space():

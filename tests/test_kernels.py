@@ -22,6 +22,8 @@ from tripletjax.kernels.least_squares import (
     posterior,
 )
 
+pytestmark = pytest.mark.once("float64")
+
 
 def data(n=40, d=5, seed=0):
     random = np.random.default_rng(seed)

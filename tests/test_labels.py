@@ -14,6 +14,8 @@ from tripletjax.properties.fitting import read_tensors
 from tripletjax.training import read_labels
 from tripletjax.training.names import ENERGY, FORCES, STRESS, VIRIAL, looks_like
 
+pytestmark = pytest.mark.once("float32")
+
 FORCES_OF = np.arange(12.0).reshape(4, 3)
 STRESS_OF = np.array([[1.0, 0.1, 0.2], [0.1, 2.0, 0.3], [0.2, 0.3, 3.0]])
 

@@ -10,6 +10,8 @@ from tests.md_runs import potential, rows, silicon
 from tripletjax.cli import main
 from tripletjax.potentials.committee import of_members
 
+pytestmark = pytest.mark.once("float32")
+
 SHORT = ["--steps", "4", "--log-every", "2", "--write-every", "2"]
 
 

@@ -20,6 +20,8 @@ from tripletjax.md.driver import Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
 from tripletjax.potentials.committee import of_members
 
+pytestmark = pytest.mark.once("float32")
+
 
 def test_rows_and_frames(tmp_path, float32):
     final = run(tmp_path / "run")

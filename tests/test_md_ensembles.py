@@ -30,6 +30,8 @@ from tripletjax.md.barostats import npt
 from tripletjax.md.integrators import freedom, nvt_langevin, nvt_nose_hoover
 from tripletjax.md.states import kinetic_energy, temperature, thermal_momenta, volume
 
+pytestmark = pytest.mark.once("float32")
+
 REPLICAS = 48
 
 

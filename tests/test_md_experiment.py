@@ -15,6 +15,8 @@ from experiments.md.analysis import pair_distribution, squared_displacement, vel
 from tests.md_runs import SIZES, springs
 from tripletjax.data.sets import load_frames
 
+pytestmark = pytest.mark.once("float32")
+
 
 def test_pair_distribution_of_an_ideal_gas():
     random = np.random.default_rng(0)

@@ -22,6 +22,8 @@ from tripletjax.md.barostats import npt
 from tripletjax.md.integrators import nve, nvt_langevin, nvt_nose_hoover
 from tripletjax.md.states import Mechanics, pressure
 
+pytestmark = pytest.mark.once("float32")
+
 
 @pytest.fixture(autouse=True)
 def float64_here():

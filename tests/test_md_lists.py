@@ -16,6 +16,8 @@ from tripletjax.neighbors import full_cell
 from tripletjax.potentials.adaptive_tags import nearest_first
 from tripletjax.potentials.base import untrained
 
+pytestmark = pytest.mark.once("float32")
+
 SKIN = 0.5
 FRAMES = {
     "molecule": molecule("CH3CH2OH"),

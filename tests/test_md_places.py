@@ -13,6 +13,8 @@ from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, THERMO, TRAJECTORY
 from tripletjax.md.places import near_origin, unwrapped
 
+pytestmark = pytest.mark.once("float32")
+
 
 def far(atoms, shift=1e4):
     """Ten thousand Å away, some atoms in other cells."""

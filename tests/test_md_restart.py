@@ -17,6 +17,8 @@ from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
 from tripletjax.potentials.committee import of_members
 
+pytestmark = pytest.mark.once("float32")
+
 DYING = """
 import os, signal
 import tests.conftest  # the settings of the suite

@@ -16,6 +16,8 @@ from tripletjax import InputError
 from tripletjax.md import minimize
 from tripletjax.md.starts import is_label, start_of, writable
 
+pytestmark = pytest.mark.once("float32")
+
 HEAVY = np.array([15.999, 2.014, 2.014])
 SLOW = np.arange(9.0).reshape(3, 3) * 1e-3  # Å/fs
 

@@ -14,6 +14,8 @@ from tripletjax.invariants.equivariants import equivariant_fingerprint
 from tripletjax.invariants.fingerprints import fingerprint_weights
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 HYPERS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 1, "l_max": 1}
 BASIS = Basis(**HYPERS)
 WEIGHTS = fingerprint_weights(BASIS, 1, n_features=64)

@@ -20,6 +20,8 @@ from tripletjax.invariants.nice import (
 from tripletjax.invariants.nice.storage import HEADER
 from tripletjax.types import InputError
 
+pytestmark = pytest.mark.once("float64")
+
 L_MAX = 2
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tripletjax.training.optimizer import LARGEST, OPTIMIZER, clip_by_running_norm
 
+pytestmark = pytest.mark.once("float32")
+
 
 def clipped_norms(norms, limit=2.0, decay=0.9):
     clip = clip_by_running_norm(limit, decay)

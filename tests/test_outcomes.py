@@ -13,6 +13,8 @@ import tripletjax
 from tripletjax.cli import main
 from tripletjax.commands.outcomes import settings, status_of
 
+pytestmark = pytest.mark.once("float32")
+
 
 def raising(error):
     def run(_):

@@ -13,6 +13,8 @@ from tripletjax import InputError, prepare
 from tripletjax.pairs import _Box, _memory, check_spots, find_pairs
 from tripletjax.structures import centred, full_cell
 
+pytestmark = pytest.mark.once("float64")
+
 CORNERS = [[0, 0, 0], [1e4, 0, 0], [0, 1e4, 0]]
 
 

@@ -15,12 +15,10 @@ from experiments.paper.pcovr import pcovr, products
 from tripletjax import InputError
 from tripletjax.types import Basis
 
+# Descriptors in float32, everything else in float64.
+pytestmark = pytest.mark.once("float32")
+
 SMALL = Basis(cutoff=3.0, cutoff_function="smooth", cutoff_width=1.0, n_max=2, l_max=2)
-
-
-@pytest.fixture(autouse=True)
-def once(float32):
-    """Descriptors in float32, everything else in float64."""
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from experiments.paper.pairs import POWERS, all_power_sums, pair_energies
 from experiments.paper.problem import Problem
 from tripletjax.data.b8 import load_b8
 
-pytestmark = pytest.mark.usefixtures("float32")  # all in float64, once
+pytestmark = pytest.mark.once("float32")  # all in float64, whatever the default
 
 
 def problem_of(labels: Labels, tmp_path) -> Problem:

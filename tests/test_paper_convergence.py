@@ -13,7 +13,7 @@ from experiments.paper.recovery import apart, coarse_weights, noisy, triplet_err
 from tripletjax import descriptor
 from tripletjax.data.b8 import load_b8
 
-pytestmark = pytest.mark.usefixtures("float32")  # all in float64, once
+pytestmark = pytest.mark.once("float32")  # all in float64, whatever the default
 
 
 def neighbors(count: int) -> np.ndarray:

@@ -18,17 +18,15 @@ from experiments.paper.running import Runner, Settings
 from tripletjax import InputError
 from tripletjax.demo import pair_errors
 
+# The features are made in float64, the networks run in float32.
+pytestmark = pytest.mark.once("float32")
+
 QUICK = Settings(resolution="quick")
 
 
 @pytest.fixture(scope="module")
 def scratch(paper_scratch):
     return paper_scratch
-
-
-@pytest.fixture(autouse=True)
-def once(float32):
-    """The features are made in float64, the networks run in float32."""
 
 
 def test_errors_are_those_of_the_demo():

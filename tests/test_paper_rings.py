@@ -14,7 +14,7 @@ from experiments.paper.ring_pairs import (
 from experiments.paper.rings import QUICK, label_figures, report, run, shuffled
 from tripletjax.data.b8 import b8_positions
 
-pytestmark = pytest.mark.usefixtures("float32")  # all in float64, once
+pytestmark = pytest.mark.once("float32")  # all in float64, whatever the default
 INNER, OUTER, CAP = slice(0, 14), slice(14, 23), slice(23, 24)  # neighbours of the centre
 
 

@@ -22,6 +22,9 @@ from experiments.paper.sensitivity import (
 from tripletjax import InputError
 from tripletjax.data.b8 import load_b8
 
+# The features are made in float64, the networks run in float32.
+pytestmark = pytest.mark.once("float32")
+
 QUICK = features.RESOLUTIONS["quick"]
 MINUTES = 0.02
 
@@ -29,11 +32,6 @@ MINUTES = 0.02
 @pytest.fixture(scope="module")
 def scratch(paper_scratch):
     return paper_scratch
-
-
-@pytest.fixture(autouse=True)
-def once(float32):
-    """The features are made in float64, the networks run in float32."""
 
 
 @pytest.fixture(scope="module")

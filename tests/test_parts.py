@@ -10,6 +10,8 @@ from tripletjax.training import Labels, TrainConfig
 from tripletjax.training.parts import named_parts, split_dataset
 from tripletjax.training.run import Dataset
 
+pytestmark = pytest.mark.once("float32")
+
 
 def dataset(frames) -> Dataset:
     return Dataset(frames, [Labels(float(i), None, None) for i in range(len(frames))])

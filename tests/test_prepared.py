@@ -17,6 +17,8 @@ from tripletjax.potentials.base import untrained
 from tripletjax.potentials.network import Architecture
 from tripletjax.properties.tensor_model import untrained_tensor
 
+pytestmark = pytest.mark.once("float32")
+
 WATER = molecule("H2O")
 CUTOFF = 3.0
 SIZES = Architecture(cutoff=CUTOFF, units=4, width=4)

@@ -14,6 +14,8 @@ from tripletjax.cli import main
 from tripletjax.io import iter_frames, read_frames
 from tripletjax.types import InputError
 
+pytestmark = pytest.mark.once("float32")
+
 COLUMNS = "Properties=species:S:1:pos:R:3"
 HEAD = f'2\n{COLUMNS} energy=-1.5 pbc="F F F"\n'
 GOOD = f"{HEAD}O 0 0 0\nH 0 0 1\n"

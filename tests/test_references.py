@@ -14,6 +14,8 @@ from tripletjax.training import Labels, TrainConfig, read_config
 from tripletjax.training.references import as_references, reference_energies
 from tripletjax.training.run import Dataset, starting_point
 
+pytestmark = pytest.mark.once("float32")
+
 ENERGIES = {"H": -13.6, "O": -432.0}
 
 

@@ -12,6 +12,8 @@ from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.search import aligned_distance, search_pairs
 from tripletjax.testing import random_rotation
 
+pytestmark = pytest.mark.once("float64")
+
 BASIS = {"cutoff": 3.0, "radial": "chebyshev", "n_max": 4, "l_max": 6}
 BUDGET = {"n_neighbors": 4, "n_starts": 32, "n_steps": 150}  # one in three finds a pair
 

@@ -26,6 +26,8 @@ from tripletjax.testing import (
     tolerance,
 )
 
+pytestmark = pytest.mark.once("float64")
+
 SMALL = HYPERS | {"n_features": 32, "l_max": 2}
 KINDS = ("power_spectrum", "fingerprint")
 WIDTH = 5  # columns of every environment: one program serves all tests of a kind

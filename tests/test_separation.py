@@ -26,6 +26,8 @@ from tripletjax.testing import (
 )
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 CUTOFF = 5.0
 
 

@@ -24,6 +24,8 @@ from tripletjax.kernels.full import covariance_block, structure_tangents
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
 from tripletjax.testing import assert_close, random_rotation
 
+pytestmark = pytest.mark.once("float64")
+
 HYPERS = {
     "cutoff": 3.0,
     "cutoff_function": "smooth",

@@ -19,6 +19,8 @@ from tripletjax.training.labels import countable
 from tripletjax.training.metrics import compare
 from tripletjax.volumes import has_volume
 
+pytestmark = pytest.mark.once("float32")
+
 TINY = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, tags=2, units=4, width=4)
 POTENTIAL = untrained([1, 8], TINY)
 CONFIG = TrainConfig(stress_weight=10.0, final_energy_weight=1e-3)

@@ -21,6 +21,8 @@ from tripletjax.kernels import triplet_features
 from tripletjax.testing import assert_close
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 CUTOFF = 3.3
 SMALL = {"cutoff": CUTOFF, "n_max": 1, "l_max": 3}
 FEATURES = {"n_features": 8}

@@ -15,6 +15,8 @@ from tripletjax.data.sets import load_frames
 from tripletjax.properties.tensor_model import load_tensor
 from tripletjax.training.loop import Progress
 
+pytestmark = pytest.mark.once("float32")
+
 SMALL = "n_radial: 2\nl_max: 1\nchannels: 2\ntags: 3\nunits: 4\nodd_units: 1\nwidth: 4\n"
 SMALL += "batch_size: 3\n"
 

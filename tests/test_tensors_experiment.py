@@ -9,6 +9,8 @@ import pytest
 import experiments.tensors.run as tensors
 from tripletjax.data.sets import load_frames
 
+pytestmark = pytest.mark.once("float32")
+
 RESULTS = Path(tensors.__file__).with_name("results")
 
 

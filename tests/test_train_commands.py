@@ -10,6 +10,8 @@ from ase.io import write
 from tests.test_training import clusters
 from tripletjax.cli import main
 
+pytestmark = pytest.mark.once("float32")
+
 CONFIG = "n_radial: 4\nl_max: 2\nchannels: 4\ntags: 4\nunits: 8\nodd_units: 2\nwidth: 8\n"
 CONFIG += "cutoff: 3.0\nsteps_between_validations: 1\nlaplace_members: 0\n"
 

@@ -34,6 +34,8 @@ from tripletjax.training.loop import Progress
 from tripletjax.training.run import Dataset, starting_point
 from tripletjax.training.step import loss
 
+pytestmark = pytest.mark.once("float32")
+
 SMALL = Architecture(
     cutoff=3.0, n_radial=4, l_max=1, channels=4, tags=4, units=8, odd_units=2, width=8
 )

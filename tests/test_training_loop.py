@@ -17,6 +17,8 @@ from tripletjax.training import TrainConfig
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.loop import Progress, at_start, run_epochs
 
+pytestmark = pytest.mark.once("float32")
+
 CONFIG = TrainConfig(batch_size=1, max_epochs=30, steps_between_validations=1)
 
 

@@ -7,6 +7,8 @@ from ase.build import molecule
 from tripletjax import InputError, describe
 from tripletjax.descriptors.transformer import DescriptorTransformer
 
+pytestmark = pytest.mark.once("float32")
+
 HYPERS = {"cutoff": 3.0, "n_max": 2, "l_max": 2}
 FRAMES = [molecule(name) for name in ("H2O", "CH3OH", "CO2")]
 

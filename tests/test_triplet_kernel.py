@@ -33,6 +33,8 @@ from tripletjax.testing import (
 )
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 BASIS = Basis(
     cutoff=3.0, cutoff_function="smooth", cutoff_width=1.0, radial="chebyshev", n_max=2, l_max=3
 )

@@ -26,6 +26,8 @@ from tripletjax.training.laplace import (
 )
 from tripletjax.training.run import Dataset
 
+pytestmark = pytest.mark.once("float64")
+
 KINDS = (2, 18)
 
 

@@ -18,6 +18,8 @@ from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.md.config import MDConfig
 from tripletjax.properties.network import check_degrees
 
+pytestmark = pytest.mark.once("float32")
+
 DENSITIES = np.random.default_rng(0).normal(size=(9, 1, 2, 9))
 ONE = np.eye(3)[:1], [1], np.eye(3)[:1], [1]
 

@@ -13,6 +13,8 @@ from tripletjax.data.sets import load_frames
 from tripletjax.potentials.base import load
 from tripletjax.training import evaluate, read_labels
 
+pytestmark = pytest.mark.once("float32")
+
 ZOO = Path(tripletjax.__file__).parent / "zoo"
 SETS = {"ethanol_gfn2": "ethanol"}
 MODELS = sorted(path.name for path in ZOO.iterdir() if path.is_dir())

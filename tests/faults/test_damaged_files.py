@@ -26,6 +26,8 @@ from tripletjax.sealing import sealed, unsealed
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.training.folder import CHECKPOINT
 
+pytestmark = pytest.mark.once("float32")
+
 TINY = Architecture(
     cutoff=3.0, n_radial=2, l_max=1, channels=2, tags=2, units=2, odd_units=1, width=2
 )

@@ -18,6 +18,8 @@ from tripletjax.cli import main
 from tripletjax.locks import hold, is_unfinished
 from tripletjax.md.files import FINAL, THERMO, TRAJECTORY
 
+pytestmark = pytest.mark.once("float32")
+
 
 class FullDisk:
     """From the n-th write on there is no space left; reading and making files goes on."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase.io import write
 
 from tests.faults.conftest import CONFIG, FULL
@@ -18,6 +19,8 @@ from tripletjax.locks import is_unfinished
 from tripletjax.md.files import FINAL, THERMO, TRAJECTORY
 from tripletjax.sealing import unsealed
 from tripletjax.training.folder import CHECKPOINT
+
+pytestmark = pytest.mark.once("float64")
 
 KILLS = 50
 EPOCHS, STEPS = (250, 3000) if FULL else (60, 800)

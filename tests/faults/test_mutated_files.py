@@ -19,6 +19,8 @@ from tests.test_training import clusters
 from tripletjax import InputError
 from tripletjax.training import read_labels
 
+pytestmark = pytest.mark.once("float32")
+
 COUNTS = {"describe": 600, "audit": 140, "evaluate": 100, "md": 100, "train": 60}
 NOT_LINES = re.compile(r"tripletjax: warning: |\d\d:\d\d:\d\d ")  # what may precede the error
 HYPERS = ["--kind", "density", "--cutoff", "3.0", "--n-max", "1", "--l-max", "1"]

@@ -16,6 +16,8 @@ from tripletjax.potentials.base import untrained
 from tripletjax.potentials.network import Architecture
 from tripletjax.testing import random_rotation
 
+pytestmark = pytest.mark.once("float32")
+
 CUTOFF, MOST, COLUMNS = 4.0, 60, 64
 COUNT = 1000
 SMALL = {

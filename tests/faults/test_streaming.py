@@ -8,8 +8,11 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tripletjax.io import iter_frames
+
+pytestmark = pytest.mark.once("float64")
 
 FRAMES, FEW, GIGABYTE = 10_000, 100, 2**30
 SCRIPT = """

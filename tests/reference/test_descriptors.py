@@ -13,6 +13,8 @@ from .density import cutoff_function, density_coefficients, gaussian, laplacian
 from .samples import directions, rotation
 from .triplets import edge, pair_sum, polar_factor, stretched
 
+pytestmark = pytest.mark.once("float64")
+
 CUTOFF, L_MAX = 4.0, 3
 RADIAL = partial(laplacian, cutoff=CUTOFF, n_max=2, l_max=L_MAX)
 

@@ -24,6 +24,8 @@ from .density import (
 from .neighbors import neighbor_list
 from .samples import directions, rotation, wigner
 
+pytestmark = pytest.mark.once("float64")
+
 CUTOFF = 4.0
 
 
