@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from tripletjax import descriptor
-from tripletjax.descriptors.base import KINDS, read_by
+from tripletjax.descriptors.kinds import KINDS, read_by
 from tripletjax.testing import FAST_COMPILATION, random_rotation
 from tripletjax.types import Hypers
 

@@ -8,7 +8,7 @@ from ase.build import molecule
 from tripletjax import Basis, InputError, describe, descriptor, prepare
 from tripletjax.basis.densities import Mixing
 from tripletjax.basis.mixing import fit_mixing
-from tripletjax.descriptors.base import KINDS, read_by
+from tripletjax.descriptors.kinds import KINDS, read_by
 from tripletjax.invariants.nice import fit_contraction
 
 pytestmark = pytest.mark.once("float32")

@@ -9,7 +9,7 @@ from ase.build import molecule
 from tests.systems import CHIRAL_KINDS, SPECIES, SYSTEMS, read
 from tripletjax import describe
 from tripletjax.basis.coupling import clebsch_gordan
-from tripletjax.descriptors.base import KINDS
+from tripletjax.descriptors.kinds import KINDS
 from tripletjax.testing import INVARIANCE, assert_close, tolerance
 
 pytestmark = pytest.mark.once("float64")

@@ -18,7 +18,7 @@ from tests.systems import (
 )
 from tripletjax import describe
 from tripletjax.basis.angular import wigner_matrix
-from tripletjax.descriptors.base import KINDS
+from tripletjax.descriptors.kinds import KINDS
 from tripletjax.testing import INVARIANCE, PADDING, assert_close, random_rotation, tolerance
 
 TURN = random_rotation(7)

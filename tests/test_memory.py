@@ -7,8 +7,8 @@ import pytest
 from ase.build import bulk, molecule
 
 from tripletjax import describe, descriptor
-from tripletjax.descriptors import description
-from tripletjax.descriptors.base import read_by
+from tripletjax.descriptors import rows
+from tripletjax.descriptors.kinds import read_by
 from tripletjax.invariants.coupled import coupled_sum
 from tripletjax.invariants.equivariants import equivariant_fingerprint
 from tripletjax.invariants.fingerprints import fingerprint_weights
@@ -62,16 +62,16 @@ def test_frames_are_described_a_few_at_a_time(kind, monkeypatch):
     frames = [molecule("H2O"), molecule("CH4"), bulk("Si"), molecule("OCHCHO")]
     hypers = {"kind": kind, "cutoff": 3.0, "n_max": 2, "l_max": 0, "tags": 2}
     held = []
-    gather = description.Environments.gather
+    gather = rows.RaggedEnvironments.gather
 
     def counted(frames, *rest):
         held.append(len(frames))
         return gather(frames, *rest)
 
-    monkeypatch.setattr(description.Environments, "gather", counted)
+    monkeypatch.setattr(rows.RaggedEnvironments, "gather", counted)
     with pytest.warns(UserWarning, match="of 16 environments may") as together:
         expected = describe(frames, **hypers)
-    monkeypatch.setattr(description, "PAIRS_AT_ONCE", 30)
+    monkeypatch.setattr(rows, "PAIRS_AT_ONCE", 30)
     with pytest.warns(UserWarning, match="of 16 environments may") as apart:
         parts = describe(frames, **hypers)
     assert held == [4, 3, 1]

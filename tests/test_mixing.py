@@ -9,7 +9,7 @@ from tests.systems import HYPERS, SPECIES, SYSTEMS, environment, methanol, quick
 from tripletjax import describe, descriptor
 from tripletjax.basis.densities import Mixing, density_coefficients
 from tripletjax.basis.mixing import fit_mixing, lost_share
-from tripletjax.descriptors.base import KINDS
+from tripletjax.descriptors.kinds import KINDS
 from tripletjax.invariants.correlations import bispectrum, power_spectrum
 from tripletjax.testing import INVARIANCE, assert_close, random_rotation, tolerance
 from tripletjax.types import Basis

@@ -20,7 +20,7 @@ from tests.systems import (
     slab,
 )
 from tripletjax import describe, prepare
-from tripletjax.descriptors.base import KINDS
+from tripletjax.descriptors.kinds import KINDS
 from tripletjax.testing import (
     INVARIANCE,
     PADDING,

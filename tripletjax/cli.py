@@ -11,7 +11,7 @@ from tripletjax.commands.md import add_md
 from tripletjax.commands.outcomes import STATUS, settings, status_of
 from tripletjax.commands.tensor import add_evaluate_tensor, add_train_tensor
 from tripletjax.commands.train import add_evaluate, add_train
-from tripletjax.descriptors.base import KINDS, checked_hypers
+from tripletjax.descriptors.kinds import KINDS, checked_hypers
 from tripletjax.types import Hypers, InputError
 
 HYPER_HELP = {

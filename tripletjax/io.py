@@ -216,6 +216,12 @@ def _plain(value: Any) -> Any:
         return str(value)
     if hasattr(value, "__array__"):
         return np.asarray(value).tolist()
+    if callable(value):
+        name = getattr(value, "__qualname__", type(value).__name__)
+        raise InputError(
+            f"{name} is a Python function and cannot be saved; use one that has a name here, such "
+            "as cutoff_function='smooth'"
+        )
     raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 

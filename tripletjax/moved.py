@@ -22,7 +22,7 @@ MOVED = {
     "coupling": "basis.coupling",
     "densities": "basis.densities",
     "description": "descriptors.description",
-    "environments": "descriptors.environments",
+    "environments": "descriptors.ragged",
     "fingerprints": "invariants.fingerprints",
     "mechanics": "potentials.mechanics",
     "mixing": "basis.mixing",

@@ -16,7 +16,7 @@ import numpy as np
 
 from tripletjax import descriptor
 from tripletjax.completeness.search import search_pairs
-from tripletjax.descriptors.base import read_by
+from tripletjax.descriptors.kinds import read_by
 from tripletjax.io import provenance, save_json
 
 HYPERS: dict[str, Any] = {"cutoff": 3.0, "n_max": 3, "l_max": 4, "n_features": 256}

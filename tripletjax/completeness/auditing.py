@@ -19,10 +19,12 @@ from tripletjax.completeness.alignment import aligned_distance_upper, environmen
 from tripletjax.completeness.collisions import nearest_pairs, pair_distances
 from tripletjax.completeness.jacobians import sensitivities
 from tripletjax.completeness.resolution import parting_degrees
-from tripletjax.descriptors.base import checked_hypers, read_by, require_invariant
-from tripletjax.descriptors.description import Description, describe
+from tripletjax.descriptors.base import layout_of, require_invariant_vector, resolved
+from tripletjax.descriptors.kinds import Kind, kind_of, read_by, require_invariant
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.descriptors.rows import Description, rows_of
 from tripletjax.invariants.nice import Contraction
-from tripletjax.neighbors import check_frames, displacements, prepare
+from tripletjax.neighbors import displacements, prepare
 from tripletjax.progress import progress_bar
 from tripletjax.types import InputError, as_integer, as_positive
 
@@ -32,8 +34,8 @@ CELLS = 2000  # rotations looked at to certify one distance
 N_RANDOM = 500  # pairs that show what is usual
 
 
-class Environments(NamedTuple):
-    """Padded environments on the host, a row each."""
+class Clusters(NamedTuple):
+    """Padded environments on the host, a row each, to be looked at as molecules."""
 
     vectors: np.ndarray  # [N, K, 3] Å
     species: np.ndarray  # [N, K] index into the elements
@@ -82,6 +84,7 @@ class Audit:
     floor: float  # Å
     precision: float  # Å
     tolerance: float  # of the descriptor's distance, up to which rows are equal
+    label: str  # of the descriptor
     hypers: dict[str, Any]
     seconds: float
 
@@ -114,7 +117,7 @@ class Audit:
 
 def audit(
     frames: Atoms | Iterable[Atoms],
-    kind: str = "fingerprint",
+    kind: str | Kind | EnvironmentDescriptor = "fingerprint",
     *,
     centers: Iterable[int] | None = None,
     species: Iterable[int] | None = None,
@@ -139,7 +142,8 @@ def audit(
 
     Args:
         frames: one ASE Atoms or several.
-        kind: an invariant kind of ``describe``.
+        kind: an invariant kind of ``describe``, or an invariant descriptor: any object with
+            ``cutoff``, ``elements`` and ``environment``, which takes no hyperparameters here.
         centers, species, contraction, mixing: as for ``describe``.
         dtype: "float64", or "float32", which is faster and cannot see small differences.
         floor: Å; environments nearer than this count as equal.
@@ -168,21 +172,21 @@ def audit(
         0
     """
     start = time.monotonic()
-    require_invariant(kind)
-    checked_hypers(kind, hypers)
     seed = as_integer("seed", seed)
-    hypers |= read_by(kind, {"seed": seed})
     as_positive("floor", floor, "Å")
     as_positive("precision", precision, "Å")
     max_pairs = as_integer("max_pairs", max_pairs, 1)
     n_sensitivity = as_integer("n_sensitivity", n_sensitivity)
     n_parted = as_integer("n_parted", n_parted)
-    frames = check_frames(frames)
-    given: dict[str, Any] = {"centers": centers, "species": species, "dtype": dtype}
-    given |= {"contraction": contraction, "mixing": mixing, "progress": progress}
-    described = describe(frames, kind, **given, **hypers)
-    cutoff = described.hypers["cutoff"]
-    atoms = _environments(frames, cutoff, species, centers, len(described.values))
+    if isinstance(kind, (str, Kind)):
+        require_invariant(kind_of(kind))
+        hypers |= read_by(kind, {"seed": seed})
+    shared: dict[str, Any] = {"contraction": contraction, "mixing": mixing, **hypers}
+    frames, chosen = resolved(frames, kind, species, **shared)
+    require_invariant_vector(chosen)
+    layout = layout_of(chosen)
+    described = rows_of(frames, chosen, layout, centers=centers, dtype=dtype, progress=progress)
+    atoms = _clusters(frames, chosen, centers, len(described.values))
     counts = np.bincount(atoms.center)
     if counts.max(initial=0) < 2:
         found = ", ".join(
@@ -210,33 +214,39 @@ def audit(
         floor=floor,
         precision=precision,
         tolerance=tolerance,
+        label=layout.label,
         hypers=described.hypers,
         seconds=0.0,
     )
-    shared: dict[str, Any] = {"contraction": contraction, "mixing": mixing, **hypers}
-    smallest, soft = _sensitivity(kind, atoms, n_sensitivity, seed, progress, shared)
+    smallest, soft = _sensitivity(chosen, atoms, n_sensitivity, seed, progress)
     parted = _parted(result, kind, atoms, n_parted, shared)
     seconds = time.monotonic() - start
     return replace(result, smallest=smallest, soft=soft, parted=parted, seconds=seconds)
 
 
-def _environments(frames, cutoff: float, species, centers, n_rows: int) -> Environments:
+def _clusters(frames, chosen: EnvironmentDescriptor, centers, n_rows: int) -> Clusters:
     with jax.enable_x64(True):
-        batch = prepare(frames, cutoff, species, "float64", centers)
+        batch = prepare(frames, chosen.cutoff, chosen.elements, "float64", centers)
         vectors, kinds, mask = (np.asarray(x)[:n_rows] for x in displacements(batch))
     center = np.asarray(batch.species)[batch.centers][:n_rows]
-    return Environments(vectors, kinds, mask, center, np.asarray(batch.elements))
+    return Clusters(vectors, kinds, mask, center, np.asarray(batch.elements))
+
+
+def _weights(hypers: dict[str, Any]) -> dict[str, Any]:
+    """How neighbours at the cutoff count in geometry: as in the descriptor, where that is known."""
+    cutoff = hypers["cutoff"]
+    fall = {"cutoff": cutoff, "cutoff_width": min(0.5, cutoff)}
+    return fall | {k: v for k, v in hypers.items() if k in ("cutoff_function", "cutoff_width")}
 
 
 class _Comparison:
     """Distances of pairs of rows and of their environments."""
 
-    def __init__(self, described: Description, atoms: Environments, progress: bool):
+    def __init__(self, described: Description, atoms: Clusters, progress: bool):
         self.values, self.atoms, self.progress = described.values, atoms, progress
         norms = np.linalg.norm(described.values, axis=1)
         self.scale = float(np.median(norms)) or 1.0
-        names = ("cutoff", "cutoff_function", "cutoff_width")
-        self.basis = {name: described.hypers[name] for name in names}
+        self.basis = _weights(described.hypers)
 
     def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, Search]:
         """The nearest rows, with one environment for all that are equal in geometry."""
@@ -294,21 +304,18 @@ class _Comparison:
         return pairs._replace(lower=lower, upper=upper)
 
 
-def _sensitivity(kind, atoms: Environments, n_rows: int, seed: int, progress: bool, hypers):
+def _sensitivity(chosen, atoms: Clusters, n_rows: int, seed: int, progress: bool):
     """Smallest singular values and soft directions of some environments."""
     random = np.random.Generator(np.random.PCG64(seed))
     rows = random.permutation(np.flatnonzero(atoms.mask.sum(1) > 1))[:n_rows]
     if not len(rows):
         return np.zeros(0), np.zeros(0, int)
     clusters = [atoms.cluster(row) for row in np.sort(rows)]
-    elements = atoms.elements.tolist()
-    found = sensitivities(
-        clusters, kind, centers=[0], species=elements, progress=progress, **hypers
-    )
+    found = sensitivities(clusters, chosen, centers=[0], progress=progress)
     return found.smallest, found.n_soft()
 
 
-def _parted(result: Audit, kind: str, atoms: Environments, n_pairs: int, hypers) -> list[dict]:
+def _parted(result: Audit, kind, atoms: Clusters, n_pairs: int, hypers) -> list[dict]:
     """For pairs of equal rows the place in ``pairs``, and the l_max that part them."""
     found = []
     for place in np.r_[result.collisions, result.undecided][:n_pairs]:

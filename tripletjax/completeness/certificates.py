@@ -91,7 +91,7 @@ def certificate(
         >>> found.certified, len(found.isometries)  # C2v has four isometries
         (True, 4)
     """
-    environment = _Environment.of(vectors, species, mask, basis)
+    environment = _TurnedDensities.of(vectors, species, mask, basis)
     return environment.certificate(basis.l_max, tags, tolerance)
 
 
@@ -128,14 +128,14 @@ def resolution_needed(
     if not degrees:
         raise InputError("l_max has no entries; give the degrees to try, such as range(1, 13)")
     largest = replace(basis, l_max=degrees[-1])
-    environment = _Environment.of(vectors, species, mask, largest)
+    environment = _TurnedDensities.of(vectors, species, mask, largest)
     for degree in degrees:
         if environment.certificate(degree, None, tolerance).certified:
             return degree
     return None
 
 
-class _Environment(NamedTuple):
+class _TurnedDensities(NamedTuple):
     """Neighbours inside the cutoff, with the density as seen from each of them."""
 
     vectors: np.ndarray  # [n, 3]
@@ -146,7 +146,7 @@ class _Environment(NamedTuple):
     n_max: int
 
     @classmethod
-    def of(cls, vectors, species, mask, basis: Basis) -> "_Environment":
+    def of(cls, vectors, species, mask, basis: Basis) -> "_TurnedDensities":
         vectors, species = np.asarray(vectors, float), np.asarray(species)
         inside = np.asarray(mask) & (np.linalg.norm(vectors, axis=-1) < basis.cutoff)
         vectors, species = vectors[inside], species[inside]

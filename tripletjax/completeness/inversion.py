@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.descriptors.base import Descriptor, pure_function, require_invariant
+from tripletjax.descriptors.base import Descriptor, require_invariant_vector
+from tripletjax.descriptors.protocol import EnvironmentDescriptor, as_argument, n_columns
 from tripletjax.neighbors import bucket
-from tripletjax.types import Array, Hypers, InputError
+from tripletjax.types import Array, InputError
 
 SPACING = 0.8  # Å between two neighbours, and between a neighbour and the centre, of a start
 MARGIN = 0.5  # Å between a neighbour of a start and the cutoff
@@ -142,7 +143,7 @@ def random_environment(
 
 def invert(
     values: np.ndarray,
-    chosen: Descriptor,
+    chosen: EnvironmentDescriptor,
     species: np.ndarray,
     center: int = 0,
     *,
@@ -161,7 +162,7 @@ def invert(
 
     Args:
         values: ``[D]``, from ``chosen.environment`` or a row of ``describe``.
-        chosen: the descriptor: "power_spectrum", "bispectrum", "triplet_sum" or "fingerprint".
+        chosen: an invariant descriptor: any kind but "density" and "triplets", or your own.
         species: ``[n]`` species index of each neighbour to place.
         center: species index of the central atom.
         max_starts: random starts before giving up, rounded up to whole batches.
@@ -177,7 +178,7 @@ def invert(
         InputError: values that do not belong to this descriptor, or no neighbours to place.
 
     Example:
-        >>> from tripletjax.descriptors.base import descriptor
+        >>> from tripletjax.descriptors import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=2, l_max=1)
         >>> vectors, species = np.array([[1.0, 0, 0], [0, 1.3, 0.1]]), np.zeros(2, int)
         >>> with jax.enable_x64(True):
@@ -191,7 +192,7 @@ def invert(
     dtype = np.dtype(np.float32) if values.dtype == np.float32 else np.dtype(np.float64)
     _check(values, chosen, species)
     tolerance = TOLERANCE[dtype.name] if tolerance is None else tolerance
-    cutoff = chosen.hypers.cutoff
+    cutoff = chosen.cutoff
     random = np.random.Generator(np.random.PCG64(seed))
     n_first = _first_columns(chosen)
     width = bucket(len(species))
@@ -201,8 +202,8 @@ def invert(
     used = 0
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         fit = partial(
-            fit_environments, chosen.kind, chosen.hypers, chosen.elements, chosen.parameters,
-            values.astype(dtype), padded, mask, np.int32(center),
+            fit_environments, as_argument(chosen), values.astype(dtype), padded, mask,
+            np.int32(center),
         )  # fmt: skip
         while used < max_starts and best[0] > tolerance:
             starts = np.zeros((BATCH, width, 3), dtype)
@@ -222,10 +223,10 @@ def invert(
     return Inversion(best[1], best[0], best[0] <= tolerance, used)
 
 
-@partial(jax.jit, static_argnames=("kind", "hypers", "elements", "n_steps", "n_columns"))
+@partial(jax.jit, static_argnames=("n_steps", "n_columns"))
 def fit_environments(
-    kind: str, hypers: Hypers, elements, parameters, values, species, mask, center, starts,
-    n_steps: int, n_columns: int | None,
+    chosen: EnvironmentDescriptor, values, species, mask, center, starts, n_steps: int,
+    n_columns: int | None,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Fit the first ``n_columns`` (None: all) of a descriptor from many starts [B, K, 3].
 
@@ -234,13 +235,12 @@ def fit_environments(
     Returns:
         Coordinates ``[B, K, 3]``, to be given to ``inside``, and (|F - F*| / |F*|)² ``[B]``.
     """
-    apply = pure_function(kind, hypers, len(elements))
     target = values[:n_columns]
     size = jnp.linalg.norm(target)
 
     def residual(flat):
-        vectors = inside(flat.reshape(-1, 3), hypers.cutoff)
-        found = apply(parameters, vectors, species, mask, center)[:n_columns]
+        vectors = inside(flat.reshape(-1, 3), chosen.cutoff)
+        found = chosen.environment(vectors, species, mask, center)[:n_columns]
         return (found - target) / size
 
     def fit(start):
@@ -250,19 +250,19 @@ def fit_environments(
     return jax.vmap(fit)(starts)
 
 
-def _first_columns(chosen: Descriptor) -> int | None:
-    """Columns of levels 0 and 1 of the fingerprint; None for other kinds."""
-    if chosen.kind != "fingerprint":
+def _first_columns(chosen: EnvironmentDescriptor) -> int | None:
+    """Columns of levels 0 and 1, as the fingerprint has them; None where there are no levels."""
+    if not (isinstance(chosen, Descriptor) and "level" in chosen.columns):
         return None
-    return sum(not name.startswith("level=2") for name in chosen.names)
+    return int((chosen.columns["level"] < 2).sum())
 
 
-def _check(values: np.ndarray, chosen: Descriptor, species: np.ndarray) -> None:
-    require_invariant(chosen.kind)
-    if values.shape != (len(chosen.names),):
+def _check(values: np.ndarray, chosen: EnvironmentDescriptor, species: np.ndarray) -> None:
+    require_invariant_vector(chosen)
+    expected = n_columns(chosen)
+    if values.shape != (expected,):
         raise InputError(
-            f"values of shape {values.shape} are not one row of this descriptor; give "
-            f"[{len(chosen.names)}]"
+            f"values of shape {values.shape} are not one row of this descriptor; give [{expected}]"
         )
     if species.ndim != 1 or len(species) == 0:
         raise InputError(

@@ -12,7 +12,7 @@ displacement that breaks the symmetry (out of the plane of a planar environment,
 
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,18 +22,14 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.basis.densities import Mixing
-from tripletjax.descriptors.base import (
-    Descriptor,
-    checked_hypers,
-    descriptor,
-    read_by,
-    require_invariant,
-)
+from tripletjax.descriptors.base import layout_of, require_invariant_vector, resolved
+from tripletjax.descriptors.kinds import Kind
+from tripletjax.descriptors.protocol import EnvironmentDescriptor, as_argument
 from tripletjax.invariants.nice import Contraction
-from tripletjax.neighbors import check_frames, displacements, float_type, prepare
+from tripletjax.neighbors import displacements, float_type, prepare
 from tripletjax.numerics import safe_norm
 from tripletjax.progress import progress_bar
-from tripletjax.types import Array, Hypers
+from tripletjax.types import Array
 
 SOFT = 1e-6  # of the largest singular value
 BLOCK = 32  # environments per compiled call
@@ -90,24 +86,30 @@ def rotation_directions(vectors: Array, inside: Array) -> tuple[Array, Array]:
 
 
 def jacobian(
-    chosen: Descriptor, vectors: Array, species: Array, mask: Array, center: Any = 0
+    chosen: EnvironmentDescriptor, vectors: Array, species: Array, mask: Array, center: Any = 0
 ) -> Array:
     """∂F_d/∂r_j of one environment, ``[D, K, 3]``: by forward or reverse mode, whichever is less.
 
     Example:
+        >>> from tripletjax.descriptors import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=2, l_max=2)
         >>> slopes = jax.jit(partial(jacobian, soap))
         >>> slopes(jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool)).shape
         (9, 3, 3)
     """
     vectors = jnp.asarray(vectors)
+
+    def row(vectors):
+        return chosen.environment(vectors, species, mask, center)
+
     # Reverse mode costs a few times more for each row than forward mode for each column.
-    transform = jax.jacfwd if vectors.size <= 4 * len(chosen.names) else jax.jacrev
-    return transform(lambda v: chosen.environment(v, species, mask, center))(vectors)
+    n_columns = jax.eval_shape(row, vectors).size
+    transform = jax.jacfwd if vectors.size <= 4 * n_columns else jax.jacrev
+    return transform(row)(vectors)
 
 
 def sensitivity(
-    chosen: Descriptor, vectors: Array, species: Array, mask: Array, center: Any = 0
+    chosen: EnvironmentDescriptor, vectors: Array, species: Array, mask: Array, center: Any = 0
 ) -> Sensitivity:
     """Singular values of the Jacobian with respect to the neighbours, modulo rotations.
 
@@ -115,7 +117,7 @@ def sensitivity(
     orthogonal to all infinitesimal rotations. A pure function of arrays, for jit and vmap.
 
     Args:
-        chosen: an invariant descriptor (any kind but "density" and "triplets").
+        chosen: an invariant descriptor: any kind but "density" and "triplets", or your own.
         vectors, species, mask, center: one environment, as for ``Descriptor.environment``.
 
     Returns:
@@ -124,6 +126,7 @@ def sensitivity(
     Source: Parsaeifard and Goedecker, J. Chem. Phys. 156, 034302 (2022), for the idea.
 
     Example:
+        >>> from tripletjax.descriptors import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=3, l_max=3)
         >>> vectors = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.3, 0.1]])
         >>> of = jax.jit(partial(sensitivity, soap))
@@ -135,7 +138,7 @@ def sensitivity(
     n_coordinates = vectors.size
     if n_coordinates == 0:
         return Sensitivity(jnp.zeros(0, vectors.dtype), jnp.zeros((), int), vectors)
-    inside = mask & (safe_norm(vectors) < chosen.hypers.cutoff)
+    inside = mask & (safe_norm(vectors) < chosen.cutoff)
     slopes = jacobian(chosen, vectors, species, mask, center).reshape(-1, n_coordinates)
     rotations, n_rotations = rotation_directions(vectors, inside)
     real = jnp.repeat(inside, 3).astype(vectors.dtype)
@@ -184,7 +187,7 @@ class Sensitivities:
 
 def sensitivities(
     frames: Atoms | Iterable[Atoms],
-    kind: str = "fingerprint",
+    kind: str | Kind | EnvironmentDescriptor = "fingerprint",
     *,
     centers: Iterable[int] | None = None,
     species: Iterable[int] | None = None,
@@ -200,7 +203,8 @@ def sensitivities(
 
     Args:
         frames: one ASE Atoms or several.
-        kind: an invariant kind: "power_spectrum", "bispectrum", "triplet_sum" or "fingerprint".
+        kind: an invariant kind, such as "power_spectrum" or "fingerprint", or an invariant
+            descriptor, as for ``describe``.
         centers: atoms to look at, in every frame; None: all.
         species: atomic numbers or symbols of the species channels; None: all that occur.
         dtype: "float64", or "float32" (small singular values drown in rounding), or None: JAX's
@@ -221,13 +225,11 @@ def sensitivities(
         >>> water.n_directions.tolist(), water.n_soft(1e-3).tolist()  # symmetric: one soft at O
         ([3, 3, 3], [1, 0, 0])
     """
-    require_invariant(kind)
-    frames = check_frames(frames)
-    cutoff = checked_hypers(kind, hypers).cutoff
-    precision = float_type(dtype)
-    batch = prepare(frames, cutoff, species, precision, centers)
-    arrays = {"contraction": contraction, "mixing": mixing}
-    chosen = descriptor(kind, tuple(batch.elements.tolist()), **arrays, **hypers)
+    arrays, precision = {"contraction": contraction, "mixing": mixing}, float_type(dtype)
+    frames, chosen = resolved(frames, kind, species, **arrays, **hypers)
+    require_invariant_vector(chosen)
+    layout = layout_of(chosen)
+    batch = prepare(frames, chosen.cutoff, chosen.elements, precision, centers)
     rows = np.arange(np.count_nonzero(batch.center_mask))
     width = batch.neighbors.shape[1]
     parts = []
@@ -235,14 +237,12 @@ def sensitivities(
         vectors, kinds, mask = map(np.asarray, displacements(batch))
         central = np.asarray(batch.species)[batch.centers]
         bar = progress_bar(
-            total=len(rows), unit="env", desc=f"{kind} Jacobian", disable=not progress
+            total=len(rows), unit="env", desc=f"{layout.label} Jacobian", disable=not progress
         )
         for first in range(0, len(rows), BLOCK):
             block = np.arange(first, first + BLOCK) % max(len(vectors), 1)
-            found = _block(
-                kind, chosen.hypers, chosen.elements, chosen.parameters,
-                vectors[block], kinds[block], mask[block], central[block],
-            )  # fmt: skip
+            arguments = vectors[block], kinds[block], mask[block], central[block]
+            found = _block(as_argument(chosen), *arguments)
             kept = len(rows[first : first + BLOCK])
             parts.append([np.asarray(part)[:kept] for part in found])
             bar.update(kept)
@@ -259,13 +259,10 @@ def sensitivities(
         singular_values=values.reshape(len(rows), 3 * width),
         softest=softest,
         neighbors=atoms,
-        hypers=chosen.record(),
+        hypers=layout.record,
     )
 
 
-@partial(jax.jit, static_argnames=("kind", "hypers", "elements"))
-def _block(kind, hypers: Hypers, elements, parameters, vectors, species, mask, center):
-    arrays = {"contraction": parameters.contraction, "mixing": parameters.mixing}
-    given = read_by(kind, asdict(hypers))
-    chosen = descriptor(kind, elements, **arrays, **given)._replace(parameters=parameters)
+@jax.jit
+def _block(chosen: EnvironmentDescriptor, vectors, species, mask, center):
     return jax.vmap(partial(sensitivity, chosen))(vectors, species, mask, center)

@@ -54,7 +54,7 @@ def record(audit: Audit) -> dict[str, Any]:
     return {
         "verdict": verdict(audit),
         "settings": {
-            "hypers": audit.hypers,
+            "hypers": _readable(audit),
             "floor_A": audit.floor,
             "precision_A": audit.precision,
             "tolerance": audit.tolerance,
@@ -80,6 +80,12 @@ def record(audit: Audit) -> dict[str, Any]:
         "seconds": round(audit.seconds, 1),
         **provenance(),
     }
+
+
+def _readable(audit: Audit) -> dict[str, Any]:
+    """The settings of the descriptor, with the names of what is no plain value."""
+    names = {k: getattr(v, "__qualname__", repr(v)) for k, v in audit.hypers.items() if callable(v)}
+    return audit.hypers | names | {"kind": audit.label}
 
 
 def _far(audit: Audit) -> int:
@@ -159,7 +165,7 @@ def _have(number: int) -> str:
 
 def report(audit: Audit) -> str:
     """The report as Markdown."""
-    sentences = [f"# Audit of {audit.hypers['kind']!r}", _scope(audit), "## Collisions"]
+    sentences = [f"# Audit of {audit.label!r}", _scope(audit), "## Collisions"]
     sentences.append(verdict(audit))
     if len(audit.collisions):
         order = audit.collisions[np.argsort(-audit.pairs.lower[audit.collisions])]
@@ -182,7 +188,7 @@ def report(audit: Audit) -> str:
         sentences += ["![Histogram of smallest singular values](sensitivity.png)"]
     sentences += [
         "## Settings",
-        f"    {to_json(audit.hypers)}",
+        f"    {to_json(_readable(audit))}",
         f"{audit.seconds:.0f} s in all.",
     ]
     return "\n\n".join(sentences) + "\n"
@@ -192,10 +198,12 @@ def _scope(audit: Audit) -> str:
     """What was compared, and what counts as equal."""
     hypers, search = audit.hypers, audit.search
     compared, skipped = len(audit.pairs.first), len(search.skipped)
+    sizes = [f"{name}={hypers[name]}" for name in ("n_max", "l_max") if name in hypers]
+    resolution = "".join(f", {size}" for size in sizes)
     left_out = _count(len(audit.atom) - search.n_equal, "environment")
     text = (
-        f"{_count(len(audit.atom), 'environment')}, cutoff {hypers['cutoff']} Å, "
-        f"n_max={hypers['n_max']}, l_max={hypers['l_max']}; {left_out} without those nearer than "
+        f"{_count(len(audit.atom), 'environment')}, cutoff {hypers['cutoff']} Å{resolution}; "
+        f"{left_out} without those nearer than "
         f"{audit.floor:g} Å, the floor below which environments count as equal, to another. They "
         f"make {_count(search.n_pairs, 'pair')} with one central species. The nearest rows of each "
         f"were looked up: {_count(compared + skipped, 'pair')}, of which {compared} were compared "

@@ -6,8 +6,10 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.basis.densities import Mixing
-from tripletjax.descriptors.base import read_by
+from tripletjax.descriptors.base import Descriptor
 from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.kinds import KINDS, Kind, kind_of, read_by
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.invariants.nice import Contraction
 
 DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
@@ -18,7 +20,7 @@ N_FEATURES = 256  # of the fingerprint beside another kind
 def parting_degrees(
     clusters: list[Atoms],
     elements: list[int],
-    kind: str,
+    kind: str | Kind | EnvironmentDescriptor,
     tolerance: float,
     *,
     contraction: Contraction | None = None,
@@ -30,7 +32,8 @@ def parting_degrees(
     Args:
         clusters: two molecules.
         elements: species channels.
-        kind: an invariant kind of ``describe``.
+        kind: an invariant kind of ``describe``, or a descriptor; of one of your own no l_max is
+            tried.
         tolerance: rows are equal if they differ by no more than this times their norm.
         contraction, mixing: as for ``describe``; made for one l_max, so that no other is tried.
         **hypers: fields of ``Hypers``.
@@ -45,20 +48,31 @@ def parting_degrees(
         >>> found["power_spectrum"], found["tried"]["power_spectrum"]
         (1, [1, 2, 3, 4, 6])
     """
-    kinds = (kind,) if kind == "fingerprint" else (kind, "fingerprint")
+    if isinstance(kind, Descriptor):
+        contraction, mixing = kind.parameters.contraction, kind.parameters.mixing
+        kind, hypers = kind.recipe, read_by(kind.recipe, vars(kind.hypers))
+    if isinstance(kind, (str, Kind)):
+        recipes: dict[str, Kind | None] = {
+            kind_of(kind).name: None if contraction is not None else kind_of(kind)
+        }
+    else:  # nothing is known of how it could be refined
+        recipes, hypers = {type(kind).__name__: None}, {"cutoff": kind.cutoff}
+    if "fingerprint" not in recipes:
+        recipes["fingerprint"] = KINDS["fingerprint"]
     tried: dict[str, list[int]] = {}
     smallest: dict[str, int | None] = {}
-    for name in kinds:
-        fixed = mixing is not None or (contraction is not None and name == kind)
+    for name, recipe in recipes.items():
         highest = DEGREES[-1] if name == "fingerprint" else MAX_DEGREE
+        fixed = recipe is None or mixing is not None
         tried[name] = [] if fixed else [l for l in DEGREES if l <= highest]
         smallest[name] = None
         for l_max in tried[name]:
-            changed: dict[str, Any] = read_by(name, hypers) | {"l_max": l_max}
-            if name != kind:
+            assert recipe is not None
+            changed: dict[str, Any] = read_by(recipe, hypers) | {"l_max": l_max}
+            if name == "fingerprint" and len(recipes) > 1:
                 changed["n_features"] = N_FEATURES
             first, second = describe(
-                clusters, name, centers=[0], species=elements, dtype="float64", **changed
+                clusters, recipe, centers=[0], species=elements, dtype="float64", **changed
             ).values
             if np.linalg.norm(first - second) > tolerance * np.linalg.norm(first):
                 smallest[name] = l_max

@@ -27,9 +27,10 @@ from tripletjax.completeness.inversion import (
     outside,
     random_environment,
 )
-from tripletjax.descriptors.base import Descriptor, pure_function, require_invariant
+from tripletjax.descriptors.base import require_invariant_vector
+from tripletjax.descriptors.protocol import EnvironmentDescriptor, as_argument
 from tripletjax.progress import progress_bar
-from tripletjax.types import Array, Hypers, InputError
+from tripletjax.types import Array, InputError
 
 APART = 0.2  # Å, root mean square over neighbours
 TOLERANCE = 1e-9  # |F(x) - F(y)| / |F(x)| of a pair
@@ -50,7 +51,7 @@ class SearchResult(NamedTuple):
 
 
 def search_pairs(
-    chosen: Descriptor,
+    chosen: EnvironmentDescriptor,
     n_neighbors: int,
     *,
     n_starts: int = 32,
@@ -70,7 +71,7 @@ def search_pairs(
     atoms are at least 0.8 of ``apart`` and ``spacing``. Atoms stay 0.5 Å inside the cutoff.
 
     Args:
-        chosen: an invariant descriptor (any kind but "density" and "triplets").
+        chosen: an invariant descriptor: any kind but "density" and "triplets", or your own.
         n_neighbors: 2 to 6.
         n_starts: pairs of random environments, rounded up to whole batches of 16.
         n_steps: Levenberg-Marquardt steps of each.
@@ -87,31 +88,28 @@ def search_pairs(
         InputError: too few or too many neighbours, or a kind that is not an invariant vector.
 
     Example:
-        >>> from tripletjax.descriptors.base import descriptor
+        >>> from tripletjax.descriptors import descriptor
         >>> soap = descriptor("power_spectrum", (1,), cutoff=3.0, n_max=1, l_max=1)  # 2 numbers
         >>> search_pairs(soap, 3, n_starts=16, n_steps=60).n_found > 0
         True
     """
-    require_invariant(chosen.kind)
+    require_invariant_vector(chosen)
     if not 2 <= n_neighbors <= MOST_NEIGHBORS:
         raise InputError(
             f"n_neighbors={n_neighbors} is not usable; give 2 to {MOST_NEIGHBORS}, as the "
             "geometric distance tries all permutations"
         )
-    radius = chosen.hypers.cutoff - MARGIN
+    radius = chosen.cutoff - MARGIN
     random = np.random.Generator(np.random.PCG64(seed))
     parts = []
     with jax.enable_x64(True):
-        for _ in progress_bar(range(0, n_starts, BATCH), desc=chosen.kind, disable=not progress):
+        for _ in progress_bar(range(0, n_starts, BATCH), desc="pairs", disable=not progress):
             members = [
                 random_environment(n_neighbors, radius, random, spacing)
                 for _ in range(2 * BATCH)
             ]  # fmt: skip
             starts = outside(np.stack(members), radius).reshape(BATCH, 2, n_neighbors, 3)
-            batch = _optimise(
-                chosen.kind, chosen.hypers, chosen.elements, chosen.parameters, starts, n_steps,
-                apart, spacing,
-            )  # fmt: skip
+            batch = _optimise(as_argument(chosen), starts, n_steps, apart, spacing)
             parts.append([np.asarray(part) for part in batch])
     pairs, descriptors, geometry, closest = (np.concatenate(p) for p in zip(*parts, strict=True))
     found = (descriptors <= tolerance) & (geometry >= SLACK * apart) & (closest >= SLACK * spacing)
@@ -148,20 +146,19 @@ def aligned_distance(first: Array, second: Array, orders: np.ndarray) -> Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squared)))
 
 
-@partial(jax.jit, static_argnames=("kind", "hypers", "elements", "n_steps"))
-def _optimise(kind, hypers: Hypers, elements, parameters, starts, n_steps, apart, spacing):
+@partial(jax.jit, static_argnames="n_steps")
+def _optimise(chosen: EnvironmentDescriptor, starts, n_steps, apart, spacing):
     """Pairs [B, 2, n, 3], their descriptors' and geometric distances [B], and closest atoms [B]."""
-    apply = pure_function(kind, hypers, len(elements))
     n = starts.shape[2]
     species, mask = jnp.zeros(n, jnp.int32), jnp.ones(n, bool)
     orders = np.array(list(permutations(range(n))))
     one, other = np.triu_indices(n + 1, 1)
 
     def place(flat):
-        return inside(flat.reshape(2, n, 3), hypers.cutoff - MARGIN)
+        return inside(flat.reshape(2, n, 3), chosen.cutoff - MARGIN)
 
     def difference(pair):
-        first, second = (apply(parameters, x, species, mask, 0) for x in pair)
+        first, second = (chosen.environment(x, species, mask, 0) for x in pair)
         return (first - second) / jax.lax.stop_gradient(jnp.linalg.norm(first))
 
     def squared_spacings(pair):

@@ -36,7 +36,7 @@ class Separation(NamedTuple):
     contrast: float  # ‖F - F'‖ / (‖J‖_F d); NaN without J or d, or where d = 0
 
 
-class Environments(NamedTuple):
+class MovingEnvironments(NamedTuple):
     """The padded environments of one structure and the atoms that they consist of."""
 
     vectors: np.ndarray  # [C, K, 3] Å
@@ -154,7 +154,7 @@ def pair_separation(
 
 def environments(
     pair: DegeneratePair, side: int, cutoff: float, width: Callable[[int], int] = bucket
-) -> Environments:
+) -> MovingEnvironments:
     """The environments of one member, 0 or 1: of its centre, or of every atom."""
     positions = (pair.first, pair.second)[side]
     periodic = None if pair.cell is None else pair.cell.any(axis=1)
@@ -166,7 +166,7 @@ def environments(
     mask, vectors, neighbors = pad_rows(
         found.environment, len(chosen), width(int(largest)), found.vectors, found.neighbors
     )
-    return Environments(vectors, channel[neighbors], mask, chosen, channel[chosen], neighbors)
+    return MovingEnvironments(vectors, channel[neighbors], mask, chosen, channel[chosen], neighbors)
 
 
 def structure_distance(pair: DegeneratePair) -> float:

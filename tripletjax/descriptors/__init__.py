@@ -1,5 +1,15 @@
 """Descriptors of environments: what has a cutoff, elements and a function of one environment."""
 
-from tripletjax.descriptors.base import KINDS, Descriptor, descriptor, read_by
+from tripletjax.descriptors.base import Descriptor, descriptor
+from tripletjax.descriptors.kinds import KINDS, Kind, Setup, read_by
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 
-__all__ = ["KINDS", "Descriptor", "descriptor", "read_by"]
+__all__ = [
+    "KINDS",
+    "Descriptor",
+    "EnvironmentDescriptor",
+    "Kind",
+    "Setup",
+    "descriptor",
+    "read_by",
+]

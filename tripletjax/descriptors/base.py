@@ -1,77 +1,114 @@
-"""The kinds of descriptors, each as a pure function of one environment and of a Batch.
+"""Descriptors of this package: a kind with its hyperparameters and arrays fixed."""
 
-To add a kind: write its function of one environment here, what its columns are in ``columns``, and
-add both to ``KINDS``, with the options that it reads.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields
-from functools import partial
-from math import prod
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
 
-from tripletjax.basis.densities import Mixing, density_coefficients
+from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors import columns as labels
-from tripletjax.descriptors.columns import Columns, column_names, parities
-from tripletjax.invariants.correlations import bispectrum, power_spectrum
-from tripletjax.invariants.coupled import environment_coupled
-from tripletjax.invariants.fingerprints import FingerprintWeights, fingerprint, fingerprint_weights
-from tripletjax.invariants.nice import Contraction, correlations
-from tripletjax.invariants.triplets import environment_triplets, triplet_sum
-from tripletjax.io import checksum
-from tripletjax.neighbors import displacements
-from tripletjax.types import (
-    Array,
-    Basis,
-    Batch,
-    Hypers,
-    InputError,
-    as_integer,
-    require_prepared,
+from tripletjax.descriptors.columns import Columns, column_names
+from tripletjax.descriptors.kinds import (
+    KINDS,
+    Kind,
+    Parameters,
+    Setup,
+    checked_hypers,
+    kind_of,
+    read_by,
+    require_invariant,
+    unknown_kind,
 )
+from tripletjax.descriptors.protocol import (
+    MEMBERS,
+    EnvironmentDescriptor,
+    checked_elements,
+    n_columns,
+    require_descriptor,
+    row_shape,
+)
+from tripletjax.descriptors.rows import Description, Layout, rows_of
+from tripletjax.invariants.nice import Contraction
+from tripletjax.io import checksum
+from tripletjax.neighbors import check_frames, displacements, require_elements
+from tripletjax.types import Array, Batch, Hypers, InputError, require_prepared
 
 
-class Environment(NamedTuple):
-    """One centre and its padded neighbours."""
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, eq=False)
+class Descriptor:
+    """One kind of descriptor with its hyperparameters fixed; an ``EnvironmentDescriptor``.
 
-    vectors: Array  # [K, 3] Å from the centre
-    species: Array  # [K] index into the elements
-    mask: Array  # [K] False on padding
-    center: Array | int = 0  # index into the elements
-    slots: int | None = None  # places for tags; None: as many as can be needed
-
-
-class Parameters(NamedTuple):
-    """The arrays of a descriptor; a pytree, through which can be differentiated."""
-
-    weights: FingerprintWeights | None = None
-    contraction: Contraction | None = None
-    mixing: Mixing | None = None
-
-
-class Descriptor(NamedTuple):
-    """One descriptor with its hyperparameters fixed.
-
-    ``apply(parameters, vectors, species, mask, center)`` is pure and describes one environment:
-    vectors [K, 3] in Å, species [K] and center indices into ``elements``, mask [K]. It returns [D],
-    or [K, K, D] for kind "triplets".
+    It is a pytree of its ``parameters``, so that ``jit`` and ``grad`` take it as an argument.
     """
 
-    kind: str
+    recipe: Kind
     hypers: Hypers
-    elements: tuple[int, ...]
+    elements: tuple[int, ...]  # atomic numbers, ascending
     parameters: Parameters
-    apply: Callable[..., Array]
-    columns: Columns  # labels of the columns, [D] each
-    names: tuple[str, ...]
+    slots: int | None = None  # places for tags, if fewer are known to suffice; None: all
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind."""
+        return self.recipe.name
+
+    @property
+    def cutoff(self) -> float:
+        """Å; atoms strictly inside are neighbours."""
+        return self.hypers.cutoff
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Labels of the columns, an array [D] of each sort."""
+        symbols = [chemical_symbols[number] for number in self.elements]
+        channels = labels.channels(self.hypers, symbols, self.parameters.mixing)
+        if self.recipe.columns is None:
+            records = labels.numbered_columns(self._n_columns())
+        else:
+            given = self.parameters.contraction
+            records = list(self.recipe.columns(self.hypers, channels, symbols, given))
+        if self.hypers.center_species:
+            records = [{"center": symbol} | record for symbol in symbols for record in records]
+        return labels.column_arrays(records)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """One string a column."""
+        return column_names(self.columns)
+
+    def apply(
+        self, parameters: Parameters, vectors: Array, species: Array, mask: Array, center: Any = 0
+    ) -> Array:
+        """``environment`` with other parameters, through which can be differentiated.
+
+        Args:
+            parameters: in place of the descriptor's own.
+            vectors: ``[K, 3]`` Å, from the centre to each neighbour.
+            species: ``[K]`` index into ``elements``.
+            mask: ``[K]`` False on padding.
+            center: index of the central atom into ``elements``.
+
+        Returns:
+            ``[D]``, or ``[K, K, D]`` for kind "triplets".
+        """
+        hypers, n_species = self.hypers, len(self.elements)
+        setup = Setup(hypers, n_species, parameters, self.slots)
+        values = self.recipe.function(setup, vectors, species, mask, center)
+        if hypers.center_species:
+            is_center = jax.nn.one_hot(center, n_species, dtype=values.dtype)
+            values = is_center[:, None] * values[..., None, :]
+            values = values.reshape(*values.shape[:-2], -1)
+        return values
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
-        """Describe one environment; compose with jit, vmap and grad."""
+        """Describe one environment; compose with jit, vmap and grad. See ``apply``."""
         return self.apply(self.parameters, vectors, species, mask, center)
 
     def batch(self, batch: Batch) -> Array:
@@ -83,31 +120,77 @@ class Descriptor(NamedTuple):
         Raises:
             InputError: it was prepared with a smaller cutoff or other elements.
         """
-        require_prepared(
-            batch, self.hypers.cutoff, self.elements, f"the {self.kind} descriptor", exact=True
-        )
+        user = f"the {self.kind} descriptor"
+        require_prepared(batch, self.cutoff, self.elements, user, exact=True)
         vectors, species, mask = displacements(batch)
         centers = jnp.asarray(batch.species)[batch.centers]
         return jax.vmap(self.environment)(vectors, species, mask, centers)
 
+    def describe(
+        self,
+        frames: Atoms | Iterable[Atoms],
+        *,
+        centers: Iterable[int] | None = None,
+        dtype: str | None = None,
+        progress: bool = False,
+    ) -> Description:
+        """Describe the environments of structures: ``tripletjax.describe`` with this descriptor.
+
+        Example:
+            >>> from ase.build import molecule
+            >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=2, l_max=1)
+            >>> soap.describe(molecule("H2O"), centers=[0]).values.shape
+            (1, 20)
+        """
+        frames = known_frames(frames, self)
+        return rows_of(frames, self, self.layout(), centers=centers, dtype=dtype, progress=progress)
+
+    def layout(self) -> Layout:
+        """Names and the like of the rows."""
+        per_triplet, record = self.recipe.per_triplet, self.record()
+        return Layout(
+            self.kind, self.names, self.columns, record, self.hypers, self._with_slots, per_triplet
+        )
+
     def record(self) -> dict[str, Any]:
         """Everything that is needed to compute the same again, as plain values.
 
-        The contraction is named by a checksum: keep it with ``nice.save_contraction``.
+        A kind or a cutoff function of your own is in it as it is. The contraction is named by a
+        checksum: keep it with ``nice.save_contraction``.
         """
         mixing, contraction = self.parameters.mixing, self.parameters.contraction
         plain = None if mixing is None else jax.tree.map(lambda x: np.asarray(x).tolist(), mixing)
+        is_ours = KINDS.get(self.kind) == self.recipe
         return {
-            "kind": self.kind,
+            "kind": self.kind if is_ours else self.recipe,
             "species": list(self.elements),
-            **read_by(self.kind, asdict(self.hypers)),
+            **read_by(self.recipe, vars(self.hypers)),
             "mixing": None if plain is None else plain._asdict(),
             "contraction": None if contraction is None else checksum(contraction),
         }
 
+    def _n_columns(self) -> int:
+        """Columns of the kind itself, before they are split by the species of the centre."""
+        one = replace(self, hypers=replace(self.hypers, center_species=False))
+        return row_shape(one, 2)[-1] if self.recipe.per_triplet else n_columns(one)
+
+    def _with_slots(self, slots: int) -> "Descriptor":
+        return replace(self, slots=slots)
+
+    def tree_flatten(self) -> tuple[tuple[Parameters], tuple[Any, ...]]:
+        """The parameters, and what is static beside them."""
+        return (self.parameters,), (self.recipe, self.hypers, self.elements, self.slots)
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], children: Iterable[Any]) -> "Descriptor":
+        """The inverse of ``tree_flatten``."""
+        recipe, hypers, elements, slots = static
+        (parameters,) = children
+        return cls(recipe, hypers, elements, parameters, slots)
+
 
 def descriptor(
-    kind: str,
+    kind: str | Kind,
     elements: tuple[int, ...],
     *,
     contraction: Contraction | None = None,
@@ -117,7 +200,7 @@ def descriptor(
     """The pure functions of one kind of descriptor.
 
     Args:
-        kind: one of ``KINDS``.
+        kind: one of ``KINDS``, or a ``Kind`` of your own.
         elements: atomic numbers of the species channels, ascending (``Batch.elements``).
         contraction: for kind "correlations", required for ν >= 4 (``nice.fit_contraction``).
         mixing: linear maps of the density's channels (``densities.Mixing``); None: none.
@@ -136,191 +219,111 @@ def descriptor(
         >>> soap.batch(prepare(molecule("H2O"), cutoff=3.0)).shape
         (4, 30)
     """
-    elements = _checked_elements(elements)
-    checked = checked_hypers(kind, hypers)
-    _check_contraction(kind, contraction)
+    recipe, elements = kind_of(kind), checked_elements(elements)
+    checked = checked_hypers(recipe, hypers)
+    if contraction is not None and not (recipe.contracted and isinstance(contraction, Contraction)):
+        raise InputError(
+            f"contraction={type(contraction).__name__} of kind {recipe.name!r} is not usable; give "
+            "what nice.fit_contraction returns, for kind 'correlations'"
+        )
     symbols = [chemical_symbols[number] for number in elements]
     channels = labels.channels(checked, symbols, mixing)
     weights = None
-    if kind == "fingerprint":
+    if recipe.weights is not None:
         n_channels = len({q["species"] for q in channels})
         shape = n_channels, len(channels) // n_channels
-        weights = fingerprint_weights(
-            checked.basis, len(elements), checked.n_features, float(checked.length_scale),
-            checked.seed, shape,
-        )  # fmt: skip
-    records = list(KINDS[kind].columns(checked, channels, symbols, contraction))
-    if checked.center_species:
-        records = [{"center": symbol} | record for symbol in symbols for record in records]
-    table = labels.column_arrays(records)
-    return Descriptor(
-        kind,
-        checked,
-        elements,
-        Parameters(weights, contraction, mixing),
-        pure_function(kind, checked, len(elements)),
-        table,
-        column_names(table),
-    )
+        weights = recipe.weights(checked, len(elements), shape)
+    made = Descriptor(recipe, checked, elements, Parameters(weights, contraction, mixing))
+    _ = made.names  # what cannot be labelled is an error here
+    return made
 
 
-def pure_function(
-    kind: str, hypers: Hypers, n_species: int, slots: int | None = None
-) -> Callable[..., Array]:
-    """``Descriptor.apply``: a function of (parameters, vectors, species, mask, center).
+def as_descriptor(
+    kind: str | Kind | EnvironmentDescriptor,
+    elements: Iterable[int] | None,
+    *,
+    contraction: Contraction | None = None,
+    mixing: Mixing | None = None,
+    **hypers: Any,
+) -> EnvironmentDescriptor:
+    """The descriptor of a kind, or one of your own as it is.
 
-    With ``slots`` it computes no more places for tags, which must be known to suffice.
-    """
-
-    def apply(parameters, vectors, species, mask, center=0):
-        environment = Environment(vectors, species, mask, center, slots)
-        values = KINDS[kind].describe(hypers, n_species, parameters, environment)
-        if hypers.center_species:
-            is_center = jax.nn.one_hot(center, n_species, dtype=values.dtype)
-            values = is_center[:, None] * values[..., None, :]
-            values = values.reshape(*values.shape[:-2], -1)
-        return values
-
-    return apply
-
-
-def _checked_elements(elements: Any) -> tuple[int, ...]:
-    numbers = tuple(as_integer("elements", n, 0, len(chemical_symbols) - 1) for n in elements)
-    if not (numbers and list(numbers) == sorted(set(numbers))):
-        raise InputError(
-            f"invalid elements={numbers!r}: expected different atomic numbers, ascending, such as "
-            "Batch.elements"
-        )
-    return numbers
-
-
-def _check_contraction(kind: str, contraction: Contraction | None) -> None:
-    if contraction is not None and not (
-        kind == "correlations" and isinstance(contraction, Contraction)
-    ):
-        raise InputError(
-            f"contraction={type(contraction).__name__} of kind {kind!r} is not usable; give what "
-            "nice.fit_contraction returns, for kind 'correlations'"
-        )
-
-
-def _density_of(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    return density_coefficients(*atoms[:3], hypers.basis, n_species, parameters.mixing)
-
-
-def _density(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    return _density_of(hypers, n_species, parameters, atoms).ravel()
-
-
-def _power_spectrum(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    return power_spectrum(_density_of(hypers, n_species, parameters, atoms))
-
-
-def _bispectrum(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    density = _density_of(hypers, n_species, parameters, atoms)
-    return jnp.concatenate([bispectrum(density, parity) for parity in parities(hypers)])
-
-
-def _correlations(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    density, given = _density_of(hypers, n_species, parameters, atoms), parameters.contraction
-    return jnp.concatenate(
-        [correlations(density, given, hypers.nu, parity) for parity in parities(hypers)]
-    )
-
-
-def _triplets(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    mixing = parameters.mixing
-    if hypers.coupling == "coupled":
-        of_parity = partial(environment_coupled, *atoms[:3], hypers.basis, n_species, 1)
-        return jnp.concatenate([of_parity(parity, mixing) for parity in parities(hypers)], -1)
-    even, odd, geometry = environment_triplets(
-        *atoms[:3], hypers.basis, n_species, hypers.form, mixing
-    )
-    parts = (even, odd) if hypers.chiral else (even,)
-    flat = [part.reshape(*part.shape[:2], prod(part.shape[2:])) for part in parts]
-    return jnp.concatenate([geometry, *flat], -1)
-
-
-def _triplet_sum(hypers: Hypers, n_species: int, parameters: Parameters, atoms: Environment):
-    of_parity = partial(triplet_sum, *atoms[:3], hypers.basis, n_species, hypers.form, hypers.tags)
-    sums = [of_parity(parity, parameters.mixing, atoms.slots) for parity in parities(hypers)]
-    return jnp.concatenate([part.ravel() for part in sums])
-
-
-def _fingerprint(hypers: Hypers, _: int, parameters: Parameters, atoms: Environment):
-    assert parameters.weights is not None
-    return fingerprint(
-        *atoms[:3], hypers.basis, parameters.weights, atoms.center, hypers.tags, hypers.chiral,
-        parameters.mixing, atoms.slots,
-    )  # fmt: skip
-
-
-class Kind(NamedTuple):
-    """How one kind of descriptor is computed, what its columns are and which options it reads."""
-
-    describe: Callable[[Hypers, int, Parameters, Environment], Array]
-    columns: Callable[..., Iterator[dict[str, Any]]]
-    reads: tuple[str, ...]  # fields of ``Hypers`` besides those of ``Basis``, which all kinds read
-
-
-TAGGED, SPLIT = ("tags", "chiral"), ("chiral", "center_species")
-KINDS = {
-    "density": Kind(_density, labels.density_columns, ("center_species",)),
-    "power_spectrum": Kind(_power_spectrum, labels.power_spectrum_columns, ("center_species",)),
-    "bispectrum": Kind(_bispectrum, labels.bispectrum_columns, SPLIT),
-    "correlations": Kind(_correlations, labels.correlation_columns, ("nu", *SPLIT)),
-    "triplets": Kind(_triplets, labels.triplet_columns, ("coupling", "form", "tags", *SPLIT)),
-    "triplet_sum": Kind(_triplet_sum, labels.triplet_sum_columns, ("form", "tags", *SPLIT)),
-    "fingerprint": Kind(
-        _fingerprint, labels.fingerprint_columns, ("n_features", "length_scale", "seed", *TAGGED)
-    ),
-}
-
-
-def read_by(kind: str, hypers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some hyperparameters that a kind reads: for callers who share a set among kinds.
-
-    Example:
-        >>> read_by("power_spectrum", {"cutoff": 4.0, "tags": 3, "nu": 2})
-        {'cutoff': 4.0}
-    """
-    reads = {field.name for field in fields(Basis)} | set(KINDS[kind].reads)
-    if hypers.get("coupling") == "coupled":
-        reads.discard("form")  # of the minimal basis
-    return {name: value for name, value in hypers.items() if name in reads}
-
-
-def checked_hypers(kind: str, hypers: Mapping[str, Any]) -> Hypers:
-    """The hyperparameters of a kind, with defaults for those that are not given.
+    Args:
+        kind: a name, a ``Kind``, or any ``EnvironmentDescriptor``.
+        elements: of a descriptor that is to be made; None for one that is given.
+        contraction, mixing, **hypers: as for ``descriptor``; none for one that is given.
 
     Raises:
-        InputError: the kind or a name does not exist, the kind does not read one that is given
-            (None and False count as not given), or a value is out of range.
-
-    Example:
-        >>> checked_hypers("fingerprint", {"tags": 3}).tags
-        3
+        InputError: as ``descriptor``; the object has not the members of a descriptor, or options
+            are given beside it.
     """
-    if not (isinstance(kind, str) and kind in KINDS):
-        raise InputError(f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}")
-    checked = Hypers.from_keywords(**hypers)
-    given = {k: value for k, value in hypers.items() if value is not None and value is not False}
-    read = read_by(kind, given)
-    for name in given:
-        if name not in read:
-            readers = ", ".join(repr(other) for other in KINDS if name in KINDS[other].reads)
-            place = "coupling='minimal'" if name in KINDS[kind].reads else f"kind {readers}"
+    if isinstance(kind, (str, Kind)):
+        numbers = tuple(elements or ())
+        return descriptor(kind, numbers, contraction=contraction, mixing=mixing, **hypers)
+    if not any(hasattr(kind, member) for member in MEMBERS):
+        raise unknown_kind(kind)
+    require_descriptor(kind)
+    own = {"species": list(kind.elements), "cutoff": kind.cutoff}
+    options = {"species": elements, "contraction": contraction, "mixing": mixing, **hypers}
+    for name, value in options.items():
+        value = list(value) if name == "species" and value is not None else value
+        if value is not None and not (name in own and value == own[name]):
             raise InputError(
-                f"invalid {name}={given[name]!r}: kind {kind!r} does not read it; it is for {place}"
+                f"invalid {name}={value!r}: the {type(kind).__name__} that is given has its own; "
+                "leave it out"
             )
-    return checked
+    return kind
 
 
-def require_invariant(kind: str) -> None:
-    """Raise InputError unless a kind is one invariant vector for each environment."""
-    others = ("density", "triplets")
-    if kind in others:
-        raise InputError(
-            f"kind {kind!r} is not an invariant vector of an environment; choose one of "
-            f"{', '.join(name for name in KINDS if name not in others)}"
-        )
+def resolved(
+    frames: Atoms | Iterable[Atoms],
+    kind: str | Kind | EnvironmentDescriptor,
+    species: Iterable[int] | None,
+    **options: Any,
+) -> tuple[list[Atoms], EnvironmentDescriptor]:
+    """Structures as a checked list, and the descriptor that is asked for.
+
+    Args:
+        frames: one ASE Atoms or several.
+        kind: a name, a ``Kind``, or any ``EnvironmentDescriptor``.
+        species: of a descriptor that is to be made; None: all that occur.
+        **options: as for ``as_descriptor``.
+    """
+    if isinstance(kind, (str, Kind)):
+        checked_hypers(kind, {k: v for k, v in options.items() if k not in Parameters._fields})
+        frames = check_frames(frames)
+        return frames, as_descriptor(kind, require_elements(frames, species).tolist(), **options)
+    chosen = as_descriptor(kind, species, **options)
+    return known_frames(frames, chosen), chosen
+
+
+def known_frames(frames: Atoms | Iterable[Atoms], chosen: EnvironmentDescriptor) -> list[Atoms]:
+    """Structures as a list, checked to hold only species that a descriptor knows."""
+    frames = check_frames(frames)
+    require_elements(frames, chosen.elements)
+    return frames
+
+
+def require_invariant_vector(chosen: EnvironmentDescriptor) -> None:
+    """Raise InputError unless a descriptor is one vector for each environment, and invariant.
+
+    Of one of your own the rows are checked to be vectors, and taken to be invariant.
+    """
+    if isinstance(chosen, Descriptor):
+        require_invariant(chosen.recipe)
+    else:
+        n_columns(chosen)
+
+
+def layout_of(chosen: EnvironmentDescriptor) -> Layout:
+    """Names and the like of a descriptor's rows; columns of one of your own are numbered.
+
+    Raises:
+        InputError: its rows are not [D], or cannot be traced.
+    """
+    if isinstance(chosen, Descriptor):
+        return chosen.layout()
+    columns = labels.column_arrays(labels.numbered_columns(n_columns(chosen)))
+    elements = [int(number) for number in chosen.elements]
+    record = {"kind": chosen, "species": elements, "cutoff": float(chosen.cutoff)}
+    return Layout(type(chosen).__name__, column_names(columns), columns, record)

@@ -42,12 +42,18 @@ def column_arrays(records: Iterable[dict[str, Any]]) -> Columns:
     """
     records = list(records)
     present = {sort for record in records for sort in record}
-    assert present <= set(SORTS), present - set(SORTS)
+    if unknown := sorted(present - set(SORTS)):
+        raise InputError(f"columns have no label {unknown[0]!r}; give some of {', '.join(SORTS)}")
     return {
         sort: np.array([record.get(sort, _missing(sort)) for record in records])
         for sort in SORTS
         if sort in present
     }
+
+
+def numbered_columns(count: int) -> list[dict[str, Any]]:
+    """Labels of columns of which nothing is known but their number."""
+    return [{"feature": number} for number in range(count)]
 
 
 def _missing(sort: str) -> str | int:

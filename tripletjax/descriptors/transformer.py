@@ -7,8 +7,11 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.basis.densities import Mixing
-from tripletjax.descriptors.base import checked_hypers, descriptor, read_by
+from tripletjax.descriptors.base import as_descriptor, known_frames, layout_of
 from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.kinds import Kind, checked_hypers, kind_of, read_by
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.descriptors.rows import rows_of
 from tripletjax.invariants.nice import Contraction, fit_contraction
 from tripletjax.neighbors import check_frames, require_elements
 from tripletjax.types import InputError
@@ -25,7 +28,7 @@ class DescriptorTransformer:
     pair rows with structures.
 
     Args:
-        kind: as for ``describe``.
+        kind: as for ``describe``: a name, a ``Kind`` or a descriptor.
         centers, species, dtype, mixing: as for ``describe``; without ``species`` those of ``fit``.
         pooling: None, "sum" or "mean".
         contraction: for kind "correlations"; None with ``components``: fitted.
@@ -45,7 +48,7 @@ class DescriptorTransformer:
 
     def __init__(
         self,
-        kind: str = "fingerprint",
+        kind: str | Kind | EnvironmentDescriptor = "fingerprint",
         *,
         centers: Iterable[int] | None = None,
         species: Iterable[int] | None = None,
@@ -86,22 +89,22 @@ class DescriptorTransformer:
         pooling = self._parameters["pooling"]
         if pooling not in POOLINGS:
             raise InputError(f"pooling={pooling!r} is not known; choose None, sum or mean")
-        checked_hypers(self._parameters["kind"], self._hypers())
+        kind, hypers = self._parameters["kind"], self._hypers()
+        species, components = self._parameters["species"], self._parameters["components"]
+        of_kind = isinstance(kind, (str, Kind))
+        if of_kind:
+            checked_hypers(kind, hypers)
         frames = check_frames(frames)
-        self.elements_ = require_elements(frames, self._parameters["species"])
+        elements = require_elements(frames, species).tolist() if of_kind else species
         self.contraction_ = self._parameters["contraction"]
-        components, kind = self._parameters["components"], self._parameters["kind"]
         if components is not None and self.contraction_ is None:
-            if kind != "correlations":
+            if not (of_kind and kind_of(kind).contracted):
                 raise InputError(f"components={components} is for kind 'correlations', not {kind}")
-            self.contraction_ = self._fitted(frames, components)
-        self.descriptor_ = descriptor(
-            kind,
-            tuple(self.elements_.tolist()),
-            contraction=self.contraction_,
-            mixing=self._parameters["mixing"],
-            **self._hypers(),
-        )
+            self.contraction_ = self._fitted(frames, elements, components)
+        arrays = {"contraction": self.contraction_, "mixing": self._parameters["mixing"]}
+        self.descriptor_ = as_descriptor(kind, elements, **arrays, **hypers)
+        self.elements_ = require_elements(frames, self.descriptor_.elements)
+        self.layout_ = layout_of(self.descriptor_)
         return self
 
     def transform(self, frames: Atoms | Iterable[Atoms]) -> np.ndarray:
@@ -111,17 +114,9 @@ class DescriptorTransformer:
             InputError: as ``describe``, also for species that ``fit`` did not see.
         """
         self._require_fit()
-        frames = check_frames(frames)
-        described = describe(
-            frames,
-            self._parameters["kind"],
-            centers=self._parameters["centers"],
-            species=self.elements_.tolist(),
-            dtype=self._parameters["dtype"],
-            contraction=self.contraction_,
-            mixing=self._parameters["mixing"],
-            **self._hypers(),
-        )
+        frames = known_frames(frames, self.descriptor_)
+        given = {name: self._parameters[name] for name in ("centers", "dtype")}
+        described = rows_of(frames, self.descriptor_, self.layout_, **given)
         pooling = self._parameters["pooling"]
         if pooling is None:
             return described.values
@@ -139,17 +134,17 @@ class DescriptorTransformer:
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Names of the columns, as in ``Description.names``."""
         self._require_fit()
-        return np.asarray(self.descriptor_.names, dtype=object)
+        return np.asarray(self.layout_.names, dtype=object)
 
     def _hypers(self) -> dict[str, Any]:
         own = DescriptorTransformer().get_params()
         return {k: value for k, value in self._parameters.items() if k not in own}
 
-    def _fitted(self, frames: list[Atoms], components: int) -> Contraction:
+    def _fitted(self, frames: list[Atoms], elements: Any, components: int) -> Contraction:
         hypers = self._hypers()
         given = {name: self._parameters[name] for name in ("centers", "mixing")}
         given |= read_by("density", hypers)
-        density = describe(frames, "density", species=self.elements_.tolist(), **given)
+        density = describe(frames, "density", species=elements, **given)
         l = density.columns["l"]
         n_harmonics = (l.max() + 1) ** 2
         shaped = density.values.reshape(len(density.values), 1, -1, n_harmonics)

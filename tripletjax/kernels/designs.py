@@ -14,7 +14,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.neighbors import displacements
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch, require_prepared
@@ -54,16 +55,16 @@ def environments_of(batch: Batch, elements: tuple[int, ...]) -> Environments:
     return Environments(vectors, index[species], mask, index[centers])
 
 
-def environment_vectors(describer: Describer, batch: Batch) -> tuple[Array, Array]:
+def environment_vectors(describer: EnvironmentDescriptor, batch: Batch) -> tuple[Array, Array]:
     """Vectors [C, D] of all environments of a batch and their species [C], -1 on padding."""
-    require_prepared(batch, describer.hypers.cutoff, describer.elements, "the descriptor")
+    require_prepared(batch, describer.cutoff, describer.elements, "the descriptor")
     found = environments_of(batch, describer.elements)
     vectors = jax.vmap(describer.environment)(*found)
     return vectors, jnp.where(batch.center_mask, found.centers, -1)
 
 
 def energy_rows(
-    describer: Describer, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
+    describer: EnvironmentDescriptor, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
 ) -> Array:
     """Φ_E[m] = Σ_i k(p_i, z_m), [S, M]."""
     vectors, kinds = environment_vectors(describer, batch)
@@ -75,7 +76,7 @@ def energy_rows(
 
 
 def design_rows(
-    describer: Describer, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
+    describer: EnvironmentDescriptor, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
 ) -> Design:
     """Φ_E, Φ_F and Φ_σ of all structures of a batch; forces of atoms that are centres only once.
 

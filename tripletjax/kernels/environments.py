@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +11,6 @@ import numpy as np
 from tripletjax.types import Array, InputError, as_integer, as_positive, settle
 
 KERNELS = ("gaussian", "polynomial")
-
-
-class Describer(Protocol):
-    """What makes a vector of an environment: a ``Descriptor``, or a ``NystromDescriptor``."""
-
-    @property
-    def hypers(self) -> Any: ...  # its ``cutoff`` is used
-
-    @property
-    def elements(self) -> tuple[int, ...]: ...
-
-    def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
-        """[K, 3] Å, [K], [K] and a species index to [D]."""
-        ...
 
 
 @partial(

@@ -23,10 +23,10 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.dense import DenseEvidence
 from tripletjax.kernels.designs import Inducing, environments_of
 from tripletjax.kernels.environments import (
-    Describer,
     EnvironmentKernel,
     structure_kernel,
     typical_distance,
@@ -55,7 +55,7 @@ class Tangents(NamedTuple):
     )
 
 
-def structure_tangents(describer: Describer, scale: Any, batch: Batch) -> Tangents:
+def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batch) -> Tangents:
     """Environments of a Batch of one structure and their derivatives, one direction at a time."""
     found = environments_of(batch, describer.elements)
     dtype, n_atoms = found.vectors.dtype, len(batch.positions)
@@ -142,7 +142,7 @@ def fit_full_potential(
     forces: Sequence[Any] | None = None,
     stress: Sequence[Any] | None = None,
     *,
-    describer: Describer,
+    describer: EnvironmentDescriptor,
     kernel: EnvironmentKernel | None = None,
     noise: Noise | None = None,
     variance: float | None = None,

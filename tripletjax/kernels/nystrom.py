@@ -9,15 +9,16 @@ among them, and never larger than the exact kernel at A = B. Where random featur
 order of one over the squared error, inducing triplets are as many as the data's triplets differ.
 """
 
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.basis.densities import Mixing
-from tripletjax.descriptors.base import checked_hypers
+from tripletjax.descriptors.kinds import checked_hypers
 from tripletjax.kernels.inducing import farthest_points
 from tripletjax.kernels.triplets import TripletFeatures, pair_kernel, triplet_features
 from tripletjax.neighbors import displacements
@@ -35,17 +36,26 @@ class InducingTriplets(NamedTuple):
     whitening: np.ndarray  # [M, R], K_MM^{-1/2} without directions of no variance; R <= M
 
 
-class NystromDescriptor(NamedTuple):
-    """Environment vectors made of inducing triplets, to be used like a ``Descriptor``."""
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["inducing", "mixing"],
+    meta_fields=["hypers", "elements"],
+)
+@dataclass(frozen=True, eq=False)
+class NystromDescriptor:
+    """Environment vectors made of inducing triplets; an ``EnvironmentDescriptor``, and a pytree."""
 
     hypers: Hypers
     elements: tuple[int, ...]  # atomic numbers of the species, ascending
     inducing: InducingTriplets
     mixing: Mixing | None = None
 
-    def environment(
-        self, vectors: Array, species: Array, mask: Array, center: Array | int = 0
-    ) -> Array:
+    @property
+    def cutoff(self) -> float:
+        """Å; atoms strictly inside are neighbours."""
+        return self.hypers.cutoff
+
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment, [R]; compose with jit, vmap and grad."""
         features = environment_features(
             self.hypers, len(self.elements), vectors, species, mask, center, self.mixing
@@ -58,7 +68,7 @@ class NystromDescriptor(NamedTuple):
         Raises:
             InputError: it was prepared with a smaller cutoff or other elements.
         """
-        require_prepared(batch, self.hypers.cutoff, self.elements, "the descriptor", exact=True)
+        require_prepared(batch, self.cutoff, self.elements, "the descriptor", exact=True)
         vectors, species, mask = displacements(batch)
         centers = jnp.asarray(batch.species)[batch.centers]
         return jax.vmap(self.environment)(vectors, species, mask, centers)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 
-from tripletjax.kernels.environments import Describer
+from tripletjax.descriptors.base import require_invariant_vector
+from tripletjax.descriptors.protocol import EnvironmentDescriptor, require_descriptor
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.structures import first_unknown
 from tripletjax.types import Batch, InputError, as_positive
@@ -80,7 +81,7 @@ def check_observations(
     energies: Any,
     forces: Sequence[Any] | None,
     stress: Sequence[Any] | None,
-    describer: Describer,
+    describer: EnvironmentDescriptor,
     references: Any = None,
 ) -> Observations:
     """Labels as arrays, after checks.
@@ -97,8 +98,10 @@ def check_observations(
 
     Raises:
         InputError: labels that are not as many as the structures, of a wrong shape or not finite,
-            or a species that is not known.
+            a species that is not known, or a describer without the members of a descriptor.
     """
+    require_descriptor(describer)
+    require_invariant_vector(describer)
     frames = check_frames(frames)
     require_known(frames, describer.elements)
     energies = _numbers("energies", energies, (len(frames),))
@@ -131,9 +134,9 @@ def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:
         )
 
 
-def single_batches(frames: Sequence[Atoms], describer: Describer, dtype) -> list[Batch]:
+def single_batches(frames: Sequence[Atoms], describer: EnvironmentDescriptor, dtype) -> list[Batch]:
     """One Batch for each structure: few sizes, hence few compiled programs."""
-    cutoff = describer.hypers.cutoff
+    cutoff = describer.cutoff
     return [prepare([frame], cutoff, describer.elements, dtype) for frame in frames]
 
 

@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import (
     Inducing,
     design_rows,
     energy_rows,
     environments_of,
 )
-from tripletjax.kernels.environments import Describer, EnvironmentKernel
+from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.observations import require_known
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
 from tripletjax.neighbors import prepare
@@ -52,7 +53,7 @@ class KernelPotential:
     worth its price.
     """
 
-    describer: Describer
+    describer: EnvironmentDescriptor
     kernel: EnvironmentKernel
     inducing: Inducing
     weights: np.ndarray  # [M] α, eV
@@ -64,7 +65,7 @@ class KernelPotential:
     @property
     def cutoff(self) -> float:
         """Å; a batch must be prepared with this one, or a larger one."""
-        return float(self.describer.hypers.cutoff)
+        return float(self.describer.cutoff)
 
     @property
     def species(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import (
     Design,
     Inducing,
@@ -19,7 +20,7 @@ from tripletjax.kernels.designs import (
     energy_rows,
     environment_vectors,
 )
-from tripletjax.kernels.environments import Describer, EnvironmentKernel, typical_distance
+from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
 from tripletjax.kernels.evidence import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
 from tripletjax.kernels.least_squares import (
@@ -59,7 +60,7 @@ def fit_sparse_potential(
     forces: Sequence[Any] | None = None,
     stress: Sequence[Any] | None = None,
     *,
-    describer: Describer,
+    describer: EnvironmentDescriptor,
     kernels: EnvironmentKernel | Iterable[EnvironmentKernel] | None = None,
     n_inducing: int = 100,
     selection: str = "farthest",
@@ -84,7 +85,8 @@ def fit_sparse_potential(
         energies: [F] eV.
         forces: one [N, 3] eV/Å for each structure, None where there are none; None: no forces.
         stress: one [3, 3] eV/Å³ for each structure, None where there is none; None: no stress.
-        describer: a ``Descriptor`` or ``NystromDescriptor`` over the species.
+        describer: an invariant descriptor over the species: a ``Descriptor``, a
+            ``NystromDescriptor``, or any object with ``cutoff``, ``elements`` and ``environment``.
         kernels: between environments, with length scales in units of the median distance between
             the vectors of environments of equal species; several: the one of highest evidence.
             None: Gaussian of length scale 2.
@@ -153,7 +155,7 @@ def _candidates(kernels) -> list[EnvironmentKernel]:
     return found
 
 
-def describe_all(describer: Describer, batches: Sequence[Batch]) -> Described:
+def describe_all(describer: EnvironmentDescriptor, batches: Sequence[Batch]) -> Described:
     """Vectors and species of every environment, and the median distance that is their unit."""
     describe = jax.jit(partial(environment_vectors, describer))
     rows, kinds = [], []
@@ -201,7 +203,7 @@ def kernel_root(kernel: EnvironmentKernel, inducing: Inducing, jitter: float) ->
     return stable_root(values, jitter)[0]
 
 
-def compiled(describer: Describer, observations: Observations) -> Callable[..., Design]:
+def compiled(describer: EnvironmentDescriptor, observations: Observations) -> Callable[..., Design]:
     """Rows of the design as a function of kernel, inducing environments and batch: one program."""
     if observations.kinds != ("energy",):
         return jax.jit(partial(design_rows, describer))
@@ -230,7 +232,7 @@ def stream(
 
 def _potential(
     observations: Observations,
-    describer: Describer,
+    describer: EnvironmentDescriptor,
     kernel: EnvironmentKernel,
     inducing: Inducing,
     root: np.ndarray,

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from tripletjax.basis.densities import Mixing
-from tripletjax.descriptors.base import Descriptor, descriptor, read_by
+from tripletjax.descriptors.base import Descriptor, descriptor
+from tripletjax.descriptors.kinds import KINDS, read_by
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.invariants.nice import load_contraction, save_contraction
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.kernels.designs import Inducing
-from tripletjax.kernels.environments import Describer, EnvironmentKernel
+from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.nystrom import InducingTriplets, NystromDescriptor
 from tripletjax.kernels.potential import Covariance, KernelPotential
 from tripletjax.types import Hypers, InputError
@@ -46,6 +48,11 @@ def save_kernel_potential(
         raise InputError(
             f"a {type(describer).__name__} cannot be saved; describe with a Descriptor or a "
             "NystromDescriptor"
+        )
+    if isinstance(describer, Descriptor) and KINDS.get(describer.kind) != describer.recipe:
+        raise InputError(
+            f"kind {describer.kind!r} is your own and cannot be saved; choose one of "
+            f"{', '.join(KINDS)} to save"
         )
     record = {
         "describer": _describer_record(describer),
@@ -143,7 +150,9 @@ def _rebuilt(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]
     )
 
 
-def _describer(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> Describer:
+def _describer(
+    folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> EnvironmentDescriptor:
     elements, hypers = tuple(record["elements"]), record["hypers"]
     mixing = record["mixing"]
     if mixing is not None:

@@ -3,17 +3,18 @@
 import jax
 import jax.numpy as jnp
 
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import (
     environment_vectors,
     environments_of,
 )
-from tripletjax.kernels.environments import Describer, EnvironmentKernel, same_species
+from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch
 
 
 def prior_energy_variances(
-    describer: Describer, kernel: EnvironmentKernel, scale: Array, batch: Batch
+    describer: EnvironmentDescriptor, kernel: EnvironmentKernel, scale: Array, batch: Batch
 ) -> Array:
     """K(S, S) = Σ_ij δ(species) k(p_i, p_j) of every structure, [S]."""
     vectors, kinds = environment_vectors(describer, batch)
@@ -44,7 +45,7 @@ def mixed_derivative(
 
 
 def prior_force_variances(
-    describer: Describer, kernel: EnvironmentKernel, scale: Array, batch: Batch
+    describer: EnvironmentDescriptor, kernel: EnvironmentKernel, scale: Array, batch: Batch
 ) -> Array:
     """∂²K(S, S') / ∂r_a ∂r'_a at S' = S for every coordinate of every atom, [A, 3] 1/Å².
 

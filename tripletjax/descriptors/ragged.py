@@ -21,7 +21,7 @@ COLLINEAR = 1e-6  # sin² of the angle, below which two neighbours and the centr
 
 
 @dataclass(frozen=True)
-class Environments:
+class RaggedEnvironments:
     """All environments of some frames, ragged: the neighbours of row r are start[r] ... stop[r]."""
 
     structure: np.ndarray  # [R]
@@ -55,7 +55,7 @@ class Environments:
             slots=np.zeros(len(count), int),
         )
 
-    def tagged(self, hypers: Hypers) -> "Environments":
+    def tagged(self, hypers: Hypers) -> "RaggedEnvironments":
         """The same with the weights of a limited number of tags."""
         if hypers.tags is None:
             return self
@@ -113,7 +113,7 @@ class Shortage:
         self.total = self.short = self.flat = 0
         self.example_of_short = self.example_of_flat = ""
 
-    def add(self, environments: Environments, hypers: Hypers, n_species: int) -> None:
+    def add(self, environments: RaggedEnvironments, hypers: Hypers, n_species: int) -> None:
         """Count those of some environments."""
         if hypers.tags is None:
             return
@@ -153,7 +153,7 @@ class Shortage:
             )
 
 
-def _is_bent(environments: Environments, chosen: np.ndarray) -> np.ndarray:
+def _is_bent(environments: RaggedEnvironments, chosen: np.ndarray) -> np.ndarray:
     """Whether two of the chosen neighbours [P] and the centre are not on a line, [R]."""
     row = np.repeat(np.arange(len(environments.count)), environments.count)[chosen]
     vectors = environments.vectors[chosen]
@@ -164,5 +164,5 @@ def _is_bent(environments: Environments, chosen: np.ndarray) -> np.ndarray:
     return np.bincount(row[bent], minlength=len(environments.count)) > 0
 
 
-def _place(environments: Environments, row: int) -> str:
+def _place(environments: RaggedEnvironments, row: int) -> str:
     return f"atom {environments.atom[row]} of frame {environments.structure[row]}"

@@ -1,0 +1,254 @@
+"""The kinds of descriptors: what each computes, which columns it has and what it reads.
+
+To add a kind, write its function of one environment and its entry in ``KINDS``. A kind of your own
+needs no entry: make a ``Kind`` and give it in place of a name.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from math import prod
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from tripletjax.basis.densities import Mixing, density_coefficients
+from tripletjax.descriptors import columns as labels
+from tripletjax.descriptors.columns import parities
+from tripletjax.invariants.correlations import bispectrum, power_spectrum
+from tripletjax.invariants.coupled import environment_coupled
+from tripletjax.invariants.fingerprints import fingerprint, fingerprint_weights
+from tripletjax.invariants.nice import Contraction, correlations
+from tripletjax.invariants.triplets import environment_triplets, triplet_sum
+from tripletjax.types import Array, Basis, Hypers, InputError
+
+
+class Parameters(NamedTuple):
+    """The arrays of a descriptor; a pytree, through which can be differentiated."""
+
+    weights: Any = None  # what ``Kind.weights`` makes
+    contraction: Contraction | None = None
+    mixing: Mixing | None = None
+
+
+class Setup(NamedTuple):
+    """What the function of a kind computes with, beside the environment."""
+
+    hypers: Hypers
+    n_species: int
+    parameters: Parameters
+    slots: int | None = None  # places for tags; None: as many as can be needed
+
+    def density(self, vectors: Array, species: Array, mask: Array) -> Array:
+        """Density coefficients of one environment, ``[a, n, lm]``, mixed if asked for."""
+        basis, mixing = self.hypers.basis, self.parameters.mixing
+        return density_coefficients(vectors, species, mask, basis, self.n_species, mixing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of descriptor.
+
+    ``function(setup, vectors, species, mask, center)`` is pure and describes one environment:
+    vectors [K, 3] in Å, species [K] and center species indices, mask [K] False on padding. It
+    returns [D], or [K, K, D] if ``per_triplet``.
+
+    Example:
+        >>> from tripletjax.descriptors import descriptor
+        >>> def squares(setup, vectors, species, mask, center):
+        ...     return jnp.sum(setup.density(vectors, species, mask) ** 2, (0, 2))  # [n]
+        >>> own = Kind(name="squares", function=squares)
+        >>> descriptor(own, (1, 8), cutoff=3.0, n_max=2, l_max=1).names
+        ('feature=0', 'feature=1')
+    """
+
+    name: str
+    function: Callable[[Setup, Array, Array, Array, Any], Array]
+    # (hypers, channels, symbols, contraction) -> one dict of labels a column; None: their numbers
+    columns: Callable[..., Iterable[dict[str, Any]]] | None = None
+    reads: tuple[str, ...] = ()  # fields of ``Hypers`` besides those of ``Basis``, which all read
+    # (hypers, n_species, (species channels, radial functions)) -> pytree of arrays; None: none
+    weights: Callable[[Hypers, int, tuple[int, int]], Any] | None = None
+    contracted: bool = False  # a ``Contraction`` may be given
+    invariant: bool = True  # under rotations of the environment
+    per_triplet: bool = False  # a row for each ordered pair of neighbours
+
+
+def _density(setup: Setup, vectors, species, mask, _):
+    return setup.density(vectors, species, mask).ravel()
+
+
+def _power_spectrum(setup: Setup, vectors, species, mask, _):
+    return power_spectrum(setup.density(vectors, species, mask))
+
+
+def _bispectrum(setup: Setup, vectors, species, mask, _):
+    density = setup.density(vectors, species, mask)
+    return jnp.concatenate([bispectrum(density, parity) for parity in parities(setup.hypers)])
+
+
+def _correlations(setup: Setup, vectors, species, mask, _):
+    density, hypers = setup.density(vectors, species, mask), setup.hypers
+    given = setup.parameters.contraction
+    return jnp.concatenate(
+        [correlations(density, given, hypers.nu, parity) for parity in parities(hypers)]
+    )
+
+
+def _triplets(setup: Setup, vectors, species, mask, _):
+    hypers, mixing = setup.hypers, setup.parameters.mixing
+    atoms = vectors, species, mask, hypers.basis, setup.n_species
+    if hypers.coupling == "coupled":
+        parts = [environment_coupled(*atoms, 1, parity, mixing) for parity in parities(hypers)]
+        return jnp.concatenate(parts, -1)
+    even, odd, geometry = environment_triplets(*atoms, hypers.form, mixing)
+    parts = (even, odd) if hypers.chiral else (even,)
+    flat = [part.reshape(*part.shape[:2], prod(part.shape[2:])) for part in parts]
+    return jnp.concatenate([geometry, *flat], -1)
+
+
+def _triplet_sum(setup: Setup, vectors, species, mask, _):
+    hypers = setup.hypers
+    of_parity = partial(
+        triplet_sum, vectors, species, mask, hypers.basis, setup.n_species, hypers.form, hypers.tags
+    )
+    mixing, slots = setup.parameters.mixing, setup.slots
+    return jnp.concatenate([of_parity(p, mixing, slots).ravel() for p in parities(hypers)])
+
+
+def _fingerprint(setup: Setup, vectors, species, mask, center):
+    hypers, parameters = setup.hypers, setup.parameters
+    return fingerprint(
+        vectors, species, mask, hypers.basis, parameters.weights, center, hypers.tags,
+        hypers.chiral, parameters.mixing, setup.slots,
+    )  # fmt: skip
+
+
+def _fingerprint_weights(hypers: Hypers, n_species: int, channels: tuple[int, int]):
+    return fingerprint_weights(
+        hypers.basis, n_species, hypers.n_features, hypers.length_scale, hypers.seed, channels
+    )
+
+
+_SPLIT = ("chiral", "center_species")
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="density",
+            function=_density,
+            columns=labels.density_columns,
+            reads=("center_species",),
+            invariant=False,
+        ),
+        Kind(
+            name="power_spectrum",
+            function=_power_spectrum,
+            columns=labels.power_spectrum_columns,
+            reads=("center_species",),
+        ),
+        Kind(
+            name="bispectrum",
+            function=_bispectrum,
+            columns=labels.bispectrum_columns,
+            reads=_SPLIT,
+        ),
+        Kind(
+            name="correlations",
+            function=_correlations,
+            columns=labels.correlation_columns,
+            reads=("nu", *_SPLIT),
+            contracted=True,
+        ),
+        Kind(
+            name="triplets",
+            function=_triplets,
+            columns=labels.triplet_columns,
+            reads=("coupling", "form", "tags", *_SPLIT),
+            per_triplet=True,
+        ),
+        Kind(
+            name="triplet_sum",
+            function=_triplet_sum,
+            columns=labels.triplet_sum_columns,
+            reads=("form", "tags", *_SPLIT),
+        ),
+        Kind(
+            name="fingerprint",
+            function=_fingerprint,
+            columns=labels.fingerprint_columns,
+            reads=("n_features", "length_scale", "seed", "tags", "chiral"),
+            weights=_fingerprint_weights,
+        ),
+    )
+}
+
+
+def kind_of(kind: str | Kind) -> Kind:
+    """The kind of a name; a ``Kind`` is handed on.
+
+    Raises:
+        InputError: no kind has this name.
+    """
+    if isinstance(kind, Kind):
+        return kind
+    if not (isinstance(kind, str) and kind in KINDS):
+        raise unknown_kind(kind)
+    return KINDS[kind]
+
+
+def unknown_kind(kind: Any) -> InputError:
+    """The error that names all kinds."""
+    return InputError(
+        f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}, or give a Kind or an "
+        "object with cutoff, elements and environment"
+    )
+
+
+def read_by(kind: str | Kind, hypers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some hyperparameters that a kind reads: for callers who share a set among kinds.
+
+    Example:
+        >>> read_by("power_spectrum", {"cutoff": 4.0, "tags": 3, "nu": 2})
+        {'cutoff': 4.0}
+    """
+    reads = {field.name for field in fields(Basis)} | set(kind_of(kind).reads)
+    if hypers.get("coupling") == "coupled":
+        reads.discard("form")  # of the minimal basis
+    return {name: value for name, value in hypers.items() if name in reads}
+
+
+def checked_hypers(kind: str | Kind, hypers: Mapping[str, Any]) -> Hypers:
+    """The hyperparameters of a kind, with defaults for those that are not given.
+
+    Raises:
+        InputError: the kind or a name does not exist, the kind does not read one that is given
+            (None and False count as not given), or a value is out of range.
+
+    Example:
+        >>> checked_hypers("fingerprint", {"tags": 3}).tags
+        3
+    """
+    kind = kind_of(kind)
+    checked = Hypers.from_keywords(**hypers)
+    given = {k: value for k, value in hypers.items() if value is not None and value is not False}
+    read = read_by(kind, given)
+    for name in given:
+        if name not in read:
+            readers = ", ".join(repr(other) for other in KINDS if name in KINDS[other].reads)
+            place = "coupling='minimal'" if name in kind.reads else f"kind {readers}"
+            raise InputError(
+                f"invalid {name}={given[name]!r}: kind {kind.name!r} does not read it; it is for "
+                f"{place}"
+            )
+    return checked
+
+
+def require_invariant(kind: Kind) -> None:
+    """Raise InputError unless a kind is one invariant vector for each environment."""
+    if kind.per_triplet or not kind.invariant:
+        choices = (k.name for k in KINDS.values() if k.invariant and not k.per_triplet)
+        raise InputError(
+            f"kind {kind.name!r} is not an invariant vector of an environment; choose one of "
+            f"{', '.join(choices)}"
+        )

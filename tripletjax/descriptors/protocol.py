@@ -1,0 +1,186 @@
+"""What a descriptor is: anything with a cutoff, elements and a function of one environment."""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+
+from tripletjax.types import Array, InputError, as_integer, as_positive
+
+MEMBERS = ("cutoff", "elements", "environment")
+
+
+class EnvironmentDescriptor(Protocol):
+    """A descriptor: a ``Descriptor`` of this package, or any object with these three members.
+
+    Its ``environment`` is a pure function of JAX arrays. It sees a few sizes of K, all padded, and
+    no neighbour at or beyond the cutoff unless the caller gives one. Compiled programs belong to
+    the object, or to all that are equal to it if it can be hashed, as a frozen dataclass can: do
+    not change one after its first use. An object that is registered as a pytree is handed to
+    compiled programs as such, arrays as arguments; the arrays of others become constants.
+    """
+
+    @property
+    def cutoff(self) -> float:
+        """Å; atoms strictly inside are neighbours."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending: what species indices count."""
+        ...
+
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
+        """Describe one environment, [D].
+
+        Args:
+            vectors: ``[K, 3]`` Å, from the centre to each neighbour.
+            species: ``[K]`` index into ``elements``.
+            mask: ``[K]`` False on padding, which must not change the result.
+            center: index of the central atom into ``elements``.
+        """
+        ...
+
+
+class Fixed:
+    """A descriptor that programs are compiled for: static under ``jit``, with no arrays.
+
+    Equal if the descriptors are the same object, or can be hashed and are equal.
+    """
+
+    def __init__(self, descriptor: EnvironmentDescriptor):
+        self.descriptor = descriptor
+        self.cutoff = float(descriptor.cutoff)
+        self.elements = tuple(int(number) for number in descriptor.elements)
+        try:
+            self._hash = hash((type(descriptor), descriptor))
+            self._by_value = True
+        except TypeError:  # it holds arrays, or is not frozen
+            self._hash, self._by_value = id(descriptor), False
+
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
+        """Describe one environment."""
+        return self.descriptor.environment(vectors, species, mask, center)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Fixed):
+            return NotImplemented
+        mine, its = self.descriptor, other.descriptor
+        if mine is its:
+            return True
+        return self._by_value and other._by_value and type(mine) is type(its) and mine == its
+
+
+jax.tree_util.register_static(Fixed)
+
+
+def as_argument(chosen: EnvironmentDescriptor) -> EnvironmentDescriptor:
+    """What ``jit`` can take in place of a descriptor: itself if it is a pytree, else ``Fixed``.
+
+    A NamedTuple is a pytree too, but its cutoff and elements would be traced.
+    """
+    if isinstance(chosen, tuple) or jax.tree_util.treedef_is_leaf(jax.tree.structure(chosen)):
+        return Fixed(chosen)
+    return chosen
+
+
+def require_descriptor(thing: Any) -> None:
+    """Raise InputError unless an object has the members of a descriptor, of the right sort.
+
+    Example:
+        >>> require_descriptor({"cutoff": 3.0})
+        Traceback (most recent call last):
+        ...
+        tripletjax.checks.InputError: a dict is not a descriptor: it has no cutoff, elements, \
+environment; expected the name of a kind, a Kind, or an object that has these
+    """
+    name = type(thing).__name__
+    if isinstance(thing, type):
+        raise InputError(
+            f"{thing.__name__} is a class: expected an object of it, {thing.__name__}()"
+        )
+    missing = [member for member in MEMBERS if not hasattr(thing, member)]
+    if missing:
+        raise InputError(
+            f"a {name} is not a descriptor: it has no {', '.join(missing)}; expected the name of a "
+            "kind, a Kind, or an object that has these"
+        )
+    as_positive(f"cutoff of {name}", thing.cutoff, "Å")
+    checked_elements(thing.elements, f"elements of {name}")
+    if not callable(thing.environment):
+        raise InputError(
+            f"environment of {name} is of type {type(thing.environment).__name__}: expected a "
+            "function of (vectors, species, mask, center)"
+        )
+
+
+def checked_elements(elements: Any, name: str = "elements") -> tuple[int, ...]:
+    """Atomic numbers as ints, different and ascending.
+
+    Raises:
+        InputError: they are not.
+    """
+    given = elements if isinstance(elements, Iterable) else ()
+    numbers = tuple(as_integer(name, n, 0, len(chemical_symbols) - 1) for n in given)
+    if not (numbers and list(numbers) == sorted(set(numbers))):
+        raise InputError(
+            f"invalid {name}={numbers or elements!r}: expected different atomic numbers, "
+            "ascending, such as Batch.elements"
+        )
+    return numbers
+
+
+def n_columns(chosen: EnvironmentDescriptor) -> int:
+    """D, without computing anything.
+
+    Raises:
+        InputError: ``environment`` cannot be traced, or its rows are not [D] with one D.
+    """
+    name, sizes = type(chosen).__name__, []
+    for width in (2, 3):
+        shape = row_shape(chosen, width)
+        if len(shape) != 1:
+            raise InputError(
+                f"the rows of {name} have shape {shape} for {width} neighbours: expected [D], one "
+                "vector for each environment"
+            )
+        sizes.append(shape[0])
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"the rows of {name} have {sizes[0]} columns for 2 neighbours and {sizes[1]} for 3: "
+            "expected the same number for every environment"
+        )
+    return sizes[0]
+
+
+def row_shape(chosen: EnvironmentDescriptor, width: int) -> tuple[int, ...]:
+    """Shape of what ``environment`` makes of some neighbours, by tracing it."""
+    dtype = jnp.zeros(()).dtype
+    shapes = (
+        jax.ShapeDtypeStruct((width, 3), dtype),
+        jax.ShapeDtypeStruct((width,), np.int32),
+        jax.ShapeDtypeStruct((width,), bool),
+        jax.ShapeDtypeStruct((), np.int32),
+    )
+    try:
+        found: Any = jax.eval_shape(chosen.environment, *shapes)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise InputError(
+            f"environment of {type(chosen).__name__} failed: {reason}; expected a function of JAX "
+            "arrays (vectors [K, 3], species [K], mask [K], center) -> [D]"
+        ) from error
+    if not hasattr(found, "shape"):
+        raise InputError(
+            f"environment of {type(chosen).__name__} returns a {type(found).__name__}: expected "
+            "one array [D]"
+        )
+    return tuple(found.shape)
