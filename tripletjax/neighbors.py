@@ -1,7 +1,7 @@
 """From ASE Atoms to padded arrays: neighbour lists on the host, in NumPy."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ from tripletjax.structures import (
     require_centers,
     require_elements,
 )
-from tripletjax.types import Array, Batch, InputError, Prepared, as_positive
+from tripletjax.types import Array, Batch, Environments, InputError, Prepared, as_positive
 
 WIDE = 1500.0  # Å from the middle of a structure, beyond which float32 is too coarse
 
@@ -205,3 +205,27 @@ def displacements(batch: Batch) -> tuple[Array, Array, Array]:
     offsets = jnp.einsum("cks,csx->ckx", batch.shifts, cells, precision="highest")
     vectors = positions[batch.neighbors] - positions[batch.centers][:, None] + offsets
     return vectors, jnp.asarray(batch.species)[batch.neighbors], jnp.asarray(batch.neighbor_mask)
+
+
+def environments_of(batch: Batch, species: Sequence[int]) -> Environments:
+    """Every environment of a batch, with indices into these species; differentiable as
+    ``displacements``.
+
+    Args:
+        batch: with an environment for every atom where ``neighbors`` is to mean anything.
+        species: atomic numbers, ascending; those of the batch are among them.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> found = environments_of(prepare(molecule("H2O"), cutoff=3.0), (1, 6, 8))
+        >>> found.center[:3].tolist(), found.vectors.shape
+        ([2, 0, 0], (4, 4, 3))
+    """
+    vectors, kinds, mask = displacements(batch)
+    index = jnp.searchsorted(jnp.asarray(species, jnp.int32), jnp.asarray(batch.elements))
+    index = index.astype(jnp.int32)
+    center = index[jnp.asarray(batch.species)[batch.centers]]
+    n_rows = len(batch.centers)
+    rows = jnp.where(batch.center_mask, jnp.arange(n_rows, dtype=jnp.int32), 0)
+    row_of_atom = jnp.zeros(len(batch.positions), jnp.int32).at[batch.centers].max(rows)
+    return Environments(vectors, index[kinds], mask, center, row_of_atom[batch.neighbors])

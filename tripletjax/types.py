@@ -104,6 +104,19 @@ def require_prepared(
         )
 
 
+class Environments(NamedTuple):
+    """Padded environments, C of them with at most K neighbours: what functions of atoms see.
+
+    Species are indices, into the species of whatever model or descriptor the environments are for.
+    """
+
+    vectors: Array  # [C, K, 3] Å, from each centre to its neighbours
+    species: Array  # [C, K] index of each neighbour's species
+    mask: Array  # [C, K] False on padding
+    center: Array  # [C] index of the centre's species
+    neighbors: Array  # [C, K] row of the environment whose centre the neighbour is
+
+
 @jax.tree_util.register_static
 @dataclass(frozen=True, kw_only=True)
 class Basis:

@@ -1,0 +1,76 @@
+"""What a model, its weights, its energies and a batch must be; one line says what is not so."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.types import Array, Batch, Environments, InputError, require_prepared
+
+MEMBERS = ("cutoff", "species", "init", "energies")
+
+
+def require_model(model: Any) -> None:
+    """Raise InputError at something that is no ``EnergyModel``.
+
+    Example:
+        >>> try:
+        ...     require_model("a network")
+        ... except InputError as error:
+        ...     print(str(error).split(":")[0])
+        invalid model
+    """
+    name = type(model).__name__
+    for member in MEMBERS:
+        if not hasattr(model, member):
+            raise InputError(
+                f"invalid model: {name} has no {member!r}; expected cutoff, species, init(seed) "
+                "and energies(weights, environments)"
+            )
+    species = tuple(model.species)
+    if list(species) != sorted(set(species)) or not species:
+        raise InputError(
+            f"invalid model: its species are {list(species)}; expected atomic numbers, ascending"
+        )
+    try:
+        hash(model)
+    except TypeError as error:
+        raise InputError(
+            f"invalid model: {name} cannot be hashed ({error}), which jit needs; make it a frozen "
+            "dataclass of numbers, strings and tuples"
+        ) from error
+
+
+def require_weights(weights: Any) -> None:
+    """Raise InputError at weights that are not a pytree of arrays."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
+        if isinstance(leaf, str | bytes) or callable(leaf):
+            raise InputError(
+                f"invalid weights{jax.tree_util.keystr(path)}: a {type(leaf).__name__}; expected a "
+                "pytree of arrays, which can be fitted and saved"
+            )
+
+
+def require_energies(energies: Any, environments: Environments) -> None:
+    """Raise InputError at energies of another shape than one for each environment."""
+    expected = environments.center.shape
+    if jnp.shape(energies) != expected:
+        raise InputError(
+            f"invalid model: its energies have shape {jnp.shape(energies)}; expected one for each "
+            f"environment, {expected}"
+        )
+
+
+def require_batch(potential: Any, batch: Batch) -> None:
+    """Raise InputError at a batch of a smaller cutoff or of unknown species.
+
+    Under ``jit`` what ``prepare`` noted is checked, which is static.
+    """
+    require_prepared(batch, potential.cutoff, potential.species, "the potential")
+    elements: Array = batch.elements
+    if isinstance(elements, np.ndarray) and not np.isin(elements, potential.species).all():
+        raise InputError(
+            f"the batch has species {elements.tolist()}, the potential knows only "
+            f"{list(potential.species)}; fit it to these species too"
+        )

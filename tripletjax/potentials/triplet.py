@@ -1,0 +1,80 @@
+"""The neural network on triplets as an energy model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tripletjax.models import Architecture, AtomicEnergy, initial_weights
+from tripletjax.potentials.local import local_energies
+from tripletjax.types import Array, Environments
+
+
+@dataclass(frozen=True)
+class TripletModel:
+    """Energies of atoms by the network of ``models.AtomicEnergy``.
+
+    Args:
+        architecture: sizes of the network.
+        species: atomic numbers, ascending.
+
+    Example:
+        >>> model = TripletModel(Architecture(cutoff=3.0, units=4, width=4), (1, 8))
+        >>> sorted(model.init(0))[0]
+        'axial'
+    """
+
+    architecture: Architecture
+    species: tuple[int, ...]
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return self.architecture.cutoff
+
+    @property
+    def network(self) -> AtomicEnergy:
+        """The flax module."""
+        return AtomicEnergy(self.architecture, len(self.species))
+
+    def init(self, seed: int) -> dict[str, Array]:
+        """Random weights by name, the same on every machine."""
+        return initial_weights(self.network, seed)
+
+    def energies(self, weights: Any, environments: Environments) -> Array:
+        """Energy of every atom, [C]."""
+        return local_energies(self._energy, weights, *nearest_first(environments)[:4])
+
+    def _energy(self, weights, vectors, species, mask, center) -> Array:
+        energy: Any = self.network.apply({"params": weights}, vectors, species, mask, center)
+        return energy
+
+
+def nearest_first(environments: Environments) -> Environments:
+    """Environments with neighbours in order of their distances; as they are if they all are.
+
+    Lists that were made where the atoms are have this order; with atoms that moved since, it is
+    restored here, since the network tags the first few neighbours.
+
+    Example:
+        >>> vectors = jnp.array([[[2.0, 0, 0], [1, 0, 0]]])
+        >>> ones = jnp.ones((1, 2), bool)
+        >>> given = Environments(vectors, jnp.array([[0, 1]]), ones, jnp.zeros(1, int), ones)
+        >>> nearest_first(given).species.tolist()
+        [[1, 0]]
+    """
+    vectors, mask = jax.lax.stop_gradient(environments.vectors), environments.mask
+    squares = jnp.where(mask, jnp.sum(vectors**2, -1), jnp.inf)
+
+    def ordered(given: Environments) -> Environments:
+        order = jnp.argsort(squares, axis=1)
+        columns = (
+            jnp.take_along_axis(given.vectors, order[..., None], 1),
+            *(jnp.take_along_axis(column, order, 1) for column in (given.species, given.mask)),
+        )
+        neighbors = jnp.take_along_axis(given.neighbors, order, 1)
+        return Environments(*columns, given.center, neighbors)
+
+    in_order = jnp.all(squares[:, 1:] >= squares[:, :-1])
+    return jax.lax.cond(in_order, lambda given: given, ordered, environments)
