@@ -11,7 +11,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from tripletjax.md import MDConfig, simulate
 from tripletjax.md.files import THERMO
 from tripletjax.numerics import fill_padding
-from tripletjax.potentials.base import Potential, untrained
+from tripletjax.potentials import Potential, untrained
 from tripletjax.potentials.network import Architecture
 
 SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, units=4, odd_units=2, width=4)

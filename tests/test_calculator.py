@@ -17,7 +17,7 @@ from tripletjax.engines.ase import TripletCalculator, _evaluate, with_results
 from tripletjax.io import read_frames
 from tripletjax.kernels import fit_sparse_potential
 from tripletjax.md import simulate
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.committee import of_members
 
 

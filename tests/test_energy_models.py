@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
+from tripletjax.potentials.network import Architecture
 
 from tests.systems import SPECIES, methanol, slab
 from tripletjax import InputError
-from tripletjax.models import Architecture
 from tripletjax.numerics import safe_norm, smooth_step
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.local import local_model
@@ -211,7 +211,7 @@ class Summed(Messages):
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"invalid model: a Headless has no 'species'"):
+    with pytest.raises(InputError, match=r"invalid model: Headless has no 'species'"):
         Potential(Headless(), None)  # pyright: ignore[reportArgumentType]
     with pytest.raises(
         InputError, match=r"invalid references: 2 given for the species \[1, 6, 8\]"

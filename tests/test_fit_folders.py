@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from tests.test_training import FAST, clusters
 from tripletjax import InputError
-from tripletjax.potentials.base import load, untrained
+from tripletjax.potentials import load, untrained
 from tripletjax.potentials.committee import load_committee, of_members
 from tripletjax.potentials.network import Architecture
 from tripletjax.properties.fitting import TensorData, fit_tensors

@@ -11,7 +11,7 @@ from tests.md_runs import SIZES, springs
 from tripletjax import InputError
 from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import neighbor_list
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 
 pytestmark = pytest.mark.once("float32")
 

@@ -14,7 +14,7 @@ from tripletjax import InputError
 from tripletjax.md.lists import Lists, mechanics, moved, roomy
 from tripletjax.neighbors import full_cell
 from tripletjax.potentials.adaptive_tags import nearest_first
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 
 pytestmark = pytest.mark.once("float32")
 

@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tripletjax import descriptor
 from tripletjax.kernels.observations import check_observations
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
 from tripletjax.training import Labels, TrainConfig, evaluate, read_labels
 from tripletjax.training.data import make_buckets

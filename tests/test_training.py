@@ -16,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tripletjax import InputError
-from tripletjax.potentials.base import load
+from tripletjax.potentials.storage import load
 from tripletjax.potentials.network import Architecture
 from tripletjax.testing import FAST_COMPILATION
 from tripletjax.training import (

@@ -11,7 +11,7 @@ import pytest
 from tests.test_training import FAST, SMALL, clusters
 from tripletjax import InputError
 from tripletjax.engines.ase import TripletCalculator
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.committee import MEMBERS, load_committee, of_members
 from tripletjax.training import read_labels, train, train_committee
 from tripletjax.training.data import make_buckets

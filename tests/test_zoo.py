@@ -10,7 +10,7 @@ import tripletjax
 from tripletjax import InputError
 from tripletjax.calculator import TripletCalculator
 from tripletjax.data.sets import load_frames
-from tripletjax.potentials.base import load
+from tripletjax.potentials.storage import load
 from tripletjax.training import evaluate, read_labels
 
 pytestmark = pytest.mark.once("float32")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tripletjax.descriptors.base import Descriptor, descriptor
     from tripletjax.descriptors.description import Description, describe
     from tripletjax.neighbors import prepare
-    from tripletjax.potentials.base import Potential, load
+    from tripletjax.potentials import Potential, load, local_model
     from tripletjax.types import Basis, Batch, Hypers
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "describe",
     "descriptor",
     "load",
+    "local_model",
     "prepare",
 ]
 _PLACES = {
@@ -43,11 +44,12 @@ _PLACES = {
     "Descriptor": "descriptors.base",
     "Hypers": "types",
     "InputError": "checks",
-    "Potential": "potentials.base",
+    "Potential": "potentials",
     "SimulationError": "checks",
     "describe": "descriptors.description",
     "descriptor": "descriptors.base",
-    "load": "potentials.base",
+    "load": "potentials",
+    "local_model": "potentials",
     "prepare": "neighbors",
 }
 

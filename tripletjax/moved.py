@@ -28,7 +28,7 @@ MOVED = {
     "mixing": "basis.mixing",
     "models": "potentials.network",
     "nice": "invariants.nice",
-    "potential": "potentials.base",
+    "potential": "potentials",
     "radial": "basis.radial",
     "tagged": "invariants.tagged",
     "tags": "invariants.tags",

@@ -176,6 +176,21 @@ def first_unknown(
     return None
 
 
+def require_known(frames: Iterable[Atoms], known: Sequence[int], owner: str) -> None:
+    """Raise InputError at a species that a fitted model lacks.
+
+    Example:
+        >>> require_known([Atoms("H2")], (1, 8), "the potential")
+    """
+    frames = list(frames)
+    if unknown := first_unknown(frames, known):
+        index, atom = unknown
+        raise InputError(
+            f"atom {atom} of frame {index} has atomic number {frames[index].numbers[atom]}, but "
+            f"{owner} knows only {list(known)}; train it on this species too"
+        )
+
+
 def _atomic_number(species: Any) -> int:
     from ase.data import atomic_numbers
 

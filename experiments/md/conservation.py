@@ -27,7 +27,7 @@ from experiments.commands import run_command
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.md import MDConfig, simulate
 from tripletjax.md.states import without_drift
-from tripletjax.potentials.base import Potential, load
+from tripletjax.potentials import Potential, load
 from tripletjax.types import Array, Batch
 
 RESULTS = Path(__file__).parent / "results"

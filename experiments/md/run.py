@@ -26,7 +26,7 @@ from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.md import MDConfig, simulate
 from tripletjax.plotting import drawing
-from tripletjax.potentials.base import load
+from tripletjax.potentials.storage import load
 from tripletjax.training import Dataset, TrainConfig, read_labels, train
 from tripletjax.types import InputError
 

@@ -21,7 +21,7 @@ from ase.build import bulk
 from experiments.commands import run_command
 from tripletjax.io import provenance, save_json
 from tripletjax.md import MDConfig, simulate
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
 
 RESULTS = Path(__file__).parent / "results"

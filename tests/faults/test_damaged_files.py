@@ -20,7 +20,7 @@ from tripletjax import InputError
 from tripletjax.cli import main
 from tripletjax.invariants.nice import fit_contraction, load_contraction, save_contraction
 from tripletjax.md.files import RESTART
-from tripletjax.potentials.base import load, untrained
+from tripletjax.potentials import load, untrained
 from tripletjax.potentials.network import Architecture
 from tripletjax.sealing import sealed, unsealed
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.conftest import FULL
 from tests.systems import build, quick_jit
 from tripletjax.numerics import smooth_step
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
 from tripletjax.testing import random_rotation
 

@@ -74,8 +74,7 @@ def _md(arguments: argparse.Namespace) -> None:
     from tripletjax.md import MDConfig, minimize, simulate
     from tripletjax.md.files import RESTART, is_own
     from tripletjax.md.starts import start_of
-    from tripletjax.potentials.base import load, resolve
-    from tripletjax.potentials.committee import load_committee
+    from tripletjax.potentials.storage import load, load_uncertain
 
     config = MDConfig(**{f.name: getattr(arguments, f.name) for f in fields(MDConfig)})
     out, start = arguments.out, arguments.start
@@ -87,14 +86,14 @@ def _md(arguments: argparse.Namespace) -> None:
     if not resumes and start.resolve().parent == out.resolve() and is_own(start.name):
         raise InputError(f"{start} would be written over; give another folder, or copy it first")
     log.info("reading %s and %s", arguments.model, start)
-    model = load(arguments.model)
+    unsure = arguments.uncertainty or config.max_force_std is not None
+    model = load_uncertain(arguments.model) if unsure else load(arguments.model)
     atoms = origin = start_of(read_frames(start)[-1], arguments.velocity_unit)
     if (arguments.minimize or arguments.minimize_cell) and not resumes:
         log.info("minimising")
         moved = {"cell": arguments.minimize_cell, "pressure": config.pressure}
         atoms = minimize(model, atoms, **moved, show=True)
-    if arguments.uncertainty or config.max_force_std is not None:
-        model = load_committee(resolve(arguments.model) / "committee")
     choices = {"restart": arguments.restart, "force": arguments.force, "origin": origin}
+    choices["uncertainty"] = unsure
     final = simulate(model, atoms, out, config, **choices)
     print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {out}")

@@ -72,7 +72,7 @@ def add_evaluate(commands, add_command: Callable) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from tripletjax.io import require_writable, save_json
-    from tripletjax.potentials.base import load
+    from tripletjax.potentials.storage import load
     from tripletjax.training import evaluate
 
     if arguments.out:

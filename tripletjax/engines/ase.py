@@ -1,10 +1,8 @@
 """The ASE calculator of a fitted potential."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,11 +11,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tripletjax.kernels.potential import KernelPotential
 from tripletjax.neighbors import with_width
-from tripletjax.potentials.base import Potential, load, resolve
-from tripletjax.potentials.committee import Committee, load_committee, potential_of
-from tripletjax.types import Batch, InputError
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.storage import load, load_uncertain
+from tripletjax.types import InputError
 from tripletjax.volumes import has_volume
 
 
@@ -32,13 +29,11 @@ class TripletCalculator(Calculator):
     within the padding. Reference energies are added in float64.
 
     Args:
-        model: the folder that training wrote, a ``Potential``, a ``Committee`` or a
-            ``KernelPotential``, which has no energies of atoms.
+        model: the folder of a fit, or a ``Potential`` with any energy model.
         dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
-            on or the potential is one of kernels, float32 otherwise.
-        uncertainty: read the committee of the folder too, or evaluate the posterior of a
-            ``KernelPotential``; a ``Committee`` needs no such request.
-            ``get_deviations`` then gives standard deviations, ``with_results`` keeps them.
+            on, float32 otherwise.
+        uncertainty: also evaluate standard deviations, with the committee in the folder or the
+            potential's own; ``get_deviations`` gives them, ``with_results`` keeps them.
 
     Raises:
         InputError: no model there; on use, structures that the potential cannot describe.
@@ -46,7 +41,7 @@ class TripletCalculator(Calculator):
     Example:
         >>> from ase.build import molecule
         >>> from tripletjax.potentials.network import Architecture
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> water = molecule("H2O")
         >>> water.calc = TripletCalculator(untrained([1, 8], Architecture(units=4, width=4)))
         >>> water.get_forces().shape
@@ -57,28 +52,22 @@ class TripletCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | Path | Potential | Committee | KernelPotential,
+        model: str | Path | Potential,
         dtype: str | None = None,
         uncertainty: bool = False,
         **options: Any,
     ):
         super().__init__(**options)
         if dtype not in (None, "float32", "float64"):
-            raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
-        if isinstance(model, Potential) and uncertainty:
-            raise InputError("a Potential has no uncertainty; give a Committee or its folder")
-        if isinstance(model, KernelPotential):
-            self._predict, dtype = _of_kernels(model, uncertainty), dtype or "float64"
-            self.potential = model
-        else:
-            if isinstance(model, str | Path):
-                folder = model
-                model = (
-                    load_committee(resolve(folder) / "committee") if uncertainty else load(folder)
-                )
-            self._predict, self.potential = partial(_of_networks, model), potential_of(model)
-        self.model = model
-        self.has_deviations = uncertainty or isinstance(model, Committee)
+            raise InputError(f"invalid dtype={dtype!r}: expected 'float32', 'float64' or None")
+        if isinstance(model, str | Path):
+            model = load_uncertain(model) if uncertainty else load(model)
+        if uncertainty and not model.has_deviations:
+            raise InputError(
+                "the potential has no uncertainty; give a committee or a Gaussian process"
+            )
+        self.potential = model
+        self.has_deviations = uncertainty
         self.dtype = dtype
         self._width = 0
         self._deviations: dict[str, Any] = {}
@@ -91,14 +80,22 @@ class TripletCalculator(Calculator):
         with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
             batch = self.potential.prepare(frame, self.dtype)
             self._width = max(self._width, batch.neighbors.shape[1])
-            found = self._predict(frame, with_width(batch, self._width)._replace(elements=None))
-        results: dict[str, Any] = {"energy": found.energy, "free_energy": found.energy}
-        if found.energies is not None:
-            results["energies"] = found.energies
-        results["forces"] = found.forces
+            batch = with_width(batch, self._width)
+            found = self.potential.mechanics(batch)
+            spread = self.potential.deviations(batch) if self.has_deviations else None
+        atoms_energies, forces, stress = (np.array(v, np.float64) for v in found)
+        energies = atoms_energies[: len(frame)] + self.potential.references_of(frame)
+        total = float(energies.sum())
+        results: dict[str, Any] = {"energy": total, "free_energy": total, "energies": energies}
+        results["forces"] = forces[: len(frame)]
         if has_volume(frame):
-            results["stress"] = full_3x3_to_voigt_6_stress(found.stress)
-        self.results, self._deviations = results, found.deviations
+            results["stress"] = full_3x3_to_voigt_6_stress(stress[0])
+        self.results, self._deviations = results, {}
+        if spread is not None:
+            self._deviations = {
+                "energy_std": float(spread.energy[0]),
+                "forces_std": np.array(spread.forces[: len(frame)], np.float64),
+            }
 
     def get_deviations(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """Standard deviations of the energy, ``energy_std`` in eV, and of the forces.
@@ -115,7 +112,7 @@ class TripletCalculator(Calculator):
             InputError: the model has no uncertainty.
         """
         if not self.has_deviations:
-            raise InputError("the model has no uncertainty; give uncertainty=True or a Committee")
+            raise InputError("the model has no uncertainty; give uncertainty=True")
         self.get_property("energy", atoms)
         return {name: np.copy(value)[()] for name, value in self._deviations.items()}
 
@@ -131,7 +128,7 @@ def with_results(atoms: Atoms) -> Atoms:
     Example:
         >>> from ase.build import molecule
         >>> from tripletjax.potentials.network import Architecture
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> water = molecule("H2O")
         >>> water.calc = TripletCalculator(untrained([1, 8], Architecture(units=4, width=4)))
         >>> kept = with_results(water)  # for ase.io.write("water.xyz", kept)
@@ -149,56 +146,3 @@ def with_results(atoms: Atoms) -> Atoms:
         kept.info["energy_std"] = float(deviations["energy_std"])
         kept.set_array("forces_std", deviations["forces_std"])
     return kept
-
-
-class _Found(NamedTuple):
-    """What a model says of one structure, in NumPy and float64."""
-
-    energy: float
-    energies: np.ndarray | None
-    forces: np.ndarray
-    stress: np.ndarray  # [3, 3]
-    deviations: dict[str, Any]
-
-
-def _of_networks(model: Potential | Committee, frame: Atoms, batch: Batch) -> _Found:
-    found = _evaluate(*model.split(), batch)
-    energies, forces, stress, *deviations = (np.array(v, np.float64) for v in found)
-    potential, count = potential_of(model), len(frame)
-    references = np.asarray(potential.references)
-    of_atoms = energies[:count] + references[np.searchsorted(potential.species, frame.numbers)]
-    spread = _named(deviations[0][0], deviations[1][:count]) if deviations else {}
-    return _Found(float(of_atoms.sum()), of_atoms, forces[:count], stress[0], spread)
-
-
-def _of_kernels(model: KernelPotential, uncertainty: bool) -> Callable[[Atoms, Batch], _Found]:
-    predict, deviate = jax.jit(model.energy_forces_stress), jax.jit(model.deviations)
-    if uncertainty and model.covariance is None:
-        raise InputError("the KernelPotential has no covariance, and with it no uncertainty")
-
-    def found(frame: Atoms, batch: Batch) -> _Found:
-        batch, count = batch._replace(elements=np.asarray(model.species, np.int32)), len(frame)
-        energy, forces, stress = (np.array(v, np.float64) for v in predict(batch))
-        spread = {}
-        if uncertainty:
-            energy_std, forces_std = (np.array(v, np.float64) for v in deviate(batch))
-            spread = _named(energy_std[0], forces_std[:count])
-        return _Found(float(energy[0]), None, forces[:count], stress[0], spread)
-
-    return found
-
-
-def _named(energy: np.ndarray, forces: np.ndarray) -> dict[str, Any]:
-    return {"energy_std": float(energy), "forces_std": forces}
-
-
-@partial(jax.jit, static_argnums=0)
-def _evaluate(static: Potential | Committee, fitted, batch: Batch):
-    """Energies of atoms without references, forces, stress; deviations of energy and forces."""
-    model = static.joined(fitted)
-    potential = potential_of(model)
-    batch = batch._replace(elements=np.asarray(potential.species, np.int32))
-    if isinstance(model, Potential):
-        return model.atomic_forces_stress(batch)
-    atoms, mean, deviation = model.with_atoms(batch)
-    return atoms, mean.forces, mean.stress, deviation.energy, deviation.forces

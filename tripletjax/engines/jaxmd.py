@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.numerics import least_stretch, map_blocks
-from tripletjax.potentials.base import ATOMS_A_BLOCK, Potential
-from tripletjax.types import Array, InputError
+from tripletjax.numerics import least_stretch
+from tripletjax.potentials.base import Potential
+from tripletjax.types import Array, Environments, InputError
 
 SKIN = 0.5  # Å
 HARMLESS = 1e-3  # Å from the cutoff, where energies are below rounding
@@ -67,7 +67,7 @@ def neighbor_list(
 
     Example:
         >>> from tripletjax.potentials.network import Architecture
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> model = untrained([1], sizes)
         >>> displacement = lambda a, b, **kwargs: a - b  # that of space.free()
@@ -87,8 +87,8 @@ def neighbor_list(
     if not dr_threshold >= 0:
         raise InputError(f"dr_threshold={dr_threshold!r} is not usable; give Å from 0")
     kinds = _kinds(potential, species)
-    reference = float(np.asarray(potential.references)[kinds].sum())
-    static, _ = potential.split()
+    references = np.asarray(potential.references or (0.0,) * len(potential.species))
+    reference, bare = float(references[kinds].sum()), potential.without_references
     cutoff, reach = potential.cutoff, potential.cutoff + dr_threshold
     if box is not None:
         _require_box(box, reach)
@@ -186,7 +186,7 @@ def neighbor_list(
     def init_fn(key: Any, position: Array, neighbor: Any, **kwargs: Any) -> Any:
         """The fitted parameters: nothing is drawn."""
         del key, position, neighbor, kwargs
-        return potential.split()[1]
+        return potential.weights
 
     def sound(neighbor: Any, matrix: Array) -> Array:
         """Whether a list can hold every neighbour in this box."""
@@ -214,12 +214,10 @@ def neighbor_list(
         with _as_jax_md_computes():
             vectors = of_pair(position, position[safe])
             is_sound = sound(neighbor, matrix_of(kwargs, position.dtype))
-        fitted, of_species = static.joined(params), jnp.asarray(kinds)
-        atoms = map_blocks(
-            fitted.environment_energy,
-            (vectors, of_species[safe], is_real, of_species),
-            ATOMS_A_BLOCK,
-        )
+        of_species = jnp.asarray(kinds)
+        environments = Environments(vectors, of_species[safe], is_real, of_species, safe)
+        everyone = jnp.ones(len(position), bool)
+        atoms = bare.with_weights(params).environment_energies(environments, everyone)
         total = jnp.sum(atoms) + jnp.asarray(reference, atoms.dtype)
         # A factor, so that forces are NaN too.
         return total * jnp.where(is_sound, 1, jnp.nan).astype(total.dtype)

@@ -13,7 +13,6 @@ from tripletjax.md.integrators import Ensemble
 from tripletjax.md.lists import SkinList, mechanics, moved
 from tripletjax.md.states import GPA, Force, State, kinetic_energy, pressure, temperature, volume
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.committee import Committee
 from tripletjax.types import Array
 
 
@@ -28,25 +27,23 @@ class Observed(NamedTuple):
     moved: Array  # the most of the skin that was used up
 
 
-def _force(static: Potential, fitted, made: SkinList) -> Force:
-    return partial(mechanics, static.joined(fitted), made)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def begun(static, config: MDConfig, fitted, masses, made, positions, momenta, cell, key) -> State:
+@partial(jax.jit, static_argnums=0)
+def begun(
+    config: MDConfig, potential: Potential, masses, made, positions, momenta, cell, key
+) -> State:
     """The state before the first step."""
-    force = _force(static, fitted, made)
+    force: Force = partial(mechanics, potential, made)
     count = jnp.zeros((), jnp.int32)
     state = State(positions, momenta, cell, force(positions, cell), None, None, key, count)
     return ensemble_of(config, force, masses).begin(state)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=0)
 def advanced(
-    static: Potential, config: MDConfig, fitted, masses, made: SkinList, state: State, count: int
+    config: MDConfig, potential: Potential, masses, made: SkinList, state: State, count: int
 ) -> tuple[State, Observed]:
     """The state ``count`` steps later, or where the list no longer holds, and what is looked at."""
-    ensemble = ensemble_of(config, _force(static, fitted, made), masses)
+    ensemble = ensemble_of(config, partial(mechanics, potential, made), masses)
     until = state.steps + count
 
     def goes_on(carry):
@@ -57,7 +54,7 @@ def advanced(
         state, most = carry
         state = ensemble.step(state)
         at = state.positions, state.cell
-        here = moved(made, *at, static.cutoff, config.skin, config.ensemble == "npt")
+        here = moved(made, *at, potential.cutoff, config.skin, config.ensemble == "npt")
         return state, jnp.maximum(most, here)  # NaN stays NaN
 
     start = state, jnp.zeros((), state.positions.dtype)
@@ -93,9 +90,7 @@ def row_of(
     }
 
 
-@partial(jax.jit, static_argnums=0)
-def deviations(static: Committee, arrays, made: SkinList, positions, cell) -> tuple[Array, Array]:
+def deviations(potential: Potential, made: SkinList, state: State) -> tuple[Array, Array]:
     """Standard deviations of the energy [] and the forces [N, 3]."""
-    batch = made.moved_to(positions, cell)
-    _, _, deviation = static.joined(arrays).with_atoms(batch, in_order=False)
-    return deviation.energy[0], deviation.forces
+    found = potential.deviations(made.moved_to(state.positions, state.cell))
+    return found.energy[0], found.forces

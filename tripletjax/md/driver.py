@@ -37,7 +37,7 @@ from tripletjax.md.lists import Lists
 from tripletjax.md.places import near_origin, unwrapped
 from tripletjax.md.states import State, masses_of, thermal_momenta, without_drift
 from tripletjax.neighbors import full_cell
-from tripletjax.potentials.committee import Committee, potential_of
+from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tripletjax.types import Array, InputError, SimulationError
@@ -60,19 +60,28 @@ class Run:
         config: settings.
         folder: to write.
         dtype: of the state.
+        uncertainty: write standard deviations.
     """
 
-    def __init__(self, model, atoms: Atoms, origin: Atoms, config: MDConfig, folder: Path, dtype):
+    def __init__(
+        self,
+        model: Potential,
+        atoms: Atoms,
+        origin: Atoms,
+        config: MDConfig,
+        folder: Path,
+        dtype,
+        uncertainty: bool,
+    ):
+        self.uncertainty = uncertainty
         self.model, self.template, self.origin = model, atoms, origin
         self.config, self.folder = config, folder
         self.output = Output(folder)
-        potential = potential_of(model)
-        self.static, self.fitted = potential.split()
-        self.references = np.asarray(potential.references)
-        self.reference = potential.reference(atoms)
+        self.bare = model.without_references
+        self.reference = model.reference(atoms)
         masses = masses_of(atoms)
         self.masses = jnp.asarray(masses, dtype)
-        self.lists = Lists(potential, atoms, config.skin, dtype)
+        self.lists = Lists(model, atoms, config.skin, dtype)
         momenta = atoms.get_momenta() / ase.units.fs
         if not atoms.has("momenta"):
             momenta = thermal_momenta(masses, config.temperature, config.seed)
@@ -92,7 +101,7 @@ class Run:
     def fixed(self) -> tuple:
         """The arguments that every compiled function has; one program for runs of any length."""
         config = replace(self.config, **{name: getattr(PLAIN, name) for name in OUTSIDE})
-        return self.static, config, self.fitted, self.masses
+        return config, self.bare, self.masses
 
     def open(self) -> bool:
         """Begin in an empty folder; whether the model is sure enough to go on."""
@@ -136,8 +145,8 @@ class Run:
             "start's positions": checksum(self.origin.positions),
             "start's momenta": checksum(self.origin.get_momenta()),
             "masses": checksum(self.template.get_masses()),
-            "model": checksum((self.model.split()[1], self.references)),
-            "uncertainty": isinstance(self.model, Committee),
+            "model": checksum((self.model.weights, self.model.scale, self.model.references)),
+            "uncertainty": self.uncertainty,
             "dtype": str(self.masses.dtype),
         }
         return json.loads(to_json(settings))
@@ -271,7 +280,7 @@ class Run:
             bool(self.template.pbc.all()),
         )
         sure = True
-        if isinstance(self.model, Committee):
+        if self.uncertainty:
             energy, forces = map(np.asarray, self.deviations())
             row |= {"energy_std_eV": float(energy), "max_force_std_eV_per_A": float(forces.max())}
             sure = self.is_sure(forces)
@@ -299,9 +308,7 @@ class Run:
 
     def deviations(self) -> tuple[Array, Array]:
         """Standard deviations of the energy [] and the forces [N, 3]."""
-        assert isinstance(self.model, Committee)
-        static, arrays = self.model.split()
-        return blocks.deviations(static, arrays, self.made, self.state.positions, self.state.cell)
+        return blocks.deviations(self.bare, self.made, self.state)
 
     def cell_now(self) -> np.ndarray:
         """In float64; where it does not change, without the rounding of the state."""

@@ -100,7 +100,7 @@ def moved(
     """How much of the skin is used up: the list is complete up to 1.
 
     Example:
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> lists = Lists(untrained([1]), Atoms("H2", [[0, 0, 0], [0, 0, 1]]), 1.0, None)
         >>> at = jnp.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
         >>> made = lists.at(at, jnp.eye(3))
@@ -122,5 +122,5 @@ def _furthest(vectors: Array) -> Array:
 
 def mechanics(potential: Potential, made: SkinList, positions: Array, cell: Array) -> Mechanics:
     """Energy without references, forces and stress of the atoms of a list, elsewhere."""
-    found = potential.interaction_forces_stress(made.moved_to(positions, cell), in_order=False)
-    return Mechanics(found.energy[0], found.forces, found.stress[0])
+    atoms, forces, stress = potential.mechanics(made.moved_to(positions, cell))
+    return Mechanics(jnp.sum(atoms), forces, stress[0])

@@ -51,7 +51,7 @@ def minimize(
 
     Example:
         >>> from tripletjax.potentials.network import Architecture
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])
         >>> resting = minimize(untrained([1], sizes, scale=0.01), hydrogen, fmax=0.05)

@@ -16,14 +16,13 @@ from tripletjax.md.files import RESTART, killed_at_once
 from tripletjax.md.starts import start_of, writable
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.committee import Committee, potential_of
 from tripletjax.types import InputError
 
 log = logging.getLogger(__name__)
 
 
 def simulate(
-    model: Potential | Committee,
+    model: Potential,
     atoms: Atoms,
     folder: str | Path,
     config: MDConfig | None = None,
@@ -32,6 +31,7 @@ def simulate(
     force: bool = False,
     show: bool = True,
     dtype=None,
+    uncertainty: bool | None = None,
     velocity_unit: str | None = None,
     origin: Atoms | None = None,
 ) -> Atoms:
@@ -42,9 +42,7 @@ def simulate(
     everything else that ``atoms`` has, but for its labels; their positions are not wrapped.
 
     Args:
-        model: the potential; with a committee ``thermo.csv`` has standard deviations too. Forces
-            are those of its ``potential``, once a step: with a committee of several fits that is
-            the first one, and the deviations are about the mean of all.
+        model: the potential.
         atoms: to start from; its masses and its momenta, or columns of velocities, are used if it
             has any (see ``md.starts``); else the momenta are drawn.
         folder: to write; must be unused, unless ``restart`` or ``force`` is given.
@@ -53,6 +51,7 @@ def simulate(
         force: replace an earlier run in the folder; other files in it stay.
         show: a progress bar.
         dtype: float32 or float64; None: JAX's default float.
+        uncertainty: write standard deviations to ``thermo.csv``; None: if the potential has any.
         velocity_unit: of columns of velocities: "angstrom/fs", "angstrom/ps", "atomic" or "ase";
             None: Å/fs, unless that is hotter than 5000 K.
         origin: the structure that ``atoms`` was minimised from, which ``restart`` compares; None:
@@ -68,7 +67,7 @@ def simulate(
     Example:
         >>> import tempfile
         >>> from tripletjax.potentials.network import Architecture
-        >>> from tripletjax.potentials.base import untrained
+        >>> from tripletjax.potentials.triplet import untrained
         >>> sizes = Architecture(cutoff=3.0, l_max=1, n_radial=2, channels=2, units=4, width=4)
         >>> hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
         >>> config = MDConfig(steps=2, timestep=0.1, log_every=1, write_every=1)
@@ -81,10 +80,16 @@ def simulate(
     folder, config = Path(folder), config or MDConfig()
     if restart and force:
         raise InputError("restart goes on with a run, force replaces it; give one of them")
-    if config.max_force_std is not None and isinstance(model, Potential):
-        raise InputError("max_force_std needs a model with uncertainties; give a committee")
+    uncertainty = model.has_deviations if uncertainty is None else uncertainty
+    if config.max_force_std is not None:
+        uncertainty = True
+    if uncertainty and not model.has_deviations:
+        raise InputError(
+            "the potential has no uncertainty, which max_force_std and uncertainty need; give a "
+            "committee or a Gaussian process"
+        )
     atoms = writable(start_of(atoms, velocity_unit))
-    potential_of(model).require_known([atoms])
+    model.require_known([atoms])
     check_start(atoms, config)
     resumes = restart and (folder / RESTART).is_file()
     if not resumes:
@@ -92,7 +97,7 @@ def simulate(
         require_unused(folder, force or (restart and killed_at_once(folder)))
     dtype = float_type(dtype)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
-        run = Run(model, atoms, origin or atoms, config, folder, dtype)
+        run = Run(model, atoms, origin or atoms, config, folder, dtype, uncertainty)
         log.info("compiling, with %d columns of neighbours", run.lists.width)
         with run.output:
             sure = run.resume() if resumes else run.open()

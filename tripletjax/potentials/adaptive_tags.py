@@ -12,41 +12,6 @@ STEEPNESS = 24  # power of the number of neighbours counted, over those that are
 N_BISECTIONS, N_NEWTON = 9, 5
 
 
-def nearest_first(
-    vectors: Array, species: Array, mask: Array, count: int
-) -> tuple[Array, Array, Array]:
-    """The ``count`` nearest neighbours of one environment, by distance, before all the others.
-
-    What needs the nearest alone in order, as the tags do, then serves while atoms move.
-
-    Args:
-        vectors: ``[K, 3]`` Å, with species and mask ``[K]``, in any order.
-
-    Returns:
-        The same with min(count, K) more rows; the old places of the nearest are masked out.
-
-    Example:
-        >>> vectors, ones = jnp.array([[3.0, 0, 0], [1, 0, 0], [2, 0, 0]]), jnp.ones(3, bool)
-        >>> moved, _, mask = nearest_first(vectors, jnp.arange(3), ones, 2)
-        >>> moved[:, 0].tolist(), mask.tolist()
-        ([1.0, 2.0, 3.0, 1.0, 2.0], [True, True, True, False, False])
-    """
-    squares = jax.lax.stop_gradient(jnp.sum(vectors**2, -1))
-    places = jnp.arange(len(mask))
-    left, picked, is_real = mask, [], []
-    for _ in range(min(count, len(mask))):
-        nearest = jnp.argmin(jnp.where(left, squares, jnp.inf))
-        picked.append(nearest)
-        is_real.append(left[nearest])
-        left = left & (places != nearest)
-    first = jnp.stack(picked)
-    return (
-        jnp.concatenate([vectors[first], vectors]),
-        jnp.concatenate([species[first], species]),
-        jnp.concatenate([jnp.stack(is_real), left]),
-    )
-
-
 def adaptive_weights(
     distances: Array, directions: Array, count: int, cutoff: float, n_pairs: float
 ) -> Array:

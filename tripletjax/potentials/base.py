@@ -16,7 +16,12 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.neighbors import environments_of, prepare
-from tripletjax.potentials.checks import require_batch, require_energies, require_model, require_weights
+from tripletjax.potentials.checks import (
+    require_batch,
+    require_energies,
+    require_model,
+    require_weights,
+)
 from tripletjax.potentials.mechanics import (
     Deviations,
     Mechanics,
@@ -24,7 +29,7 @@ from tripletjax.potentials.mechanics import (
     forces_and_stress,
     per_structure,
 )
-from tripletjax.potentials.predictions import FramePredictions, predictions
+from tripletjax.potentials.predictions import FramePredictions, predict_frames
 from tripletjax.potentials.saving import save_potential
 from tripletjax.structures import require_known
 from tripletjax.types import Array, Batch, Environments, InputError
@@ -155,7 +160,7 @@ class Potential:
             >>> found.energy.shape, found.forces[1].shape
             ((2,), (2, 3))
         """
-        return predictions(self, frames, dtype)
+        return predict_frames(self, frames, dtype)
 
     def mechanics(self, batch: Batch) -> Mechanics:
         """Energies of atoms without reference energies, forces and stress."""

@@ -9,11 +9,26 @@ from tripletjax.types import Array, Batch
 
 
 class Predictions(NamedTuple):
-    """What a potential says of a batch; S structures, A atoms, padding included."""
+    """Predictions for a batch of S structures with A atoms, padding included."""
 
     energy: Array  # [S] eV
     forces: Array  # [A, 3] eV/Å, zero on padding
     stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
+
+
+class Mechanics(NamedTuple):
+    """Energies of atoms without reference energies, and their derivatives; padding included."""
+
+    atoms: Array  # [C] eV, zero on padding
+    forces: Array  # [A, 3] eV/Å, zero on padding
+    stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
+
+
+class Deviations(NamedTuple):
+    """Standard deviations of predictions, without the noise of the labels."""
+
+    energy: Array  # [S] eV
+    forces: Array  # [A, 3] eV/Å, zero on padding
 
 
 def per_structure(batch: Batch, values: Array) -> Array:

@@ -1,19 +1,26 @@
 """The neural network on triplets as an energy model."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tripletjax.models import Architecture, AtomicEnergy, initial_weights
+from tripletjax.potentials.base import Potential
 from tripletjax.potentials.local import local_energies
+from tripletjax.potentials.network import (
+    LAST_LAYER,
+    Architecture,
+    AtomicEnergy,
+    initial_weights,
+)
 from tripletjax.types import Array, Environments
 
 
 @dataclass(frozen=True)
 class TripletModel:
-    """Energies of atoms by the network of ``models.AtomicEnergy``.
+    """Energies of atoms by the network of ``network.AtomicEnergy``.
 
     Args:
         architecture: sizes of the network.
@@ -27,6 +34,8 @@ class TripletModel:
 
     architecture: Architecture
     species: tuple[int, ...]
+
+    linear = LAST_LAYER  # names of weights that the energies are linear in
 
     @property
     def cutoff(self) -> float:
@@ -49,6 +58,40 @@ class TripletModel:
     def _energy(self, weights, vectors, species, mask, center) -> Array:
         energy: Any = self.network.apply({"params": weights}, vectors, species, mask, center)
         return energy
+
+
+def untrained(
+    species: Iterable[int],
+    architecture: Architecture | None = None,
+    references: Iterable[float] | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+) -> Potential:
+    """A potential with random weights.
+
+    Args:
+        species: atomic numbers.
+        architecture: sizes of the model; None: the defaults.
+        references: eV, for the species in ascending order; None: zero.
+        scale: of the energy per atom, eV.
+        seed: of the weights.
+
+    Example:
+        >>> untrained([8, 1], Architecture(units=4, width=4)).species
+        (1, 8)
+    """
+    kinds = tuple(sorted({int(number) for number in species}))
+    model = TripletModel(architecture or Architecture(), kinds)
+    energies = None if references is None else tuple(map(float, references))
+    return Potential(model, model.init(seed), energies, float(scale))
+
+
+def without_energies(weights: dict[str, Array]) -> dict[str, Array]:
+    """Weights with a last layer of zero, as a fit starts.
+
+    Random energies at the start would remain where few data correct them.
+    """
+    return weights | {name: jnp.zeros_like(weights[name]) for name in LAST_LAYER}
 
 
 def nearest_first(environments: Environments) -> Environments:

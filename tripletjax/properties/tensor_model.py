@@ -1,7 +1,7 @@
 """Fitted dipoles and polarisabilities of molecules: pure functions of a batch, and their files."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.io import FolderFormat, atomic_folder
-from tripletjax.neighbors import displacements
+from tripletjax.neighbors import environments_of
 from tripletjax.numerics import map_blocks
-from tripletjax.potentials.base import ATOMS_A_BLOCK, Potential
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.checks import require_batch
+from tripletjax.potentials.local import ATOMS_A_BLOCK
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.potentials.network import Architecture, initial_weights, weight_shapes
+from tripletjax.potentials.triplet import TripletModel
 from tripletjax.properties.network import AtomicTensor, to_cartesian
 from tripletjax.types import Array, Batch, InputError
 
@@ -31,9 +34,14 @@ UNITS = {"dipole": "e·Å", "polarizability": "Å³"}
 FRAMES_A_CHUNK = 32
 
 
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("weights", "scale"),
+    meta_fields=("target", "architecture", "species", "references", "charges"),
+)
 @dataclass(frozen=True, kw_only=True)
 class TensorModel:
-    """A fitted dipole or polarisability, the sum of what the atoms add.
+    """A fitted dipole or polarisability, the sum of what the atoms add; a pytree.
 
     Dipole of a neutral molecule, e·Å, from charges q_i and atomic dipoles d_i:
 
@@ -54,7 +62,7 @@ class TensorModel:
     architecture: Architecture
     species: tuple[int, ...]  # atomic numbers, ascending
     references: tuple[float, ...]  # Å³, isotropic part of each species; zero for dipoles
-    scale: float  # of what one atom adds: e·Å or Å³
+    scale: Any  # of what one atom adds: e·Å or Å³
     charges: bool  # whether a dipole has charges besides atomic dipoles
     weights: Any  # the model's arrays by name
 
@@ -66,22 +74,7 @@ class TensorModel:
     @property
     def without_energy(self) -> Potential:
         """A potential without weights that knows the cutoff and the species: to prepare with."""
-        return Potential(
-            architecture=self.architecture,
-            species=self.species,
-            references=(0.0,) * len(self.species),
-            scale=1.0,
-            weights=None,
-        )
-
-    def split(self) -> tuple["TensorModel", tuple[Any, Any]]:
-        """What is static under jit, references included, and the arrays, for ``joined``."""
-        static = replace(self, weights=None, scale=1.0)
-        return static, (self.weights, jnp.asarray(self.scale, jnp.zeros(()).dtype))
-
-    def joined(self, arrays: tuple[Any, Any]) -> "TensorModel":
-        """The model again."""
-        return replace(self, weights=arrays[0], scale=arrays[1])
+        return Potential(TripletModel(self.architecture, self.species), None)
 
     def prepare(self, frames: Atoms | Sequence[Atoms], dtype=None) -> Batch:
         """``tripletjax.prepare`` with the cutoff and species of this model.
@@ -96,9 +89,8 @@ class TensorModel:
 
     def tensors(self, batch: Batch) -> Array:
         """Dipole [S, 3] or polarisability [S, 3, 3] of every structure, in the batch's dtype."""
-        index = self.without_energy.species_index(batch)
-        vectors, species, mask = displacements(batch)
-        kinds, centers = index[species], index[jnp.asarray(batch.species)[batch.centers]]
+        require_batch(self.without_energy, batch)
+        vectors, kinds, mask, centers, _ = environments_of(batch, self.species)
         model = AtomicTensor(self.architecture, len(self.species), self.degrees)
         apply = partial(model.apply, {"params": self.weights})
         with jax.default_matmul_precision("highest"):
@@ -123,9 +115,8 @@ class TensorModel:
             (1, 3, 3)
         """
         frames = [frames] if isinstance(frames, Atoms) else list(frames)
-        static, arrays = self.split()
         found = [
-            np.asarray(_jitted_tensors(static, arrays, self.prepare(part, dtype)))[: len(part)]
+            np.asarray(_jitted_tensors(self, self.prepare(part, dtype)))[: len(part)]
             for part in _parts(frames, FRAMES_A_CHUNK)
         ]
         return np.concatenate(found)
@@ -264,6 +255,6 @@ def _parts(items: list, size: int) -> Iterable[list]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-@partial(jax.jit, static_argnums=0)
-def _jitted_tensors(static: TensorModel, arrays, batch: Batch) -> Array:
-    return static.joined(arrays).tensors(batch)
+@jax.jit
+def _jitted_tensors(model: TensorModel, batch: Batch) -> Array:
+    return model.tensors(batch)

@@ -8,7 +8,8 @@ from typing import Any
 
 from tripletjax.io import remove_own, require_unused, save_json
 from tripletjax.locks import hold
-from tripletjax.potentials.committee import Committee, of_members
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.committee import committee_of
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.folder import METRICS, OWN
@@ -32,7 +33,7 @@ def train_committee(
     force: bool = False,
     show: bool = True,
     announce: Callable[[str], Any] = log.info,
-) -> tuple[Committee, dict[str, Any]]:
+) -> tuple[Potential, dict[str, Any]]:
     """Fit ``size`` potentials to the same data from the seeds of ``config`` on, one by one.
 
     The folder gets ``member-0``, ``member-1``, ..., each as ``train`` writes it, ``model`` (the
@@ -72,7 +73,7 @@ def _train_committee(
     config: TrainConfig,
     announce: Callable[[str], Any],
     options: dict[str, Any],
-) -> tuple[Committee, dict[str, Any]]:
+) -> tuple[Potential, dict[str, Any]]:
     """``train_committee`` in a folder that no other run writes to."""
     potentials, records = [], []
     minutes = "" if config.max_minutes is None else f", for {config.max_minutes:.3g} minutes"
@@ -88,7 +89,7 @@ def _train_committee(
     parts = {
         name: make_buckets(*data_of[name], potentials[0]) for name in data_of if name != "train"
     }
-    committee = calibrate(of_members(potentials), parts["valid"])
+    committee = calibrate(committee_of(potentials), parts["valid"])
     committee.save(folder / "committee", force=True)
     summary = {
         "members": [{name: r[name] for name in ("valid", "test") if name in r} for r in records],

@@ -1,24 +1,41 @@
 """Energies, forces and stress as a task for the loop over epochs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from tripletjax.potentials.base import Potential
 from tripletjax.training.config import TrainConfig
-from tripletjax.training.data import Bucket, take
+from tripletjax.training.data import Bucket, pieces, take
 from tripletjax.training.errors import Weighting, weighted_error
 from tripletjax.training.metrics import compare
-from tripletjax.training.step import State, schedule, train_step
+from tripletjax.training.step import (
+    Loss,
+    Rules,
+    State,
+    labelled,
+    schedule,
+    train_step,
+    weighted_loss,
+)
 from tripletjax.types import Array
 
 
 class EnergyTask:
-    """The fit of a potential; see ``loop.Task``."""
+    """The fit of a potential; see ``loop.Task``.
+
+    Args:
+        start: the potential to start from.
+        buckets, valid: training and validation data.
+        config: settings.
+        loss: of one's own; None: ``weighted_loss``.
+        optimizer: of one's own; None: ours, with the learning rates of ``config``.
+    """
 
     def __init__(
         self,
@@ -26,9 +43,13 @@ class EnergyTask:
         buckets: Sequence[Bucket],
         valid: Sequence[Bucket],
         config: TrainConfig,
+        loss: Loss | None = None,
+        optimizer: optax.GradientTransformation | None = None,
     ):
         self.start, self.buckets, self.valid, self.config = start, buckets, valid, config
-        self.static, (_, self.scale) = start.split()
+        self.weighting, self.loss = Weighting.of(config), loss
+        self.rules = Rules(loss or weighted_loss(self.weighting), optimizer, config.ema)
+        self.bare = start.without_references
         self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in buckets]
         self.elements = jnp.asarray(start.species, jnp.int32)
 
@@ -36,25 +57,35 @@ class EnergyTask:
         self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
     ) -> tuple[State, Array]:
         """One step; the energy's weight changes with what is ``done``."""
-        rate, energy_weight = schedule(self.config, done)
         return train_step(
-            self.static,
-            Weighting.of(self.config),
+            self.rules,
+            self.bare.with_weights(None),
             state,
-            self.scale,
             take(self.data[number], index),
             self.elements,
             present,
-            np.float32(rate),
-            np.float32(energy_weight),
+            np.float32(schedule(self.config, done)),
+            np.float32(done),
         )
 
     def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
         """The score is the loss of all validation data, with the weights of the end of the run."""
-        compared = compare(replace(self.start, weights=weights), self.valid)
-        weighting, energy_weight = Weighting.of(self.config), self.config.final_energy_weight
-        score = weighted_error(compared.differences(), weighting, energy_weight, self.start.scale)
+        potential = self.start.with_weights(weights)
+        compared = compare(potential, self.valid)
+        if self.loss is None:
+            errors, final = compared.differences(), self.config.final_energy_weight
+            score = weighted_error(errors, self.weighting, final, self.start.scale)
+        else:
+            score = self._own_score(potential)
         return float(score), compared.metrics()
+
+    def _own_score(self, potential: Potential) -> float:
+        """Mean of a loss of one's own over the validation data."""
+        scores, counts = [], []
+        for rows, present in pieces(self.valid):
+            scores.append(_score(self.rules.loss, potential, rows, self.elements, present))
+            counts.append(present.sum())
+        return float(np.average(scores, weights=counts))
 
     def summary(self, row: dict[str, float]) -> str:
         """Loss, and mean errors of energies, forces and stress."""
@@ -64,3 +95,9 @@ class EnergyTask:
         if "valid_stress_mae_mev_per_A3" in row:
             text += f", {row['valid_stress_mae_mev_per_A3']:.2f} meV/Å³"
         return text
+
+
+@partial(jax.jit, static_argnums=0)
+def _score(loss: Loss, potential: Potential, rows: Bucket, elements: Array, present: Array):
+    batch, labels = labelled(rows, present, elements, jnp.ones((), rows.energy.dtype))
+    return loss(potential.without_references, batch, labels)

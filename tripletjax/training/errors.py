@@ -11,15 +11,32 @@ from tripletjax.types import Array
 class Weighting(NamedTuple):
     """What the compiled step needs of the settings: hashable."""
 
+    energy: float  # at the start
+    final_energy: float
     forces: float
     stress: float
     huber: float
-    ema: float
 
     @staticmethod
     def of(config: TrainConfig) -> "Weighting":
         """Those of a configuration."""
-        return Weighting(config.forces_weight, config.stress_weight, config.huber, config.ema)
+        return Weighting(
+            config.energy_weight,
+            config.final_energy_weight,
+            config.forces_weight,
+            config.stress_weight,
+            config.huber,
+        )
+
+    def energy_at(self, progress: Array | float) -> Array:
+        """Weight of the energies, given how much of the fit is done, 0 to 1.
+
+        Example:
+            >>> weighting = Weighting.of(TrainConfig())
+            >>> [round(float(weighting.energy_at(done)), 4) for done in (0, 1)]
+            [1.0, 20.0]
+        """
+        return self.energy * (self.final_energy / self.energy) ** jnp.asarray(progress)
 
 
 class Differences(NamedTuple):

@@ -6,10 +6,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import optax
+
 from tripletjax.io import remove_own, save_csv, to_json
 from tripletjax.locks import is_unfinished, remove_unfinished
-from tripletjax.potentials.base import FORMAT as POTENTIAL
-from tripletjax.potentials.committee import FILES as COMMITTEE
+from tripletjax.potentials.saving import FORMAT as POTENTIAL
+from tripletjax.potentials.storage import FIRST_COMMITTEE
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.loop import Progress, at_start
@@ -19,7 +21,8 @@ HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "l
 OF_FIT = (
     *(CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
     *(f"model/{name}" for name in (*POTENTIAL.files, "tensor.json")),  # the latter of tensors
-    *(f"committee/{name}" for name in COMMITTEE),
+    *(f"committee/{name}" for name in (*POTENTIAL.files, *FIRST_COMMITTEE.files)),
+    *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1
 )
 OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all that a fit may write
 FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
@@ -30,13 +33,19 @@ def run_settings(config: TrainConfig, **others: Any) -> dict[str, Any]:
     return json.loads(to_json(asdict(config) | others))
 
 
-def begun(folder: Path | None, weights: Any, settings: dict[str, Any], resume: bool) -> Progress:
+def begun(
+    folder: Path | None,
+    weights: Any,
+    settings: dict[str, Any],
+    resume: bool,
+    optimizer: optax.GradientTransformation | None = None,
+) -> Progress:
     """Progress at the start from these weights, or with ``resume`` that of a folder in use.
 
     Raises:
         InputError: the folder's checkpoint is missing, damaged, or of other settings.
     """
-    start = at_start(weights)
+    start = at_start(weights, optimizer)
     if folder is None or not (resume and folder.is_dir()):
         return start
     if all(map(is_unfinished, folder.iterdir())):  # killed before its first checkpoint

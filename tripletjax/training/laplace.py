@@ -13,8 +13,6 @@ Source: MacKay, Neural Computation 4, 448 (1992); Daxberger et al., NeurIPS 2021
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -24,8 +22,8 @@ from scipy.linalg import solve_triangular
 from scipy.stats import spearmanr
 
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.committee import Committee
-from tripletjax.potentials.network import LAST_LAYER
+from tripletjax.potentials.committee import calibrated
+from tripletjax.potentials.committee import draws as draws_about
 from tripletjax.training.data import Bucket, as_batch, pieces
 from tripletjax.training.metrics import compare
 
@@ -40,11 +38,11 @@ def laplace_committee(
     n_members: int = 16,
     n_probes: int = 4,
     seed: int = 0,
-) -> Committee:
+) -> Potential:
     """Draws of the last layer from its posterior, calibrated on validation data.
 
     Args:
-        potential: fitted.
+        potential: fitted; its model names, as ``linear``, the weights that it is linear in.
         buckets: what it was fitted to.
         valid: other data, for the size of the errors.
         n_members: draws.
@@ -52,7 +50,7 @@ def laplace_committee(
         seed: of signs and draws.
 
     Returns:
-        A ``Committee`` about the potential.
+        A committee about the potential: see ``committee.draws``.
     """
     found = compare(potential, valid).metrics()
     atoms = np.mean(np.concatenate([b.atom_mask.sum(1) for b in valid]))
@@ -62,13 +60,12 @@ def laplace_committee(
     precision = _precision(potential, buckets, energy_error, forces_error, n_probes, random)
     draws = posterior_draws(precision, n_members, random)
     members, start = {}, 0
-    for name in LAST_LAYER:
+    for name in _linear(potential):
         weights = np.asarray(potential.weights[name])
         part = draws[:, start : start + weights.size].reshape(n_members, *weights.shape)
         members[name] = jnp.asarray((weights + part).astype(weights.dtype))
         start += weights.size
-    committee = Committee(potential=potential, members=members, centered=True)
-    return calibrate(committee, valid)
+    return calibrate(draws_about(potential, members), valid)
 
 
 def posterior_draws(precision: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -79,15 +76,14 @@ def posterior_draws(precision: np.ndarray, count: int, random: np.random.Generat
 
 
 def _precision(potential, buckets, energy_error, forces_error, n_probes, random) -> np.ndarray:
-    size = sum(potential.weights[name].size for name in LAST_LAYER)
-    precision = np.eye(size)
-    static, arrays = potential.split()
+    size = sum(potential.weights[name].size for name in _linear(potential))
+    precision, bare = np.eye(size), potential.without_references
     elements = np.array(potential.species, np.int32)
     for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):
         signs = random.choice([-1.0, 1.0], size=(n_probes, *rows.positions.shape))
         signs *= (rows.atom_mask & rows.has_forces[:, None])[..., None]
         of_energy, of_forces = last_layer_features(
-            static, arrays, rows, elements, signs.astype(rows.positions.dtype)
+            bare, rows, elements, signs.astype(rows.positions.dtype)
         )
         of_energy = np.asarray(of_energy, float)[present]
         of_forces = np.asarray(of_forces, float)[:, present].reshape(-1, size)
@@ -98,24 +94,31 @@ def _precision(potential, buckets, energy_error, forces_error, n_probes, random)
     return precision
 
 
-@partial(jax.jit, static_argnums=0)
-def last_layer_features(static: Potential, arrays, rows: Bucket, elements, signs):
+def _linear(potential: Potential) -> tuple[str, ...]:
+    """Names of the weights that the energy is linear in."""
+    model: Any = potential.model
+    return model.linear
+
+
+@jax.jit
+def last_layer_features(potential: Potential, rows: Bucket, elements, signs):
     """φ_E of some structures, [F, D], and Σ_c v_c φ_Fc, [P, F, D], for signs v [P, F, A, 3]."""
 
+    names = _linear(potential)
+
     def of_structure(row, signs):
-        potential = static.joined(arrays)
         one = jax.tree.map(lambda array: array[None], row)
 
         def features(positions):
             def energy(last):
-                changed = replace(potential, weights=potential.weights | last)
+                changed = potential.with_weights(potential.weights | last)
                 batch = as_batch(
                     one._replace(positions=positions[None]), elements, jnp.ones(1, bool)
                 )
                 return changed.interaction(batch)[0]
 
-            slopes = jax.grad(energy)({name: potential.weights[name] for name in LAST_LAYER})
-            return jnp.concatenate([slopes[name].ravel() for name in LAST_LAYER])
+            slopes = jax.grad(energy)({name: potential.weights[name] for name in names})
+            return jnp.concatenate([slopes[name].ravel() for name in names])
 
         value, along = jax.linearize(features, row.positions)
         return value, -jax.vmap(along)(signs)
@@ -123,14 +126,14 @@ def last_layer_features(static: Potential, arrays, rows: Bucket, elements, signs
     return jax.vmap(of_structure, (0, 1), (0, 1))(rows, signs)
 
 
-def calibrate(committee: Committee, valid: Sequence[Bucket]) -> Committee:
+def calibrate(committee: Potential, valid: Sequence[Bucket]) -> Potential:
     """Factors that make the errors on these data as large, in the mean square, as predicted.
 
     With ε an error and s its predicted standard deviation, the factor is √⟨ε²/s²⟩; for forces over
     components.
     """
-    energy, forces = errors_and_deviations(committee.calibrated(1, 1), valid)
-    return committee.calibrated(_ratio(*energy), _ratio(*forces))
+    energy, forces = errors_and_deviations(calibrated(committee, 1, 1), valid)
+    return calibrated(committee, _ratio(*energy), _ratio(*forces))
 
 
 def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
@@ -139,7 +142,7 @@ def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
     return float(np.sqrt(np.mean((errors / np.maximum(deviations, 1e-12)) ** 2)))
 
 
-def uncertainty_metrics(committee: Committee, parts: Mapping[str, Sequence[Bucket]]):
+def uncertainty_metrics(potential: Potential, parts: Mapping[str, Sequence[Bucket]]):
     """How well the predicted deviations hold, for each part of the data.
 
     ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is Spearman's of |ε| and s.
@@ -147,7 +150,7 @@ def uncertainty_metrics(committee: Committee, parts: Mapping[str, Sequence[Bucke
     found = {}
     for name, buckets in parts.items():
         for kind, (errors, deviations) in zip(
-            ("energy", "forces"), errors_and_deviations(committee, buckets), strict=True
+            ("energy", "forces"), errors_and_deviations(potential, buckets), strict=True
         ):
             if len(errors) > 1:
                 found[f"{name}_{kind}_ratio"] = _ratio(errors, deviations)
@@ -156,13 +159,12 @@ def uncertainty_metrics(committee: Committee, parts: Mapping[str, Sequence[Bucke
     return found
 
 
-def errors_and_deviations(committee: Committee, buckets: Sequence[Bucket]):
+def errors_and_deviations(potential: Potential, buckets: Sequence[Bucket]):
     """Errors and their predicted deviations: of energies [F], eV, and of force components [N]."""
-    static, arrays = committee.split()
-    elements = np.array(committee.potential.species, np.int32)
+    bare, elements = potential.without_references, np.array(potential.species, np.int32)
     energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
     for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):
-        mean, deviation = _predict(static, arrays, rows, elements, present)
+        mean, deviation = _predict(bare, rows, elements, present)
         energies.append(np.stack([mean.energy - rows.energy, deviation.energy])[:, present])
         known = rows.atom_mask & (rows.has_forces & present)[:, None]
         shape = (*known.shape, 3)
@@ -172,6 +174,8 @@ def errors_and_deviations(committee: Committee, buckets: Sequence[Bucket]):
     return np.concatenate(energies, 1), np.concatenate(forces, 1)
 
 
-@partial(jax.jit, static_argnums=0)
-def _predict(static: Committee, arrays, rows: Bucket, elements, present):
-    return static.joined(arrays).interaction(as_batch(rows, elements, present))
+@jax.jit
+def _predict(potential: Potential, rows: Bucket, elements, present):
+    """Energy, forces and stress of some structures of a bucket, and their deviations."""
+    batch = as_batch(rows, elements, present)
+    return potential.energy_forces_stress(batch), potential.deviations(batch)

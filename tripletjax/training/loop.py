@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from tripletjax.progress import progress_bar
 from tripletjax.training.checkpoints import Checkpoint
@@ -16,7 +17,7 @@ from tripletjax.training.config import ENDLESS, TrainConfig
 from tripletjax.training.data import Bucket, epoch_order
 from tripletjax.training.interruption import noted_interrupts
 from tripletjax.training.step import State, initial_state
-from tripletjax.types import Array
+from tripletjax.types import Array, InputError
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,9 @@ class Progress(NamedTuple):
         return Progress(state=checkpoint.state, best=checkpoint.best, **rest)
 
 
-def at_start(weights: Any) -> Progress:
+def at_start(weights: Any, optimizer: optax.GradientTransformation | None = None) -> Progress:
     """Before the first epoch."""
-    state = initial_state(weights)
+    state = initial_state(weights, optimizer)
     return Progress(state, _copy(state), math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
 
 
@@ -141,6 +142,15 @@ def run_epochs(
     return progress
 
 
+def _require_finite(loss: float) -> None:
+    """Raise InputError at a loss from which no step leads on."""
+    if not math.isfinite(loss):
+        raise InputError(
+            f"invalid loss: {loss} at the start of the fit; expected a finite number: check the "
+            "loss, the energy model and its initial weights"
+        )
+
+
 class _Saver:
     """Keeps the progress whenever the interval is over."""
 
@@ -179,7 +189,8 @@ class _Loop:
         for number in range(count):
             if not self.interrupted():
                 index = np.zeros(self.batch_size, np.int32)
-                jax.block_until_ready(self.task.step(_copy(state), number, index, index == 0, 0.0))
+                _, value = self.task.step(_copy(state), number, index, index == 0, 0.0)
+                _require_finite(float(value))
         if not self.interrupted():
             self.task.validate(state.averaged)
 

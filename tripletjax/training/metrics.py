@@ -1,7 +1,6 @@
 """Errors of a potential on labelled structures."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -90,10 +89,10 @@ def evaluate(
 def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
     """Predictions for all structures of some buckets, in the order of the data."""
     elements = np.array(potential.species, np.int32)
-    static, fitted = potential.split()
+    bare = potential.without_references
     order, energies, stresses, forces = [], [], [], {}
     for rows, present in pieces(buckets):
-        found = predict(static, fitted, rows, elements, present)
+        found = _predictions(bare, rows, elements, present)
         energy, force, stress = map(np.asarray, found)
         force = force.reshape(*rows.species.shape, 3)
         for row in np.flatnonzero(present):
@@ -128,8 +127,7 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def predict(static: Potential, fitted, rows: Bucket, elements, present):
-    """Interaction energy, forces and stress of some structures of a bucket."""
-    batch = as_batch(rows, elements, present)
-    return static.joined(fitted).interaction_forces_stress(batch)
+@jax.jit
+def _predictions(potential: Potential, rows: Bucket, elements, present):
+    """Energy, forces and stress of some structures of a bucket."""
+    return potential.energy_forces_stress(as_batch(rows, elements, present))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -10,7 +10,19 @@ from ase import Atoms
 from tripletjax.neighbors import check_frames
 from tripletjax.structures import first_unknown
 from tripletjax.training.config import TrainConfig
+from tripletjax.training.labels import Labels
 from tripletjax.types import InputError
+
+
+class Dataset(NamedTuple):
+    """Structures with their labels."""
+
+    frames: Sequence[Atoms]
+    labels: Sequence[Labels]
+
+    def chosen(self, index: np.ndarray) -> "Dataset":
+        """Some of the structures."""
+        return Dataset([self.frames[i] for i in index], [self.labels[i] for i in index])
 
 
 class Labelled(Protocol):

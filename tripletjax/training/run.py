@@ -1,54 +1,44 @@
-"""From frames to a folder with a fitted potential and everything that is known of it."""
+"""From labelled structures to a fitted potential, and the folder with all that is known of it."""
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from ase import Atoms
+import optax
 
 from tripletjax.io import provenance, require_unused, save_json
 from tripletjax.locks import hold
-from tripletjax.potentials.base import Potential, untrained
-from tripletjax.potentials.network import LAST_LAYER
+from tripletjax.potentials.base import EnergyModel, Potential
+from tripletjax.potentials.storage import COMMITTEE
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.consistency import warn_of_units
-from tripletjax.training.data import make_buckets
+from tripletjax.training.data import Bucket, make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, keeper, run_settings
-from tripletjax.training.labels import Labels
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
-from tripletjax.training.parts import named_parts
-from tripletjax.training.references import reference_energies
+from tripletjax.training.parts import Dataset, named_parts
+from tripletjax.training.starts import Choices, starting_point
+from tripletjax.training.step import Loss
 
 log = logging.getLogger(__name__)
 
 
-class Dataset(NamedTuple):
-    """Structures with their labels."""
-
-    frames: Sequence[Atoms]
-    labels: Sequence[Labels]
-
-    def chosen(self, index: np.ndarray) -> "Dataset":
-        """Some of the structures."""
-        return Dataset([self.frames[i] for i in index], [self.labels[i] for i in index])
-
-
 def train(
     data: Dataset,
-    folder: str | Path,
+    folder: str | Path | None = None,
     config: TrainConfig | None = None,
     *,
     valid: Dataset | None = None,
     test: Dataset | None = None,
+    model: EnergyModel | None = None,
+    start: Potential | None = None,
+    loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     resume: bool = False,
     force: bool = False,
     show: bool = True,
@@ -60,9 +50,16 @@ def train(
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside.
-        folder: to write; must be unused, unless ``resume`` or ``force`` is given.
+        folder: to write; must be unused, unless ``resume`` or ``force`` is given. None: nothing is
+            written.
         config: settings; None: the defaults.
         valid, test: further structures.
+        model: an energy model of one's own; None: the network of ``config.architecture``.
+        start: a potential to start from instead of random weights; see ``fine_tuning``.
+        loss: ``loss(potential, batch, labels)``, a number; ``labels`` are ``step.BatchLabels``, and
+            like the potential given to it without reference energies. None: ``weighted_loss``.
+        optimizer: an Optax transformation with its own learning rate; None: ours, with those of
+            ``config``.
         resume: go on from the checkpoint in the folder, if there is one.
         force: replace an earlier fit in the folder; all other files stay.
         show: a progress bar.
@@ -72,20 +69,25 @@ def train(
 
     Raises:
         InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, a
-            folder in use, or a checkpoint of other settings.
+            folder in use, a checkpoint of other settings, or a model or loss that cannot be used.
     """
+    choices = Choices(model, start, loss, optimizer)
+    options = data, config, valid, test, choices, resume, show
+    if folder is None:
+        return _train(None, *options)
     require_unused(folder, force or resume)
     with hold(folder):
         require_unused(folder, force or resume)  # another fit may have ended meanwhile
-        return _train(data, Path(folder), config, valid, test, resume, show)
+        return _train(Path(folder), *options)
 
 
 def _train(
+    folder: Path | None,
     data: Dataset,
-    folder: Path,
     config: TrainConfig | None,
     valid: Dataset | None,
     test: Dataset | None,
+    choices: Choices,
     resume: bool,
     show: bool,
 ) -> tuple[Potential, dict[str, Any]]:
@@ -93,24 +95,27 @@ def _train(
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
     data = data_of["train"]
     warn_of_units(*data)
-    start = starting_point(data, config)
+    start = starting_point(data, config, choices)
     energies = np.array([label.energy for label in data.labels])
-    settings = run_settings(config, n_train=len(energies), energy_sum=float(energies.sum()))
-    progress = begun(folder, start.weights, settings, resume)
+    marks = {"n_train": len(energies), "energy_sum": float(energies.sum())}
+    settings = run_settings(config, **marks, **choices.settings())
+    progress = begun(folder, start.weights, settings, resume, choices.optimizer)
     counts = {name: len(part.frames) for name, part in data_of.items()}
     log.info("preparing neighbour lists of %d structures", sum(counts.values()))
     parts = {name: make_buckets(*part, start) for name, part in data_of.items()}
     keep = keeper(folder, start, settings, progress)
 
     began = time.monotonic()
-    task = EnergyTask(start, parts["train"], parts["valid"], config)
+    task = EnergyTask(
+        start, parts["train"], parts["valid"], config, choices.loss, choices.optimizer
+    )
     log.info(
         "to fit: %d structures; to validate: %d, to test: %d",
         *(counts.get(name, 0) for name in ("train", "valid", "test")),
     )
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
-    potential = replace(start, weights=progress.best.averaged)
+    potential = start.with_weights(progress.best.averaged)
     log.info("evaluating the fit")
     compared = {name: compare(potential, part) for name, part in parts.items()}
     compared["train"].warn_of_units("the training data")
@@ -123,36 +128,25 @@ def _train(
         "structures": {name: len(found.energy) for name, found in compared.items()},
         "settings": settings,
     } | provenance()
-    if config.laplace_members:
-        log.info("computing uncertainties")
-        committee = laplace_committee(
-            potential, parts["train"], parts["valid"], config.laplace_members, seed=config.seed
-        )
-        committee.save(folder / "committee", force=True)
-        record["uncertainty"] = uncertainty_metrics(
-            committee, {name: part for name, part in parts.items() if name != "train"}
-        )
-    save_json(folder / METRICS, record)
-    parity_figure(folder / PARITY, compared)
-    loss_figure(folder / LOSS, progress.history)
-    log.info("the fit is in %s", folder)
+    if folder is not None:
+        record |= _uncertainty(potential, parts, config, folder)
+        save_json(folder / METRICS, record)
+        parity_figure(folder / PARITY, compared)
+        loss_figure(folder / LOSS, progress.history)
+        log.info("the fit is in %s", folder)
     return potential, record
 
 
-def starting_point(data: Dataset, config: TrainConfig) -> Potential:
-    """Reference energies, the scale of the forces, and random weights.
-
-    The last layer is zero: random energies at the start would stay where few data correct them.
-    """
-    species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
-    energies = np.array([label.energy for label in data.labels])
-    references = reference_energies(data.frames, energies, species, config.reference_energies)
-    forces = [label.forces for label in data.labels if label.forces is not None]
-    if forces:
-        scale = float(np.sqrt(np.mean(np.concatenate(forces) ** 2)))
-    else:
-        counts = np.stack([(f.numbers[:, None] == species).sum(0) for f in data.frames])
-        scale = float(np.std((energies - counts @ references) / counts.sum(1)))
-    start = untrained(species, config.architecture, references, scale or 1.0, config.seed)
-    nothing = {name: jnp.zeros_like(start.weights[name]) for name in LAST_LAYER}
-    return replace(start, weights=start.weights | nothing)
+def _uncertainty(
+    potential: Potential, parts: dict[str, list[Bucket]], config: TrainConfig, folder: Path
+) -> dict[str, Any]:
+    """Write the posterior of the last layer, if the model has one; how well it holds."""
+    if not config.laplace_members or not hasattr(potential.model, "linear"):
+        return {}
+    log.info("computing uncertainties")
+    committee = laplace_committee(
+        potential, parts["train"], parts["valid"], config.laplace_members, seed=config.seed
+    )
+    committee.save(folder / COMMITTEE, force=True)
+    others = {name: part for name, part in parts.items() if name != "train"}
+    return {"uncertainty": uncertainty_metrics(committee, others)}

@@ -1,18 +1,37 @@
 """The loss and one step of optimisation."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.mechanics import per_structure
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, as_batch
 from tripletjax.training.errors import Differences, Weighting, weighted_error
 from tripletjax.training.optimizer import OPTIMIZER
-from tripletjax.types import Array
+from tripletjax.types import Array, Batch
+
+
+class BatchLabels(NamedTuple):
+    """Labels of a batch, and which of them count: those that are missing are zero."""
+
+    energy: Array  # [S] eV, less the reference energies
+    has_energy: Array  # [S] False on padding
+    forces: Array  # [A, 3] eV/Å
+    has_forces: Array  # [A]
+    stress: Array  # [S, 3, 3] eV/Å³
+    has_stress: Array  # [S] True only where the cell has a volume
+    n_atoms: Array  # [S] at least 1
+    progress: Array  # [] how much of the fit is done, 0 to 1
+
+
+Loss = Callable[[Potential, Batch, BatchLabels], Array]
 
 
 class State(NamedTuple):
@@ -25,80 +44,127 @@ class State(NamedTuple):
     factor: Array  # of the learning rate: halved whenever the fit diverged
 
 
-def initial_state(weights: Any) -> State:
+def initial_state(weights: Any, optimizer: optax.GradientTransformation | None = None) -> State:
     """Before the first step."""
     weights = jax.tree.map(jnp.asarray, weights)
     copies = jax.tree.map(jnp.copy, weights)
     steps, factor = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
-    return State(weights, copies, OPTIMIZER.init(weights), steps, factor)
+    return State(weights, copies, (optimizer or OPTIMIZER).init(weights), steps, factor)
 
 
-def schedule(config: TrainConfig, progress: float) -> tuple[float, float]:
-    """Learning rate and energy weight, given how much of the run is done, 0 to 1.
-
-    A linear warm-up, then a cosine; the weight changes geometrically.
+def schedule(config: TrainConfig, progress: float) -> float:
+    """Learning rate, given how much of the run is done, 0 to 1: a linear warm-up, then a cosine.
 
     Example:
-        >>> rate, weight = schedule(TrainConfig(), 1.0)
-        >>> round(rate / TrainConfig().learning_rate, 6), round(weight, 6)
-        (0.002, 20.0)
+        >>> round(schedule(TrainConfig(), 1.0) / TrainConfig().learning_rate, 6)
+        0.002
     """
     floor = config.final_learning_rate
     cosine = floor + (1 - floor) * 0.5 * (1 + np.cos(np.pi * progress))
     ramp = min(1.0, (progress + 1e-4) / config.warm_up) if config.warm_up else 1.0
-    ratio = config.final_energy_weight / config.energy_weight
-    return float(config.learning_rate * cosine * ramp), float(
-        config.energy_weight * ratio**progress
+    return float(config.learning_rate * cosine * ramp)
+
+
+def differences(potential: Potential, batch: Batch, labels: BatchLabels) -> Differences:
+    """Predictions less labels."""
+    atoms, forces, stress = potential.mechanics(batch)
+    volumes = jnp.abs(jnp.linalg.det(batch.cells)) / labels.n_atoms
+    return Differences(
+        energy=(per_structure(batch, atoms) - labels.energy) / labels.n_atoms,
+        forces=forces - labels.forces,
+        virial=(stress - labels.stress) * volumes[:, None, None],
+        has_energy=labels.has_energy,
+        has_forces=labels.has_forces,
+        has_virial=labels.has_stress,
     )
 
 
-def loss(potential: Potential, settings: Weighting, rows: Bucket, present, elements, energy_weight):
-    """``weighted_error`` of a potential on those structures of a bucket that are ``present``."""
-    predicted = potential.interaction_forces_stress(as_batch(rows, elements, present))
-    atoms = jnp.maximum(jnp.sum(rows.atom_mask, 1), 1).astype(rows.energy.dtype)  # [F]
-    volumes = jnp.abs(jnp.linalg.det(rows.cells)) / atoms
-    has_forces = (rows.has_forces & present)[:, None] & rows.atom_mask
-    differences = Differences(
-        energy=(predicted.energy - rows.energy) / atoms,
-        forces=predicted.forces - rows.forces.reshape(-1, 3),
-        virial=(predicted.stress - rows.stress) * volumes[:, None, None],
+def weighted_loss(weighting: Weighting) -> Loss:
+    """``weighted_error``, with a weight of the energies that changes geometrically meanwhile."""
+    return _WeightedLoss(weighting)
+
+
+class _WeightedLoss(NamedTuple):
+    """Compared by its settings, so that fits with the same ones share a program."""
+
+    weighting: Weighting
+
+    def __call__(self, potential: Potential, batch: Batch, labels: BatchLabels) -> Array:
+        found = differences(potential, batch, labels)
+        energy = self.weighting.energy_at(labels.progress)
+        return weighted_error(found, self.weighting, energy, potential.scale)
+
+
+def labelled(rows: Bucket, present: Array, elements: Array, progress: Array):
+    """The ``present`` structures of a bucket as a batch, and their labels."""
+    n_structures, n_atoms = rows.species.shape
+    counts = (rows.has_forces & present)[:, None] & rows.atom_mask
+    labels = BatchLabels(
+        energy=rows.energy,
         has_energy=present,
-        has_forces=has_forces.reshape(-1),
-        has_virial=rows.has_stress & present,
+        forces=rows.forces.reshape(n_structures * n_atoms, 3),
+        has_forces=counts.reshape(-1),
+        stress=rows.stress,
+        has_stress=rows.has_stress & present,
+        n_atoms=jnp.maximum(jnp.sum(rows.atom_mask, 1), 1).astype(rows.energy.dtype),
+        progress=progress,
     )
-    return weighted_error(differences, settings, energy_weight, potential.scale)
+    return as_batch(rows, elements, present), labels
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+class Rules(NamedTuple):
+    """What is compiled into a step: hashable."""
+
+    loss: Loss
+    optimizer: optax.GradientTransformation | None  # None: ours, with the schedule's rate
+    ema: float
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def train_step(
-    static: Potential,
-    settings: Weighting,
+    rules: Rules,
+    potential: Potential,
     state: State,
-    scale: Array,
     rows: Bucket,
     elements: Array,
     present: Array,
     rate: Array,
-    energy_weight: Array,
+    progress: Array,
 ) -> tuple[State, Array]:
-    """One step on some structures, those that are ``present``; the new state and the loss."""
+    """One step on some structures, those that are ``present``; the new state and the loss.
+
+    Args:
+        rules: static.
+        potential: without reference energies; its weights are those of the state.
+        state: used up.
+        rows, elements, present: as ``labelled`` has them.
+        rate: learning rate of our own optimiser.
+        progress: how much of the fit is done.
+    """
+    batch, labels = labelled(rows, present, elements, progress)
 
     def objective(weights):
-        potential = static.joined((weights, scale))
-        return loss(potential, settings, rows, present, elements, energy_weight)
+        return rules.loss(potential.with_weights(weights), batch, labels)
 
     value, slopes = jax.value_and_grad(objective)(state.weights)
-    return updated(state, slopes, rate, settings.ema), value
+    return updated(state, slopes, rate, rules.ema, rules.optimizer), value
 
 
-def updated(state: State, slopes: Any, rate: Array, ema: float) -> State:
+def updated(
+    state: State,
+    slopes: Any,
+    rate: Array,
+    ema: float,
+    optimizer: optax.GradientTransformation | None = None,
+) -> State:
     """The state after one step along the slopes of the loss."""
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes integers and floats
-        updates, optimizer = OPTIMIZER.update(slopes, state.optimizer)
-    rate = rate * state.factor
-    weights = jax.tree.map(lambda w, u: w - rate.astype(w.dtype) * u, state.weights, updates)
+        rule = optimizer or OPTIMIZER
+        updates, of_optimizer = rule.update(slopes, state.optimizer, state.weights)
+    rate = state.factor * (-rate if optimizer is None else 1)
+    weights = jax.tree.map(lambda w, u: w + rate.astype(w.dtype) * u, state.weights, updates)
     steps = state.steps + 1
     done = steps.astype(jnp.float32)
     decay = jnp.minimum(ema, (1 + done) / (10 + done))
     averaged = jax.tree.map(lambda a, w: a + (1 - decay) * (w - a), state.averaged, weights)
-    return State(weights, averaged, optimizer, steps, state.factor)
+    return State(weights, averaged, of_optimizer, steps, state.factor)

@@ -24,7 +24,7 @@ OURS = """
 import json, sys, jax
 from ase.io import read
 from experiments.benchmarks.timing import seconds
-from tripletjax.potentials.base import untrained
+from tripletjax.potentials.triplet import untrained
 frame = read(sys.argv[1])
 potential = untrained([14])
 batch = potential.prepare(frame)

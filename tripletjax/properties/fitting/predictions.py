@@ -1,7 +1,6 @@
 """Tensors of many structures, one compiled program for each padded size, and their errors."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import numpy as np
@@ -35,14 +34,13 @@ def tensor_buckets(model: TensorModel, frames: Sequence[Atoms]) -> list[Bucket]:
 def predict_buckets(model: TensorModel, buckets: Sequence[Bucket]) -> np.ndarray:
     """Tensors of all structures of some buckets, in the order of the data."""
     elements = np.array(model.species, np.int32)
-    static, arrays = model.split()
     found = {}
     for rows, present in pieces(buckets):
-        tensors = np.asarray(_batch_tensors(static, arrays, rows, elements, present), float)
+        tensors = np.asarray(_batch_tensors(model, rows, elements, present), float)
         found |= dict(zip(rows.frames[present].tolist(), tensors[present], strict=True))
     return np.stack([found[frame] for frame in sorted(found)])
 
 
-@partial(jax.jit, static_argnums=0)
-def _batch_tensors(static: TensorModel, arrays, rows: Bucket, elements, present):
-    return static.joined(arrays).tensors(as_batch(rows, elements, present))
+@jax.jit
+def _batch_tensors(model: TensorModel, rows: Bucket, elements, present):
+    return model.tensors(as_batch(rows, elements, present))

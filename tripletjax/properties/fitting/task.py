@@ -27,7 +27,7 @@ class TensorTask:
         self.start, self.config = start, config
         self.buckets = tensor_buckets(start, data.frames)
         self.valid, self.valid_labels = tensor_buckets(start, valid.frames), valid.tensors
-        self.static, (_, self.scale) = start.split()
+        self.bare = replace(start, weights=None)
         dtype = self.buckets[0].positions.dtype
         self.labels = [jnp.asarray(data.tensors[b.frames], dtype) for b in self.buckets]
         self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in self.buckets]
@@ -37,12 +37,11 @@ class TensorTask:
         self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
     ) -> tuple[State, Array]:
         """One step."""
-        rate, _ = schedule(self.config, done)
+        rate = schedule(self.config, done)
         return _train_step(
-            self.static,
             (self.config.huber, self.config.ema),
+            self.bare,
             state,
-            self.scale,
             take(self.data[number], index),
             self.labels[number][index],
             self.elements,
@@ -61,12 +60,11 @@ class TensorTask:
         return f"loss {row['train_loss']:.4f}, validation MAE {row['valid_mae']:.4f}"
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _train_step(
-    static: TensorModel,
     settings: tuple[float, float],
+    model: TensorModel,
     state: State,
-    scale: Array,
     rows: Bucket,
     labels: Array,
     elements: Array,
@@ -77,8 +75,9 @@ def _train_step(
     huber, ema = settings
 
     def loss(weights):
-        predicted = static.joined((weights, scale)).tensors(as_batch(rows, elements, present))
-        errors = (predicted - labels).reshape(len(labels), -1) / scale.astype(labels.dtype)
+        changed = replace(model, weights=weights)
+        errors = changed.tensors(as_batch(rows, elements, present)) - labels
+        errors = errors.reshape(len(labels), -1) / jnp.asarray(model.scale, labels.dtype)
         lengths = jnp.sqrt(jnp.sum(errors**2, -1) + huber**2) - huber
         return jnp.sum(jnp.where(present, lengths, 0)) / jnp.sum(present).astype(lengths.dtype)
 

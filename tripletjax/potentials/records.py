@@ -1,0 +1,103 @@
+"""Models and weights as JSON and arrays: what is needed to make them again.
+
+Dataclasses and NamedTuples are written by the path of their class and their fields, functions by
+their path alone, and arrays by their name in a file beside the record. Reading imports what the
+paths name: models in a module of the user's are found if the module can be imported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from types import FunctionType
+from typing import Any
+
+import jax
+import numpy as np
+
+CLASS, FUNCTION, ARRAY, TUPLE, DICT = "class", "function", "array", "tuple", "dict"
+
+
+class UnknownModelError(Exception):
+    """A path in a record leads nowhere."""
+
+
+def to_record(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
+    """A value as JSON; arrays in it are added to ``arrays`` under names that begin with ``name``.
+
+    Example:
+        >>> arrays = {}
+        >>> to_record({"shift": np.zeros(2), "kinds": (1, 8)}, arrays, "weights")
+        {'dict': {'shift': {'array': 'weights/shift'}, 'kinds': {'tuple': [1, 8]}}}
+        >>> list(arrays)
+        ['weights/shift']
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        arrays[name] = np.asarray(value)
+        return {ARRAY: name}
+    if isinstance(value, FunctionType):
+        return {FUNCTION: path_of(value)}
+
+    def inside(items):
+        return {key: to_record(item, arrays, f"{name}/{key}") for key, item in items}
+
+    if isinstance(value, Mapping):
+        return {DICT: inside(value.items())}
+    if is_dataclass(value):
+        items = ((f.name, getattr(value, f.name)) for f in fields(value) if f.init)
+        return {CLASS: path_of(type(value)), "fields": inside(items)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {CLASS: path_of(type(value)), "fields": inside(value._asdict().items())}
+    if isinstance(value, list | tuple):
+        items = list(inside(enumerate(value)).values())
+        return items if isinstance(value, list) else {TUPLE: items}
+    return {CLASS: path_of(type(value)), "fields": None}
+
+
+def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The value that ``to_record`` wrote.
+
+    Raises:
+        UnknownModelError: a class or function cannot be found, or cannot be made of a record.
+        KeyError, TypeError, ValueError: the record is damaged.
+
+    Example:
+        >>> of_record({"tuple": [1, {"array": "shift"}]}, {"shift": np.zeros(2)})
+        (1, array([0., 0.]))
+    """
+    if isinstance(record, list):
+        return [of_record(item, arrays) for item in record]
+    if not isinstance(record, dict):
+        return record
+    if ARRAY in record:
+        return arrays[record[ARRAY]]
+    if TUPLE in record:
+        return tuple(of_record(item, arrays) for item in record[TUPLE])
+    if DICT in record:
+        return {key: of_record(item, arrays) for key, item in record[DICT].items()}
+    if FUNCTION in record:
+        return _found(record[FUNCTION], FunctionType)
+    kind = _found(record[CLASS], type)
+    if record["fields"] is None or not (is_dataclass(kind) or issubclass(kind, tuple)):
+        raise UnknownModelError(f"a {record[CLASS]} is not a dataclass")
+    return kind(**{key: of_record(item, arrays) for key, item in record["fields"].items()})
+
+
+def path_of(thing: Any) -> str:
+    """Where a class or function is defined, as "module:name"."""
+    return f"{thing.__module__}:{thing.__qualname__}"
+
+
+def _found(path: str, kind: type) -> Any:
+    """What a path names, of this kind and no other."""
+    module, _, name = path.partition(":")
+    try:
+        thing: Any = import_module(module)
+        for part in name.split("."):
+            thing = getattr(thing, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownModelError(f"{path} cannot be imported") from error
+    if not isinstance(thing, kind):
+        raise UnknownModelError(f"{path} is not a {kind.__name__}")
+    return thing
