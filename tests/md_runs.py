@@ -11,7 +11,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from tripletjax.md import MDConfig, simulate
 from tripletjax.md.files import THERMO
 from tripletjax.numerics import fill_padding
-from tripletjax.potentials import Potential, untrained
+from tripletjax.potentials import Potential, local_model, untrained
 from tripletjax.potentials.network import Architecture
 
 SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, units=4, odd_units=2, width=4)
@@ -27,31 +27,23 @@ def silicon() -> Atoms:
     return atoms
 
 
-class Springs(Potential):
+def wells(weights, vectors, species, mask, center):
     """Pairs with a well near 2.4 Å in place of a network: it compiles at once."""
+    squares = jnp.sum(fill_padding(vectors, mask) ** 2, -1)
+    falling = jnp.maximum(1 - squares / SIZES.cutoff**2, 0) ** 3
+    well = (jnp.sqrt(squares) - 2.4) ** 2 - 0.5
+    kinds = 1 + 0.2 * species.astype(well.dtype) + 0.1 * jnp.asarray(center, well.dtype)
+    return weights["depth"] * jnp.sum(jnp.where(mask, kinds * falling * well, 0))
 
-    def environment_energy(self, vectors, species, mask, center, is_real=True):
-        squares = jnp.sum(fill_padding(vectors, mask) ** 2, -1)
-        weights = jnp.maximum(1 - squares / self.cutoff**2, 0) ** 3
-        wells = (jnp.sqrt(squares) - 2.4) ** 2 - 0.5
-        kinds = 1 + 0.2 * species.astype(wells.dtype) + 0.1 * jnp.asarray(center, wells.dtype)
-        energy = jnp.sum(jnp.where(mask, kinds * weights * wells, 0))
-        depth = jnp.asarray(self.weights["depth"], energy.dtype)
-        return jnp.where(is_real, depth * energy, 0) * jnp.asarray(self.scale, energy.dtype)
 
-    _atomic_energy = environment_energy  # in any order
+def depth(seed):
+    """Members of a committee differ in the depth of their wells."""
+    return {"depth": jnp.asarray(20.0 + seed, jnp.float32)}
 
 
 def springs(species=(14,), seed=0, scale=1.0):
-    """Members of a committee differ in the depth of their wells."""
-    kinds = tuple(sorted({int(number) for number in species}))
-    return Springs(
-        architecture=SIZES,
-        species=kinds,
-        references=(-100.0,) * len(kinds),
-        scale=scale,
-        weights={"depth": jnp.asarray(20.0 + seed, jnp.float32)},
-    )
+    model = local_model(wells, depth, SIZES.cutoff, {int(number) for number in species})
+    return Potential(model, model.init(seed), (-100.0,) * len(model.species), scale)
 
 
 def potential(seed=0):

@@ -11,7 +11,7 @@ from ase.optimize import BFGS
 from ase.phonons import Phonons
 
 from tests.md_runs import springs
-from tripletjax.engines.ase import TripletCalculator, _evaluate
+from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import minimize
 
 # The calculator has a precision of its own.
@@ -60,7 +60,7 @@ def test_langevin_compiles_once_and_keeps_the_temperature(crystal):
     thermalize_momenta(atoms, 300, rng=np.random.default_rng(0))
     atoms.calc = crystal.calc
     atoms.get_forces()
-    before = _evaluate._cache_size()
+    before = _mechanics._cache_size()
     random = np.random.RandomState(0)
     dynamics = Langevin(
         atoms, units.fs, temperature_K=300, friction=0.05 / units.fs, rng=random, fixcm=False
@@ -68,7 +68,7 @@ def test_langevin_compiles_once_and_keeps_the_temperature(crystal):
     found = []
     dynamics.attach(lambda: found.append(atoms.get_temperature()), interval=5)
     dynamics.run(400)
-    assert _evaluate._cache_size() == before
+    assert _mechanics._cache_size() == before
     # Neighbouring values hold together for about 20 fs; a twentieth is five standard errors.
     assert np.mean(found[20:]) == pytest.approx(300, rel=0.1)
 

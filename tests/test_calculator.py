@@ -13,12 +13,13 @@ from tests.md_runs import springs
 from tests.systems import methanol
 from tests.test_potential import compound, interaction, potential, predicted
 from tripletjax import InputError, descriptor
-from tripletjax.engines.ase import TripletCalculator, _evaluate, with_results
+from tripletjax.engines.ase import TripletCalculator, with_results
 from tripletjax.io import read_frames
 from tripletjax.kernels import fit_sparse_potential
 from tripletjax.md import simulate
+from tripletjax.potentials.base import _mechanics
+from tripletjax.potentials.committee import committee_of
 from tripletjax.potentials.triplet import untrained
-from tripletjax.potentials.committee import of_members
 
 
 def test_results_are_those_of_the_potential(dtype):
@@ -85,7 +86,7 @@ def test_results_are_the_users_own():
 def test_deviations_are_written(tmp_path):
     members = [springs([1, 8], seed=seed) for seed in range(2)]
     water = molecule("H2O")
-    water.calc = TripletCalculator(of_members(members), "float64")
+    water.calc = TripletCalculator(committee_of(members), "float64", uncertainty=True)
     deviations = water.calc.get_deviations(water)
     SinglePointCalculator(water, **water.calc.results)
     write(tmp_path / "water.xyz", with_results(water))
@@ -151,18 +152,18 @@ def test_float64_without_the_switch():
 def test_dynamics_conserve_energy_and_compile_once():
     frame = molecule("CH3OH")
     frame.calc = TripletCalculator(
-        untrained([1, 6, 8], potential().architecture, scale=0.02), "float64"
+        untrained([1, 6, 8], potential().model.architecture, scale=0.02), "float64"
     )
     masses = frame.get_masses()[:, None]
     kicks = np.random.default_rng(0).normal(size=(6, 3))
     frame.set_momenta(np.sqrt(masses * units.kB * 200) * kicks)
     frame.get_forces()
-    before = _evaluate._cache_size()
+    before = _mechanics._cache_size()
     energies = []
     dynamics = VelocityVerlet(frame, 0.25 * units.fs)
     dynamics.attach(lambda: energies.append(frame.get_total_energy()))
     dynamics.run(60)
-    assert _evaluate._cache_size() == before
+    assert _mechanics._cache_size() == before
     assert np.ptp(energies) < 0.02 * frame.get_kinetic_energy()
 
 

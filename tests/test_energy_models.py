@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from tripletjax.potentials.network import Architecture
 
 from tests.systems import SPECIES, methanol, slab
 from tripletjax import InputError
 from tripletjax.numerics import safe_norm, smooth_step
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.local import local_model
+from tripletjax.potentials.network import Architecture
 from tripletjax.potentials.triplet import TripletModel
 from tripletjax.testing import assert_close, random_rotation
 

@@ -10,12 +10,12 @@ from ase.build import molecule
 from tests.test_training import FAST, clusters
 from tripletjax import InputError
 from tripletjax.potentials import load, untrained
-from tripletjax.potentials.committee import load_committee, of_members
+from tripletjax.potentials.committee import committee_of
 from tripletjax.potentials.network import Architecture
 from tripletjax.properties.fitting import TensorData, fit_tensors
 from tripletjax.properties.tensor_model import load_tensor, untrained_tensor
 from tripletjax.training import Labels, train, train_committee
-from tripletjax.training.run import Dataset
+from tripletjax.training.parts import Dataset
 
 pytestmark = pytest.mark.once("float32")
 
@@ -125,14 +125,14 @@ def test_resume_keeps_what_is_there(tmp_path, stopped):
 def test_models_saved_over_others_keep_other_files(tmp_path):
     sizes = Architecture(units=4, width=4)
     model = untrained([1, 8], sizes)
-    committee = of_members([model, untrained([1, 8], sizes, seed=1)])
+    committee = committee_of([model, untrained([1, 8], sizes, seed=1)])
     tensors = untrained_tensor("dipole", [1, 8])
     for thing, name in ((model, "a"), (committee, "b"), (tensors, "c")):
         thing.save(tmp_path / name)
         filled(tmp_path / name, "notes.txt")
         replace_scale(thing).save(tmp_path / name, force=True)
         assert (tmp_path / name / "notes.txt").read_text() == "notes.txt"
-    assert load(tmp_path / "a").scale == load_committee(tmp_path / "b").potential.scale == 2.0
+    assert load(tmp_path / "a").scale == load(tmp_path / "b").scale == 2.0
     assert load_tensor(tmp_path / "c").scale == 2.0
 
 

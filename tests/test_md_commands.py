@@ -8,7 +8,7 @@ from ase.io import read
 
 from tests.md_runs import potential, rows, silicon
 from tripletjax.cli import main
-from tripletjax.potentials.committee import of_members
+from tripletjax.potentials.committee import committee_of
 
 pytestmark = pytest.mark.once("float32")
 
@@ -19,7 +19,7 @@ SHORT = ["--steps", "4", "--log-every", "2", "--write-every", "2"]
 def model(tmp_path_factory, float32):
     folder = tmp_path_factory.mktemp("model")
     potential().save(folder / "fit/model")
-    of_members([potential(), potential(1)]).save(folder / "fit/committee")
+    committee_of([potential(), potential(1)]).save(folder / "fit/committee")
     return folder / "fit"
 
 

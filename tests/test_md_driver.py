@@ -18,7 +18,7 @@ from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import MDConfig, blocks, minimize
 from tripletjax.md.driver import Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
-from tripletjax.potentials.committee import of_members
+from tripletjax.potentials.committee import committee_of
 
 pytestmark = pytest.mark.once("float32")
 
@@ -193,7 +193,7 @@ def test_settings_are_plain_numbers(float32):
 
 
 def test_uncertainty_stops_the_run(tmp_path, float32):
-    committee = of_members([springs(seed=seed) for seed in range(3)])
+    committee = committee_of([springs(seed=seed) for seed in range(3)])
     run(tmp_path / "free", model=committee)
     worst = [float(row["max_force_std_eV_per_A"]) for row in rows(tmp_path / "free")]
     assert min(worst) > 0

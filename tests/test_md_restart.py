@@ -15,7 +15,7 @@ from tripletjax import InputError
 from tripletjax.md import driver
 from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
-from tripletjax.potentials.committee import of_members
+from tripletjax.potentials.committee import committee_of
 
 pytestmark = pytest.mark.once("float32")
 
@@ -174,7 +174,7 @@ def test_what_looks_like_a_run_is_not_begun_again(tmp_path, float32):
 
 def test_an_unsure_run_stays_where_it_is(tmp_path, float32):
     """Going on with the same bound moves nothing; with a wider one it does."""
-    committee = of_members([springs(seed=seed) for seed in range(3)])
+    committee = committee_of([springs(seed=seed) for seed in range(3)])
     limit = replace(QUICK, max_force_std=1e-6)
     for restart in (False, True):
         final = run(tmp_path / "run", limit, model=committee, restart=restart)
@@ -232,7 +232,7 @@ def wider():
     ({"model": springs(seed=1)}, "model"),
     ({"model": replace(springs(), scale=0.2)}, "model"),
     ({"model": replace(springs(), references=(-99.0,))}, "model"),
-    ({"model": of_members([springs(), springs(seed=1)])}, "uncertainty"),
+    ({"model": committee_of([springs(), springs(seed=1)])}, "uncertainty"),
     ({"atoms": heavier()}, "masses"),
     ({"atoms": thinner()}, "pbc"),
     ({"atoms": wider()}, "start's cell"),

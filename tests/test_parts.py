@@ -7,8 +7,7 @@ from ase.build import molecule
 
 from tripletjax import InputError
 from tripletjax.training import Labels, TrainConfig
-from tripletjax.training.parts import named_parts, split_dataset
-from tripletjax.training.run import Dataset
+from tripletjax.training.parts import Dataset, named_parts, split_dataset
 
 pytestmark = pytest.mark.once("float32")
 

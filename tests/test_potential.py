@@ -12,10 +12,13 @@ from ase.build import bulk, molecule
 
 from tests.systems import SYSTEMS, methanol, quick_jit
 from tripletjax import InputError, prepare
-from tripletjax.potentials.base import DESCRIPTION, WEIGHTS, Potential, load, untrained
+from tripletjax.potentials import Potential, load, untrained
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.records import to_record
+from tripletjax.potentials.saving import FORMAT
 from tripletjax.testing import assert_close, random_rotation
 
+DESCRIPTION, WEIGHTS = FORMAT.files
 SMALL = Architecture(cutoff=3.0, n_radial=3, channels=4, tags=5, units=6, odd_units=4, width=8)
 REFERENCES = (-10.0, -100.0, -1000.0)
 
@@ -143,7 +146,7 @@ def test_save_and_load_give_the_same_potential(tmp_path):
         for name, array in potential().weights.items():
             assert np.array_equal(loaded.weights[name], array)
         assert loaded.references == REFERENCES and loaded.scale == 0.5
-        assert (loaded.species, loaded.architecture) == (potential().species, SMALL)
+        assert (loaded.species, loaded.model.architecture) == (potential().species, SMALL)
     with pytest.raises(InputError, match="already holds"):
         potential().save(tmp_path / "out" / "model")
 
@@ -167,6 +170,13 @@ def _edit(folder, **changes):
     )
 
 
+def _sizes(**changes):
+    """The record of a network with other sizes."""
+    record = to_record(potential().model, {}, "model")
+    record["fields"]["architecture"]["fields"] |= changes
+    return record
+
+
 def _truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
@@ -179,9 +189,12 @@ def _truncate(path):
         (lambda folder: _truncate(folder / WEIGHTS), "damaged"),
         (lambda folder: _truncate(folder / DESCRIPTION), "damaged"),
         (lambda folder: _edit(folder, format=99), "format 99"),
-        (lambda folder: _edit(folder, species=[1, 6]), "does not fit"),
-        (lambda folder: _edit(folder, architecture={"width": -1}), "width"),
-        (lambda folder: _edit(folder, architecture={"depth": 3}), "depth"),
+        (lambda folder: _edit(folder, references_eV=[1.0]), "references"),
+        (lambda folder: _edit(folder, weights={"dict": {"a": {"array": "b"}}}), "does not fit"),
+        (lambda folder: _edit(folder, model=_sizes(width=-1)), "width"),
+        (lambda folder: _edit(folder, model=_sizes(depth=3)), "depth"),
+        (lambda folder: _edit(folder, model={"class": "no.such:Model", "fields": {}}), "no.such"),
+        (lambda folder: _edit(folder, model={"function": "os:system"}), "os:system is not"),
     ],
 )
 def test_damaged_models_are_told(change, words, tmp_path):

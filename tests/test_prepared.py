@@ -13,8 +13,8 @@ from tripletjax.kernels import nystrom_descriptor
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.potential import KernelPotential
-from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.triplet import untrained
 from tripletjax.properties.tensor_model import untrained_tensor
 
 pytestmark = pytest.mark.once("float32")

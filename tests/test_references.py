@@ -11,8 +11,9 @@ from ase.build import molecule
 
 from tripletjax import InputError
 from tripletjax.training import Labels, TrainConfig, read_config
+from tripletjax.training.parts import Dataset
 from tripletjax.training.references import as_references, reference_energies
-from tripletjax.training.run import Dataset, starting_point
+from tripletjax.training.starts import starting_point
 
 pytestmark = pytest.mark.once("float32")
 

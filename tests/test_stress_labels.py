@@ -10,8 +10,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tripletjax import descriptor
 from tripletjax.kernels.observations import check_observations
-from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.triplet import untrained
 from tripletjax.training import Labels, TrainConfig, evaluate, read_labels
 from tripletjax.training.data import make_buckets
 from tripletjax.training.energies import EnergyTask

@@ -16,8 +16,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tripletjax import InputError
-from tripletjax.potentials.storage import load
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.storage import load
 from tripletjax.testing import FAST_COMPILATION
 from tripletjax.training import (
     TrainConfig,
@@ -31,8 +31,9 @@ from tripletjax.training.data import as_batch, chunks, epoch_order, make_buckets
 from tripletjax.training.errors import Weighting
 from tripletjax.training.folder import CHECKPOINT
 from tripletjax.training.loop import Progress
-from tripletjax.training.run import Dataset, starting_point
-from tripletjax.training.step import loss
+from tripletjax.training.parts import Dataset
+from tripletjax.training.starts import starting_point
+from tripletjax.training.step import labelled, weighted_loss
 
 pytestmark = pytest.mark.once("float32")
 
@@ -148,12 +149,17 @@ def test_loss_is_the_plain_formula(dtype):
         return np.sqrt((error / scale) ** 2 + delta**2) - delta
 
     alone = predictions_alone(start, frames)
-    plain = jax.jit(partial(loss, start, Weighting.of(FAST)), compiler_options=FAST_COMPILATION)
+    weighted = weighted_loss(Weighting.of(FAST)._replace(energy=3.0, final_energy=3.0))
+
+    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    def plain(rows, present, elements, progress):
+        return weighted(start.without_references, *labelled(rows, present, elements, progress))
+
     elements = np.array([2, 18], np.int32)
     for bucket in make_buckets(frames, labels, start):
         rows = jax.tree.map(jnp.asarray, bucket)
         count = len(bucket.energy)
-        found = plain(rows, np.ones(count, bool), elements, np.asarray(3.0, dtype))
+        found = plain(rows, np.ones(count, bool), elements, np.asarray(0.5, dtype))
         predictions = [(alone[i], frames[i], labels[i]) for i in bucket.frames]
         energy = [huber((p.energy[0] - (label.energy - start.reference(f))) / len(f))
                   for p, f, label in predictions]  # fmt: skip
@@ -168,7 +174,7 @@ def test_loss_is_the_plain_formula(dtype):
 
 def predictions_alone(potential, frames):
     """Interaction energy, forces and stress of each structure by itself."""
-    predict = jax.jit(potential.interaction_forces_stress, compiler_options=FAST_COMPILATION)
+    predict = potential.without_references.energy_forces_stress
     return [predict(potential.prepare(frame)) for frame in frames]
 
 
@@ -178,9 +184,11 @@ def test_padding_of_batches_changes_nothing(dtype):
     start = starting_point(dataset(frames), FAST)
     alone = predictions_alone(start, frames)
 
-    @partial(jax.jit, compiler_options=FAST_COMPILATION)
+    elements = np.array([2, 18], np.int32)
+
     def together(rows, present):
-        return start.interaction_forces_stress(as_batch(rows, np.array([2, 18], np.int32), present))
+        batch = as_batch(rows, elements, present)
+        return start.without_references.energy_forces_stress(batch)
 
     for bucket in make_buckets(*dataset(frames), start):
         present = np.arange(len(bucket.energy)) != 1

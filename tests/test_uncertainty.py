@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -11,12 +10,14 @@ import pytest
 from tests.test_training import FAST, SMALL, clusters
 from tripletjax import InputError
 from tripletjax.engines.ase import TripletCalculator
+from tripletjax.potentials.committee import calibrated, committee_of, size
+from tripletjax.potentials.network import LAST_LAYER
+from tripletjax.potentials.saving import FORMAT
+from tripletjax.potentials.storage import load
 from tripletjax.potentials.triplet import untrained
-from tripletjax.potentials.committee import MEMBERS, load_committee, of_members
 from tripletjax.training import read_labels, train, train_committee
 from tripletjax.training.data import make_buckets
 from tripletjax.training.laplace import (
-    LAST_LAYER,
     _precision,
     calibrate,
     errors_and_deviations,
@@ -24,7 +25,7 @@ from tripletjax.training.laplace import (
     last_layer_features,
     posterior_draws,
 )
-from tripletjax.training.run import Dataset
+from tripletjax.training.parts import Dataset
 
 pytestmark = pytest.mark.once("float64")
 
@@ -52,7 +53,7 @@ def drawn(buckets):
 
 @pytest.fixture(scope="module")
 def members():
-    return of_members([potential(seed) for seed in range(3)])
+    return committee_of([potential(seed) for seed in range(3)])
 
 
 def last_layer_change(model):
@@ -68,9 +69,8 @@ def last_layer_change(model):
 def test_features_give_the_change_of_energies_and_forces(buckets, dtype):
     model, rows = potential(), buckets[0]
     signs = np.random.default_rng(1).choice([-1, 1], size=(2, *rows.positions.shape)).astype(dtype)
-    static, arrays = model.split()
     elements = np.array(KINDS, np.int32)
-    of_energy, of_forces = last_layer_features(static, arrays, rows, elements, signs)
+    of_energy, of_forces = last_layer_features(model.without_references, rows, elements, signs)
     changes, flat = last_layer_change(model)
     moved = replace(
         model,
@@ -89,22 +89,15 @@ def test_features_give_the_change_of_energies_and_forces(buckets, dtype):
             np.testing.assert_allclose(of_forces[probe, index] @ flat, expected, atol=10 * atol)
 
 
-@partial(jax.jit, static_argnums=0)
-def _predicted(static, arrays, batch):
-    return static.joined(arrays).interaction(batch._replace(elements=np.array(KINDS, np.int32)))
-
-
 def predicted(committee, frame):
-    """Mean and deviation for one structure, compiled once a kind of committee."""
-    batch = committee.potential.prepare(frame)._replace(elements=None)
-    return _predicted(*committee.split(), batch)
+    """Mean and deviation for one structure."""
+    batch = committee.prepare(frame)
+    return committee.without_references.energy_forces_stress(batch), committee.deviations(batch)
 
 
-@jax.jit
 def evaluated(weights, batch):
     """Predictions of the potential with other weights."""
-    batch = batch._replace(elements=np.array(KINDS, np.int32))
-    return replace(potential(), weights=weights).interaction_forces_stress(batch)
+    return potential().without_references.with_weights(weights).energy_forces_stress(batch)
 
 
 def test_sign_vectors_estimate_the_sum_over_components(buckets):
@@ -112,9 +105,8 @@ def test_sign_vectors_estimate_the_sum_over_components(buckets):
     few = [jax.tree.map(lambda a: a[:1], buckets[0])]
     size = 3 * few[0].positions.shape[1]
     unit = np.eye(size).reshape(size, 1, -1, 3).astype(few[0].positions.dtype)
-    static, arrays = potential().split()
     elements = np.array(KINDS, np.int32)
-    _, exact = last_layer_features(static, arrays, few[0], elements, unit)
+    _, exact = last_layer_features(potential().without_references, few[0], elements, unit)
     exact = np.asarray(exact, float)[:, 0]
     without = _precision(potential(), few, 0.1, None, 1, random)
     found = _precision(potential(), few, 0.1, 0.2, 400, random) - without
@@ -136,9 +128,9 @@ def test_draws_have_the_inverse_precision_as_covariance():
 
 
 def test_predictions_are_mean_and_deviation_of_the_members(members, dtype):
-    batch = members.potential.prepare(clusters(1)[0])
+    batch = members.prepare(clusters(1)[0])
     each = [evaluated(potential(seed).weights, batch) for seed in range(3)]
-    mean, deviation = predicted(members.calibrated(2.0, 3.0), clusters(1)[0])
+    mean, deviation = predicted(calibrated(members, 2.0, 3.0), clusters(1)[0])
     rtol = 1e-4 if dtype == np.float32 else 1e-10
     for number, factor in ((0, 2.0), (1, 3.0)):
         values = np.stack([np.asarray(found[number], float) for found in each])
@@ -155,11 +147,12 @@ def test_the_deviation_grows_away_from_the_data(drawn):
 
 
 def test_calibration_makes_the_ratio_one(drawn):
-    valid = make_buckets(*dataset(4, 1), drawn.potential)
+    valid = make_buckets(*dataset(4, 1), drawn)
     for errors, deviations in errors_and_deviations(drawn, valid):
         np.testing.assert_allclose(np.mean((errors / deviations) ** 2), 1, rtol=1e-4)
     again = calibrate(drawn, valid)
-    np.testing.assert_allclose(again.forces_factor, drawn.forces_factor, rtol=1e-5)
+    factors = [fitted.weights["forces_factor"] for fitted in (again, drawn)]
+    np.testing.assert_allclose(*factors, rtol=1e-5)
 
 
 def test_calculator_gives_deviations(drawn, tmp_path):
@@ -179,35 +172,35 @@ def test_calculator_gives_deviations(drawn, tmp_path):
     )
     np.testing.assert_allclose(frame.get_forces(), mean.forces[: len(frame)], atol=1e-5)
     with pytest.raises(InputError, match="has no uncertainty"):
-        TripletCalculator(drawn.potential, uncertainty=True)
+        TripletCalculator(potential(), uncertainty=True)
 
 
 def test_saved_committees_are_the_same_and_damage_is_told(drawn, tmp_path):
     drawn.save(tmp_path / "committee")
-    loaded = load_committee(tmp_path / "committee")
-    assert (loaded.centered, loaded.forces_factor) == (True, drawn.forces_factor)
-    for name in LAST_LAYER:
-        assert np.array_equal(loaded.members[name], drawn.members[name])
-    path = tmp_path / "committee" / MEMBERS
+    loaded = load(tmp_path / "committee")
+    assert (loaded.model, loaded.scale) == (drawn.model, drawn.scale)
+    for here, there in zip(*map(jax.tree.leaves, (loaded.weights, drawn.weights)), strict=True):
+        assert np.array_equal(here, there)
+    path = tmp_path / "committee" / FORMAT.arrays
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(InputError, match="damaged"):
-        load_committee(tmp_path / "committee")
-    with pytest.raises(InputError, match="no committee"):
-        load_committee(tmp_path)
+        load(tmp_path / "committee")
+    with pytest.raises(InputError, match="no model"):
+        load(tmp_path)
 
 
 def test_members_must_belong_together():
     with pytest.raises(InputError, match="two or more"):
-        of_members([potential()])
+        committee_of([potential()])
     with pytest.raises(InputError, match="member 1 has another scale"):
-        of_members([potential(), replace(potential(), scale=2.0)])
+        committee_of([potential(), replace(potential(), scale=2.0)])
 
 
 def test_training_writes_both_kinds(tmp_path, caplog):
     caplog.set_level("INFO")
     config = replace(FAST, max_epochs=2, laplace_members=4)
     _, record = train(dataset(6), tmp_path / "fit", config, test=dataset(3, 1), show=False)
-    assert load_committee(tmp_path / "fit" / "committee").size == 4
+    assert size(load(tmp_path / "fit" / "committee")) == 4
     assert "test_forces_ratio" in record["uncertainty"]
     assert "computing uncertainties" in caplog.messages
     said = []
@@ -220,9 +213,9 @@ def test_training_writes_both_kinds(tmp_path, caplog):
         show=False,
         announce=said.append,
     )
-    assert committee.size == 2 and len(said) == 2 and len(record["members"]) == 2
-    assert not committee.centered
-    weights = [committee.members["readout_1"][member] for member in range(2)]
+    assert size(committee) == 2 and len(said) == 2 and len(record["members"]) == 2
+    assert not committee.model.centered
+    weights = [committee.weights["members"]["readout_1"][member] for member in range(2)]
     assert not np.array_equal(*weights)
     written = json.loads((tmp_path / "many" / "metrics.json").read_text())
     assert np.isfinite(written["uncertainty"]["test_forces_ratio"])

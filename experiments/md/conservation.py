@@ -14,7 +14,6 @@ fluctuation alone; those that the scratch folder holds are not repeated.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -83,20 +82,20 @@ def shadow_terms(potential: Potential, frames: list[Atoms], timestep: float) -> 
             batch = potential.prepare(frame, dtype="float64")
             velocities = np.zeros(batch.positions.shape)
             velocities[: len(frame)] = frame.get_velocities()
-            forces, stiff = _stiffness(*potential.split(), batch, velocities)
+            forces, stiff = _stiffness(potential.without_references, batch, velocities)
             masses = frame.get_masses()[:, None]
             soft = float(np.sum(np.asarray(forces)[: len(frame)] ** 2 / masses))
             terms.append(time**2 * (float(stiff) / 12 - soft / 24) / len(frame))
     return np.array(terms)
 
 
-@partial(jax.jit, static_argnums=0)
-def _stiffness(static: Potential, fitted, batch: Batch, velocities: Array) -> tuple[Array, Array]:
+@jax.jit
+def _stiffness(potential: Potential, batch: Batch, velocities: Array) -> tuple[Array, Array]:
     """Forces, and v·∇∇U·v; compiled once for all rows."""
 
     def forces(positions):
         moved = batch._replace(positions=positions)
-        return static.joined(fitted).interaction_forces_stress(moved).forces
+        return potential.mechanics(moved).forces
 
     found, change = jax.jvp(forces, (batch.positions,), (velocities,))
     return found, -jnp.sum(change * velocities)

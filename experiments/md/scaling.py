@@ -21,8 +21,8 @@ from ase.build import bulk
 from experiments.commands import run_command
 from tripletjax.io import provenance, save_json
 from tripletjax.md import MDConfig, simulate
-from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.triplet import untrained
 
 RESULTS = Path(__file__).parent / "results"
 CELLS = {

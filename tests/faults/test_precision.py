@@ -12,9 +12,10 @@ import pytest
 from tests.faults.conftest import FULL
 from tests.systems import build, quick_jit
 from tripletjax.numerics import smooth_step
-from tripletjax.potentials.triplet import untrained
 from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.triplet import untrained
 from tripletjax.testing import random_rotation
+from tripletjax.types import Environments
 
 pytestmark = pytest.mark.once("float32")
 
@@ -111,8 +112,13 @@ def derivatives(function, n_outputs: int):
 
 def function_of(kind: str):
     if kind == "potential":
-        energy = untrained([1, 6], SIZES).environment_energy
-        return lambda *environment: energy(*environment, 0)[None]
+        potential = untrained([1, 6], SIZES)
+
+        def energy(vectors, species, mask):
+            one = vectors[None], species[None], mask[None], jnp.zeros(1, int), species[None]
+            return potential.environment_energies(Environments(*one), jnp.ones(1, bool))
+
+        return energy
     return build(kind, **SMALL).environment
 
 

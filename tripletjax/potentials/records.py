@@ -47,8 +47,9 @@ def to_record(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     if is_dataclass(value):
         items = ((f.name, getattr(value, f.name)) for f in fields(value) if f.init)
         return {CLASS: path_of(type(value)), "fields": inside(items)}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {CLASS: path_of(type(value)), "fields": inside(value._asdict().items())}
+    names = getattr(value, "_fields", None)  # of a NamedTuple
+    if isinstance(value, tuple) and names is not None:
+        return {CLASS: path_of(type(value)), "fields": inside(zip(names, value, strict=True))}
     if isinstance(value, list | tuple):
         items = list(inside(enumerate(value)).values())
         return items if isinstance(value, list) else {TUPLE: items}
@@ -78,10 +79,12 @@ def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return {key: of_record(item, arrays) for key, item in record[DICT].items()}
     if FUNCTION in record:
         return _found(record[FUNCTION], FunctionType)
-    kind = _found(record[CLASS], type)
-    if record["fields"] is None or not (is_dataclass(kind) or issubclass(kind, tuple)):
-        raise UnknownModelError(f"a {record[CLASS]} is not a dataclass")
-    return kind(**{key: of_record(item, arrays) for key, item in record["fields"].items()})
+    kind: Any = _found(record[CLASS], type)
+    is_known = is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+    if record["fields"] is None or not is_known:
+        raise UnknownModelError(f"{record[CLASS]} is not a dataclass")
+    make: Any = kind
+    return make(**{key: of_record(item, arrays) for key, item in record["fields"].items()})
 
 
 def path_of(thing: Any) -> str:

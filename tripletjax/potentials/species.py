@@ -1,6 +1,7 @@
 """A fitted network for more species: what it knows stays, bit by bit."""
 
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
 
 from tripletjax.potentials.triplet import TripletModel
@@ -31,11 +32,12 @@ def with_species(
     places = np.searchsorted(species, model.species)
     channels = model.architecture.species_channels
     embeds = len(model.species) > channels, len(species) > channels
-    found = {}
+    found: dict[str, Any] = {}
+    new: Any
     for name, new in larger.init(seed).items():
         if name == "species" and not embeds[0]:  # each old species had a channel of its own
             own = np.eye(len(model.species), channels) * np.sqrt(len(species))
-            found[name] = jnp.asarray(np.asarray(new)).at[places].set(own.astype(new.dtype))
+            found[name] = new.at[places].set(own.astype(new.dtype))
             continue
         old = weights[name]
         if new.shape == old.shape:

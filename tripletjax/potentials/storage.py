@@ -107,7 +107,7 @@ def _current(folder: Path, model: EnergyModel | None) -> Potential:
     record, arrays = FORMAT.read(folder)
     with FORMAT.rebuilding(folder):
         try:
-            model = of_record(record["model"], arrays) if model is None else model
+            made: Any = of_record(record["model"], arrays) if model is None else model
         except UnknownModelError as error:
             raise InputError(
                 f"{folder / FORMAT.description} is a fit of a model of one's own: {error}; put its "
@@ -118,7 +118,7 @@ def _current(folder: Path, model: EnergyModel | None) -> Potential:
             references = tuple(as_number("references_eV", energy) for energy in references)
         weights = jax.tree.map(jnp.asarray, of_record(record["weights"], arrays))
         return Potential(
-            model,
+            made,
             weights,
             references,
             as_number("scale_eV", record["scale_eV"]),

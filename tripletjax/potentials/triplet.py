@@ -112,12 +112,12 @@ def nearest_first(environments: Environments) -> Environments:
 
     def ordered(given: Environments) -> Environments:
         order = jnp.argsort(squares, axis=1)
-        columns = (
-            jnp.take_along_axis(given.vectors, order[..., None], 1),
-            *(jnp.take_along_axis(column, order, 1) for column in (given.species, given.mask)),
+        species, mask, neighbors = (
+            jnp.take_along_axis(column, order, 1)
+            for column in (given.species, given.mask, given.neighbors)
         )
-        neighbors = jnp.take_along_axis(given.neighbors, order, 1)
-        return Environments(*columns, given.center, neighbors)
+        vectors = jnp.take_along_axis(given.vectors, order[..., None], 1)
+        return Environments(vectors, species, mask, given.center, neighbors)
 
     in_order = jnp.all(squares[:, 1:] >= squares[:, :-1])
     return jax.lax.cond(in_order, lambda given: given, ordered, environments)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from tripletjax.training.config import TrainConfig
     from tripletjax.training.labels import Labels, read_labels
     from tripletjax.training.metrics import evaluate
+    from tripletjax.training.parts import Dataset
     from tripletjax.training.references import fit_references
-    from tripletjax.training.run import Dataset, train
+    from tripletjax.training.run import train
 
 __all__ = [
     "Dataset",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Dataset": "run",
+    "Dataset": "parts",
     "Labels": "labels",
     "TrainConfig": "config",
     "evaluate": "metrics",

@@ -14,8 +14,9 @@ from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.folder import METRICS, OWN
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
-from tripletjax.training.parts import named_parts
-from tripletjax.training.run import Dataset, starting_point, train
+from tripletjax.training.parts import Dataset, named_parts
+from tripletjax.training.run import train
+from tripletjax.training.starts import starting_point
 from tripletjax.types import as_integer
 
 log = logging.getLogger(__name__)

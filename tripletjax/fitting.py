@@ -1,0 +1,165 @@
+"""One function that fits any energy model to labelled structures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import optax
+from ase import Atoms
+
+from tripletjax.checks import InputError
+from tripletjax.io import read_frames
+from tripletjax.potentials.base import EnergyModel, Potential
+from tripletjax.potentials.checks import require_model
+from tripletjax.potentials.network import Architecture
+from tripletjax.potentials.storage import load
+from tripletjax.potentials.triplet import TripletModel
+from tripletjax.settings import read_settings
+from tripletjax.training.committee import train_committee
+from tripletjax.training.config import TrainConfig
+from tripletjax.training.labels import read_labels
+from tripletjax.training.parts import Dataset
+from tripletjax.training.run import train
+from tripletjax.training.step import Loss
+
+TRIPLET, KERNEL = "triplet", "kernel"
+MODELS = (TRIPLET, KERNEL)
+Source = str | Path | Sequence[Atoms] | Dataset
+
+
+def fit(
+    frames: Source,
+    folder: str | Path | None = None,
+    *,
+    model: str | EnergyModel = TRIPLET,
+    config: TrainConfig | Mapping[str, Any] | str | Path | None = None,
+    valid: Source | None = None,
+    test: Source | None = None,
+    loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    start_from: Potential | str | Path | None = None,
+    committee: int | None = None,
+    resume: bool = False,
+    force: bool = False,
+    show: bool = True,
+    **keys: str | None,
+) -> Potential:
+    """Fit a potential to energies, forces and stress.
+
+    Args:
+        frames: structures with labels where ASE puts them, or a file of them.
+        folder: gets the fit, its errors, figures and settings; must be unused, unless ``resume`` or
+            ``force`` is given. None: nothing is written.
+        model: "triplet", the network; "kernel", a Gaussian process in closed form; or an energy
+            model of one's own, such as ``local_model`` makes.
+        config: settings by name, or a YAML file of them; None: the defaults.
+        valid, test: further structures; without ``valid`` a tenth of ``frames`` is set aside.
+        loss: ``loss(potential, batch, labels)``, a number; the ``labels`` are
+            ``training.step.BatchLabels``. None: the weighted error of the settings.
+        optimizer: an Optax transformation with its own learning rate; None: AMSGrad with the
+            learning rates of the settings.
+        start_from: a fit whose weights to start from, or its folder. New species are allowed.
+        committee: fit this many members, whose spread is the uncertainty.
+        resume: resume an interrupted fit in the folder.
+        force: replace an earlier fit in the folder; all other files stay.
+        show: a progress bar.
+        keys: ``energy_key``, ``forces_key``, ``stress_key`` and ``virial_key`` of the labels, if
+            not ASE's.
+
+    Raises:
+        InputError: data, settings, a model, loss or folder that cannot be used.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from tripletjax import local_model
+        >>> from tripletjax.data.sets import load_frames
+        >>> def springs(weights, vectors, species, mask, center):
+        ...     r2 = jnp.sum(vectors**2, -1)
+        ...     return jnp.sum(jnp.where(mask, weights * (1 - r2 / 2.25) ** 3, 0))
+        >>> springs = local_model(springs, lambda seed: jnp.ones(()), cutoff=1.5, species=(1, 6, 8))
+        >>> potential = fit(
+        ...     load_frames("ethanol")[:6], model=springs, config={"max_epochs": 2}, show=False
+        ... )
+        >>> potential.species
+        (1, 6, 8)
+    """
+    given: dict[str, Any] = {"model": model, "committee": committee}
+    given |= {"loss": loss, "optimizer": optimizer, "start_from": start_from, "resume": resume}
+    name = "config" if not isinstance(config, str | Path) else str(config)
+    if isinstance(config, str | Path):
+        config = read_settings(config)
+    data, *others = (labelled(part, keys) for part in (frames, valid, test))
+    assert data is not None, "of frames, which are not None"
+    parts = dict(zip(("valid", "test"), others, strict=True))
+    options = parts | {"force": force, "show": show}
+    if model == KERNEL:
+        return _fit_kernel(data, folder, config, name, given, options)
+    if not isinstance(config, TrainConfig):
+        config = TrainConfig().with_settings(dict(config or {}), name)
+    start = load(start_from) if isinstance(start_from, str | Path) else start_from
+    config = _settled(config, model, start, optimizer)
+    choices = {
+        "model": None if isinstance(model, str) else model,
+        "start": start,
+        "loss": loss,
+        "optimizer": optimizer,
+    }
+    options |= {"resume": resume} | choices
+    if committee is None:
+        return train(data, folder, config, **options)[0]
+    if folder is None:
+        raise InputError("a committee is written to a folder; give one")
+    return train_committee(data, folder, committee, config, **options)[0]
+
+
+def labelled(source: Source | None, keys: Mapping[str, str | None]) -> Dataset | None:
+    """Structures with their labels, from a file or from memory."""
+    if source is None or isinstance(source, Dataset):
+        return source
+    name = str(source) if isinstance(source, str | Path) else "the data"
+    frames = read_frames(source) if isinstance(source, str | Path) else list(source)
+    return Dataset(frames, read_labels(frames, **keys, source=name))
+
+
+def _settled(
+    config: TrainConfig, model: str | EnergyModel, start: Potential | None, optimizer: Any
+) -> TrainConfig:
+    """The settings, checked: what is given must be read."""
+    if optimizer is not None and config.learning_rate != TrainConfig().learning_rate:
+        raise InputError(
+            "learning_rate is not read with an optimizer of your own; give it to the optimizer"
+        )
+    changed = _differences(config.architecture, Architecture())
+    if start is not None:
+        if model != TRIPLET:
+            raise InputError("invalid model: start_from brings its own; give one of the two")
+        own = start.model.architecture if isinstance(start.model, TripletModel) else None
+        wrong = (
+            changed if own is None else set(changed) & set(_differences(own, config.architecture))
+        )
+        if wrong:
+            raise InputError(
+                f"invalid {', '.join(sorted(wrong))}: the model is that of the fit to start from; "
+                "leave these settings out"
+            )
+        return config if own is None else replace(config, architecture=own)
+    if isinstance(model, str):
+        if model != TRIPLET:
+            raise InputError(
+                f"invalid model={model!r}: expected {', '.join(MODELS)} or an energy model"
+            )
+        return config
+    require_model(model)
+    if changed:
+        raise InputError(
+            f"invalid {', '.join(changed)}: settings of the network, which a model of your own "
+            "does not read; leave them out"
+        )
+    return config
+
+
+def _differences(one: Architecture, other: Architecture) -> list[str]:
+    """Names of the sizes that differ."""
+    names = [field.name for field in fields(Architecture)]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
