@@ -13,6 +13,7 @@ from ase.phonons import Phonons
 from tests.md_runs import springs
 from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import minimize
+from tripletjax.potentials.base import _mechanics
 
 # The calculator has a precision of its own.
 pytestmark = pytest.mark.once("float32")

@@ -24,6 +24,7 @@ ORDER = [
     {"potentials"},
     {"kernels"},
     {"training"},
+    {"fitting"},
     {"properties"},
     {"engines"},
     {"md", "calculator"},

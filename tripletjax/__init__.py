@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tripletjax.checks import ConvergenceError, InputError, SimulationError
     from tripletjax.descriptors.base import Descriptor, descriptor
     from tripletjax.descriptors.description import Description, describe
+    from tripletjax.fitting import fit
     from tripletjax.neighbors import prepare
     from tripletjax.potentials import Potential, load, local_model
     from tripletjax.types import Basis, Batch, Hypers
@@ -32,6 +33,7 @@ __all__ = [
     "SimulationError",
     "describe",
     "descriptor",
+    "fit",
     "load",
     "local_model",
     "prepare",
@@ -48,6 +50,7 @@ _PLACES = {
     "SimulationError": "checks",
     "describe": "descriptors.description",
     "descriptor": "descriptors.base",
+    "fit": "fitting",
     "load": "potentials",
     "local_model": "potentials",
     "prepare": "neighbors",

@@ -23,8 +23,8 @@ from tripletjax.training.parts import Dataset
 from tripletjax.training.run import train
 from tripletjax.training.step import Loss
 
-TRIPLET, KERNEL = "triplet", "kernel"
-MODELS = (TRIPLET, KERNEL)
+TRIPLET = "triplet"
+MODELS = (TRIPLET,)
 Source = str | Path | Sequence[Atoms] | Dataset
 
 
@@ -51,8 +51,8 @@ def fit(
         frames: structures with labels where ASE puts them, or a file of them.
         folder: gets the fit, its errors, figures and settings; must be unused, unless ``resume`` or
             ``force`` is given. None: nothing is written.
-        model: "triplet", the network; "kernel", a Gaussian process in closed form; or an energy
-            model of one's own, such as ``local_model`` makes.
+        model: "triplet", the network; or an energy model of one's own, such as ``local_model``
+            makes.
         config: settings by name, or a YAML file of them; None: the defaults.
         valid, test: further structures; without ``valid`` a tenth of ``frames`` is set aside.
         loss: ``loss(potential, batch, labels)``, a number; the ``labels`` are
@@ -84,17 +84,13 @@ def fit(
         >>> potential.species
         (1, 6, 8)
     """
-    given: dict[str, Any] = {"model": model, "committee": committee}
-    given |= {"loss": loss, "optimizer": optimizer, "start_from": start_from, "resume": resume}
     name = "config" if not isinstance(config, str | Path) else str(config)
     if isinstance(config, str | Path):
         config = read_settings(config)
     data, *others = (labelled(part, keys) for part in (frames, valid, test))
     assert data is not None, "of frames, which are not None"
     parts = dict(zip(("valid", "test"), others, strict=True))
-    options = parts | {"force": force, "show": show}
-    if model == KERNEL:
-        return _fit_kernel(data, folder, config, name, given, options)
+    options: dict[str, Any] = parts | {"force": force, "show": show}
     if not isinstance(config, TrainConfig):
         config = TrainConfig().with_settings(dict(config or {}), name)
     start = load(start_from) if isinstance(start_from, str | Path) else start_from
@@ -135,12 +131,12 @@ def _settled(
         if model != TRIPLET:
             raise InputError("invalid model: start_from brings its own; give one of the two")
         own = start.model.architecture if isinstance(start.model, TripletModel) else None
-        wrong = (
-            changed if own is None else set(changed) & set(_differences(own, config.architecture))
-        )
+        wrong = changed
+        if own is not None:
+            wrong = [name for name in changed if name in _differences(own, config.architecture)]
         if wrong:
             raise InputError(
-                f"invalid {', '.join(sorted(wrong))}: the model is that of the fit to start from; "
+                f"invalid {', '.join(wrong)}: the model is that of the fit to start from; "
                 "leave these settings out"
             )
         return config if own is None else replace(config, architecture=own)

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optax
+
 from tripletjax.io import remove_own, require_unused, save_json
 from tripletjax.locks import hold
-from tripletjax.potentials.base import Potential
+from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import committee_of
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
@@ -16,7 +18,8 @@ from tripletjax.training.folder import METRICS, OWN
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import Dataset, named_parts
 from tripletjax.training.run import train
-from tripletjax.training.starts import starting_point
+from tripletjax.training.starts import Choices, starting_point
+from tripletjax.training.step import Loss
 from tripletjax.types import as_integer
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,10 @@ def train_committee(
     *,
     valid: Dataset | None = None,
     test: Dataset | None = None,
+    model: EnergyModel | None = None,
+    start: Potential | None = None,
+    loss: Loss | None = None,
+    optimizer: optax.GradientTransformation | None = None,
     resume: bool = False,
     force: bool = False,
     show: bool = True,
@@ -41,7 +48,8 @@ def train_committee(
     first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``.
 
     Args:
-        data, config, valid, test: as for ``train``; the members share ``max_minutes`` equally.
+        data, config, valid, test, model, start, loss, optimizer: as for ``train``; the members
+            share ``max_minutes`` equally.
         folder: to write; must be unused, unless ``resume`` or ``force`` is given.
         size: number of members, at least two.
         resume: keep finished members, and go on from the checkpoints of others.
@@ -52,7 +60,7 @@ def train_committee(
     Raises:
         InputError: as ``train`` does, or fewer than two members.
     """
-    size = as_integer("committee", size, 2)
+    size, choices = as_integer("committee", size, 2), Choices(model, start, loss, optimizer)
     config = replace(config or TrainConfig(), laplace_members=0)
     if config.max_minutes is not None:
         config = replace(config, max_minutes=config.max_minutes / size)
@@ -61,9 +69,11 @@ def train_committee(
         require_unused(folder, force or resume)  # another fit may have ended meanwhile
         parts, _ = named_parts(data, valid, test, config)
         if force and not resume:
-            starting_point(parts["train"], config)  # the earlier fit stays where this fails
+            starting_point(
+                parts["train"], config, choices
+            )  # the earlier fit stays where this fails
             remove_own(folder, OWN)
-        options = {"resume": resume, "force": force, "show": show}
+        options = {"resume": resume, "force": force, "show": show} | choices._asdict()
         return _train_committee(parts, Path(folder), size, config, announce, options)
 
 
