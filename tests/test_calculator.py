@@ -179,7 +179,7 @@ def test_bad_input_is_named(tmp_path):
         TripletCalculator(tmp_path)
     with pytest.raises(InputError, match="float16"):
         TripletCalculator(potential(), dtype="float16")
-    with pytest.raises(InputError, match="invalid model of type int"):
+    with pytest.raises(InputError, match="invalid potential of type int"):
         TripletCalculator(3)
     frame = molecule("NH3")
     frame.calc = TripletCalculator(potential())

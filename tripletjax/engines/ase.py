@@ -13,6 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tripletjax.neighbors import with_width
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.checks import require_potential
 from tripletjax.potentials.storage import load, load_uncertain
 from tripletjax.types import InputError
 from tripletjax.volumes import has_volume
@@ -62,6 +63,7 @@ class TripletCalculator(Calculator):
             raise InputError(f"invalid dtype={dtype!r}: expected 'float32', 'float64' or None")
         if isinstance(model, str | Path):
             model = load_uncertain(model) if uncertainty else load(model)
+        require_potential(model)
         if uncertainty and not model.has_deviations:
             raise InputError(
                 "the potential has no uncertainty; give a committee or a Gaussian process"

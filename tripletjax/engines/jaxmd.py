@@ -19,6 +19,7 @@ import numpy as np
 
 from tripletjax.numerics import least_stretch
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.checks import require_potential
 from tripletjax.types import Array, Environments, InputError
 
 SKIN = 0.5  # Å
@@ -78,6 +79,7 @@ def neighbor_list(
         >>> jax.jit(jax.grad(energy_fn, 1))(params, at, neighbor).shape
         (2, 3)
     """
+    require_potential(potential)
     for name in options:
         if name not in OPTIONS:
             raise InputError(

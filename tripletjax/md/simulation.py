@@ -16,6 +16,7 @@ from tripletjax.md.files import RESTART, killed_at_once
 from tripletjax.md.starts import start_of, writable
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.checks import require_potential
 from tripletjax.types import InputError
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ def simulate(
         >>> final.info["step"]
         2
     """
+    require_potential(model)
     folder, config = Path(folder), config or MDConfig()
     if restart and force:
         raise InputError("restart goes on with a run, force replaces it; give one of them")

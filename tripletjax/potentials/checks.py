@@ -42,6 +42,23 @@ def require_model(model: Any) -> None:
         ) from error
 
 
+def require_potential(potential: Any) -> None:
+    """Raise InputError at something that is no ``Potential``.
+
+    Example:
+        >>> try:
+        ...     require_potential(3)
+        ... except InputError as error:
+        ...     print(error)
+        invalid potential of type int: expected a Potential, or load it from the folder of a fit
+    """
+    if not hasattr(potential, "mechanics"):
+        raise InputError(
+            f"invalid potential of type {type(potential).__name__}: expected a Potential, or load "
+            "it from the folder of a fit"
+        )
+
+
 def require_weights(weights: Any) -> None:
     """Raise InputError at weights that are not a pytree of arrays."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
