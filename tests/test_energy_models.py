@@ -213,9 +213,7 @@ class Summed(Messages):
 def test_bad_input():
     with pytest.raises(InputError, match=r"invalid model: Headless has no 'species'"):
         Potential(Headless(), None)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(
-        InputError, match=r"invalid references: 2 given for the species \[1, 6, 8\]"
-    ):
+    with pytest.raises(InputError, match=r"invalid references: 2 for the species \[1, 6, 8\]"):
         Potential(Messages(), Messages().init(0), (1.0, 2.0))
     summed = Potential(Summed(), Summed().init(0))
     with pytest.raises(InputError, match=r"invalid model: its energies have shape \(\)"):

@@ -152,14 +152,15 @@ def test_loss_is_the_plain_formula(dtype):
     weighted = weighted_loss(Weighting.of(FAST)._replace(energy=3.0, final_energy=3.0))
 
     @partial(jax.jit, compiler_options=FAST_COMPILATION)
-    def plain(rows, present, elements, progress):
-        return weighted(start.without_references, *labelled(rows, present, elements, progress))
+    def plain(rows, present, elements):
+        batch, labels = labelled(rows, present, elements, scale, 0.5)
+        return weighted(start.without_references, batch, labels)
 
     elements = np.array([2, 18], np.int32)
     for bucket in make_buckets(frames, labels, start):
         rows = jax.tree.map(jnp.asarray, bucket)
         count = len(bucket.energy)
-        found = plain(rows, np.ones(count, bool), elements, np.asarray(0.5, dtype))
+        found = plain(rows, np.ones(count, bool), elements)
         predictions = [(alone[i], frames[i], labels[i]) for i in bucket.frames]
         energy = [huber((p.energy[0] - (label.energy - start.reference(f))) / len(f))
                   for p, f, label in predictions]  # fmt: skip

@@ -63,7 +63,7 @@ def variant(name: str) -> Iterator[None]:
     roughness = 0.0 if name == "rough" else models.ROUGHNESS  # radial functions of equal size
     with (
         patch("tripletjax.potentials.network.ROUGHNESS", roughness),
-        patch("tripletjax.potentials.base.AtomicEnergy", model),
+        patch("tripletjax.potentials.triplet.AtomicEnergy", model),
         patch("tripletjax.potentials.network.AtomicEnergy", model),
     ):
         yield

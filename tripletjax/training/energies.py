@@ -33,6 +33,7 @@ class EnergyTask:
         start: the potential to start from.
         buckets, valid: training and validation data.
         config: settings.
+        scale: size of the forces in the training data, eV/Å.
         loss: of one's own; None: ``weighted_loss``.
         optimizer: of one's own; None: ours, with the learning rates of ``config``.
     """
@@ -43,11 +44,12 @@ class EnergyTask:
         buckets: Sequence[Bucket],
         valid: Sequence[Bucket],
         config: TrainConfig,
+        scale: float,
         loss: Loss | None = None,
         optimizer: optax.GradientTransformation | None = None,
     ):
         self.start, self.buckets, self.valid, self.config = start, buckets, valid, config
-        self.weighting, self.loss = Weighting.of(config), loss
+        self.weighting, self.loss, self.scale = Weighting.of(config), loss, scale
         self.rules = Rules(loss or weighted_loss(self.weighting), optimizer, config.ema)
         self.bare = start.without_references
         self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in buckets]
@@ -64,6 +66,7 @@ class EnergyTask:
             take(self.data[number], index),
             self.elements,
             present,
+            np.float32(self.scale),
             np.float32(schedule(self.config, done)),
             np.float32(done),
         )
@@ -74,7 +77,7 @@ class EnergyTask:
         compared = compare(potential, self.valid)
         if self.loss is None:
             errors, final = compared.differences(), self.config.final_energy_weight
-            score = weighted_error(errors, self.weighting, final, self.start.scale)
+            score = weighted_error(errors, self.weighting, final, self.scale)
         else:
             score = self._own_score(potential)
         return float(score), compared.metrics()
@@ -83,7 +86,9 @@ class EnergyTask:
         """Mean of a loss of one's own over the validation data."""
         scores, counts = [], []
         for rows, present in pieces(self.valid):
-            scores.append(_score(self.rules.loss, potential, rows, self.elements, present))
+            scores.append(
+                _score(self.rules.loss, potential, rows, present, self.elements, self.scale)
+            )
             counts.append(present.sum())
         return float(np.average(scores, weights=counts))
 
@@ -98,6 +103,6 @@ class EnergyTask:
 
 
 @partial(jax.jit, static_argnums=0)
-def _score(loss: Loss, potential: Potential, rows: Bucket, elements: Array, present: Array):
-    batch, labels = labelled(rows, present, elements, jnp.ones((), rows.energy.dtype))
+def _score(loss: Loss, potential: Potential, rows: Bucket, present, elements, scale):
+    batch, labels = labelled(rows, present, elements, scale, 1.0)
     return loss(potential.without_references, batch, labels)

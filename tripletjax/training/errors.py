@@ -53,11 +53,12 @@ class Differences(NamedTuple):
 def weighted_error(
     differences: Differences, weights: Weighting, energy_weight: Array | float, scale: Array | float
 ) -> Array:
-    """w_E ⟨h(ΔE/N)⟩ + w_F ⟨h(|ΔF|)⟩ + w_S ⟨h(|ΔS| V/N)⟩, the errors over the potential's scale.
+    """w_E ⟨h(ΔE/N)⟩ + w_F ⟨h(|ΔF|)⟩ + w_S ⟨h(|ΔS| V/N)⟩, with errors divided by a scale.
 
     h(x) = √(x² + δ²) - δ is the pseudo-Huber function, with x the error per atom over eV, the
     length of the force's error over eV/Å, and the norm of the error of the virial per atom over
-    eV. Each mean is over what counts; it is zero where nothing does.
+    eV. The scale is the size of the forces in the data. Each mean is over what counts; it is zero
+    where nothing does.
     """
     delta, dtype = weights.huber, jnp.asarray(differences.energy).dtype
     inverse = 1 / jnp.asarray(scale, dtype)

@@ -22,7 +22,7 @@ from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, named_parts
-from tripletjax.training.starts import Choices, starting_point
+from tripletjax.training.starts import Choices, force_scale, starting_point
 from tripletjax.training.step import Loss
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,13 @@ def _train(
 
     began = time.monotonic()
     task = EnergyTask(
-        start, parts["train"], parts["valid"], config, choices.loss, choices.optimizer
+        start,
+        parts["train"],
+        parts["valid"],
+        config,
+        force_scale(data),
+        choices.loss,
+        choices.optimizer,
     )
     log.info(
         "to fit: %d structures; to validate: %d, to test: %d",

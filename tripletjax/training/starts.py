@@ -44,27 +44,28 @@ def starting_point(
 ) -> Potential:
     """The potential that a fit starts from.
 
-    Reference energies and the scale, the size of the forces, are those of the data; with
-    ``choices.start`` they are those of the earlier fit, see ``fine_tuned``.
+    Reference energies are those of the data. The scale is the size of the forces for the network,
+    and 1 eV for a model of one's own. With ``choices.start`` both are those of the earlier fit, see
+    ``fine_tuned``.
     """
     if choices.start is not None:
         return fine_tuned(choices.start, data, config)
     species = _species(data)
     if choices.model is None:
         model: Any = TripletModel(config.architecture, species)
-        weights = without_energies(model.init(config.seed))
+        weights, scale = without_energies(model.init(config.seed)), force_scale(data)
     else:
         model = choices.model
         require_model(model)
         require_known(data.frames, model.species, "the model")
-        weights = model.init(config.seed)
+        weights, scale = model.init(config.seed), 1.0
     energies = np.array([label.energy for label in data.labels])
     given = config.reference_energies
     of_data = dict(
         zip(species, reference_energies(data.frames, energies, species, given), strict=True)
     )
     references = tuple(float(of_data.get(number, 0.0)) for number in model.species)
-    return Potential(model, weights, references, scale_of(data, of_data))
+    return Potential(model, weights, references, scale)
 
 
 def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potential:
@@ -108,17 +109,17 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
     return Potential(model, weights, references, start.scale)
 
 
-def scale_of(data: Dataset, references: dict[int, float]) -> float:
-    """Root mean square of the force components, eV/Å; without forces the deviation of the energies
-    per atom, less the reference energies, eV."""
+def force_scale(data: Dataset) -> float:
+    """Root mean square of the force components, eV/Å; without forces the standard deviation of the
+    energies per atom, eV, less what the composition explains.
+    """
     forces = [label.forces for label in data.labels if label.forces is not None]
     if forces:
         return float(np.sqrt(np.mean(np.concatenate(forces) ** 2))) or 1.0
-    remaining = [
-        (label.energy - sum(references[number] for number in frame.numbers.tolist())) / len(frame)
-        for frame, label in zip(data.frames, data.labels, strict=True)
-    ]
-    return float(np.std(remaining)) or 1.0
+    energies = np.array([label.energy for label in data.labels])
+    counts = np.stack([(frame.numbers[:, None] == _species(data)).sum(0) for frame in data.frames])
+    remaining = energies - counts @ np.linalg.lstsq(counts.astype(float), energies)[0]
+    return float(np.std(remaining / counts.sum(1))) or 1.0
 
 
 def _species(data: Dataset) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ class BatchLabels(NamedTuple):
     stress: Array  # [S, 3, 3] eV/Å³
     has_stress: Array  # [S] True only where the cell has a volume
     n_atoms: Array  # [S] at least 1
+    scale: Array  # [] eV/Å, the size of the forces in the training data
     progress: Array  # [] how much of the fit is done, 0 to 1
 
 
@@ -92,10 +93,12 @@ class _WeightedLoss(NamedTuple):
     def __call__(self, potential: Potential, batch: Batch, labels: BatchLabels) -> Array:
         found = differences(potential, batch, labels)
         energy = self.weighting.energy_at(labels.progress)
-        return weighted_error(found, self.weighting, energy, potential.scale)
+        return weighted_error(found, self.weighting, energy, labels.scale)
 
 
-def labelled(rows: Bucket, present: Array, elements: Array, progress: Array):
+def labelled(
+    rows: Bucket, present: Array, elements: Array, scale: Array | float, progress: Array | float
+) -> tuple[Batch, BatchLabels]:
     """The ``present`` structures of a bucket as a batch, and their labels."""
     n_structures, n_atoms = rows.species.shape
     counts = (rows.has_forces & present)[:, None] & rows.atom_mask
@@ -107,7 +110,8 @@ def labelled(rows: Bucket, present: Array, elements: Array, progress: Array):
         stress=rows.stress,
         has_stress=rows.has_stress & present,
         n_atoms=jnp.maximum(jnp.sum(rows.atom_mask, 1), 1).astype(rows.energy.dtype),
-        progress=progress,
+        scale=jnp.asarray(scale, rows.energy.dtype),
+        progress=jnp.asarray(progress, rows.energy.dtype),
     )
     return as_batch(rows, elements, present), labels
 
@@ -128,6 +132,7 @@ def train_step(
     rows: Bucket,
     elements: Array,
     present: Array,
+    scale: Array,
     rate: Array,
     progress: Array,
 ) -> tuple[State, Array]:
@@ -138,10 +143,11 @@ def train_step(
         potential: without reference energies; its weights are those of the state.
         state: used up.
         rows, elements, present: as ``labelled`` has them.
+        scale: size of the forces in the training data, eV/Å.
         rate: learning rate of our own optimiser.
         progress: how much of the fit is done.
     """
-    batch, labels = labelled(rows, present, elements, progress)
+    batch, labels = labelled(rows, present, elements, scale, progress)
 
     def objective(weights):
         return rules.loss(potential.with_weights(weights), batch, labels)
