@@ -19,7 +19,8 @@ from tripletjax.training.parts import Dataset
 
 pytestmark = pytest.mark.once("float32")
 
-FIT = ("checkpoint.safetensors", "history.csv", "metrics.json", "parity.png", "loss.png",
+SETTINGS = "settings.yaml"
+FIT = (SETTINGS, "checkpoint.safetensors", "history.csv", "metrics.json", "parity.png", "loss.png",
        "model/model.json", "model/weights.safetensors", "committee/committee.json",
        "committee/members.safetensors", "committee/model/model.json",
        "committee/model/weights.safetensors")  # fmt: skip
@@ -86,6 +87,9 @@ def test_force_replaces_an_earlier_fit_and_nothing_else(kind, tmp_path, stopped)
     folder = filled(tmp_path / "fit", *FIT, *members, "model/tensor.json", *FOREIGN)
     with pytest.raises(Reached):
         fits()[kind](folder, force=True)
+    settings = folder / ("member-0" if kind == "committee" else "") / SETTINGS
+    assert settings.read_text() != SETTINGS  # those of the new fit
+    settings.unlink()
     assert files(folder) == set(FOREIGN)
     assert (folder / "notes.txt").read_text() == "notes.txt"
 

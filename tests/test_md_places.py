@@ -50,7 +50,7 @@ def test_a_restart_far_away_has_the_same_bits(tmp_path, float32):
     run(tmp_path / "whole", config, far(silicon()), dtype="float32")
     for steps in (10, 20):
         run(tmp_path / "parts", replace(config, steps=steps), far(silicon()), dtype="float32",
-            restart=True)  # fmt: skip
+            resume=True)  # fmt: skip
     for name in (THERMO, TRAJECTORY, FINAL):
         parts, whole = ((tmp_path / run / name).read_bytes() for run in ("parts", "whole"))
         assert parts == whole

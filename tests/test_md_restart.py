@@ -65,7 +65,7 @@ def test_restart_after_a_kill_gives_the_same_bits(ensemble, tmp_path, monkeypatc
         run(tmp_path / "part", config)
     assert saves == [0, 5, 10] and len(rows(tmp_path / "part")) == 4
     monkeypatch.setattr(Run, "write", write)
-    run(tmp_path / "part", config, restart=True)
+    run(tmp_path / "part", config, resume=True)
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
@@ -78,7 +78,7 @@ def test_restart_after_sigkill(tmp_path, float32):
     assert found.returncode == -signal.SIGKILL
     with (tmp_path / "part" / THERMO).open("a") as file:
         file.write("15,7.5,-80")
-    run(tmp_path / "part", config, restart=True)
+    run(tmp_path / "part", config, resume=True)
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
@@ -105,9 +105,9 @@ def test_an_interrupted_run_goes_on(moment, tmp_path, monkeypatch, float32):
 
     with monkeypatch.context() as patch:
         patch.setattr(place, name, interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"interrupted at step [12].*with restart"):
+        with pytest.raises(KeyboardInterrupt, match=r"interrupted at step [12].*with resume"):
             run(tmp_path / "part", config)
-    run(tmp_path / "part", config, restart=True)
+    run(tmp_path / "part", config, resume=True)
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
@@ -128,7 +128,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, float32):
         patch.setattr(driver.Output, "_append", staticmethod(full))
         with pytest.raises(OSError, match=r"No space left.*from step 10.*thermo\.csv"):
             run(tmp_path / "part", QUICK)
-    run(tmp_path / "part", QUICK, restart=True)
+    run(tmp_path / "part", QUICK, resume=True)
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
@@ -147,12 +147,12 @@ def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
     monkeypatch.setattr(Run, killer, original)
     with pytest.raises(InputError, match="already holds files"):
         run(tmp_path / "run", QUICK)
-    run(tmp_path / "run", QUICK, restart=True)
+    run(tmp_path / "run", QUICK, resume=True)
     assert [int(row["step"]) for row in rows(tmp_path / "run")] == [0, 5, 10, 15, 20]
     (tmp_path / "other").mkdir()
     (tmp_path / "other/precious").write_text("data")
     with pytest.raises(InputError, match="already holds files"):
-        run(tmp_path / "other", QUICK, restart=True)
+        run(tmp_path / "other", QUICK, resume=True)
 
 
 def test_what_looks_like_a_run_is_not_begun_again(tmp_path, float32):
@@ -166,10 +166,10 @@ def test_what_looks_like_a_run_is_not_begun_again(tmp_path, float32):
     for name in ("other", "done", "half"):
         before = {path: path.read_bytes() for path in (tmp_path / name).iterdir()}
         with pytest.raises(InputError, match="already holds files"):
-            run(tmp_path / name, QUICK, restart=True)
+            run(tmp_path / name, QUICK, resume=True)
         assert before == {path: path.read_bytes() for path in (tmp_path / name).iterdir()}
     with pytest.raises(InputError, match="one of them"):
-        run(tmp_path / "done", QUICK, restart=True, force=True)
+        run(tmp_path / "done", QUICK, resume=True, force=True)
 
 
 def test_an_unsure_run_stays_where_it_is(tmp_path, float32):
@@ -177,20 +177,20 @@ def test_an_unsure_run_stays_where_it_is(tmp_path, float32):
     committee = committee_of([springs(seed=seed) for seed in range(3)])
     limit = replace(QUICK, max_force_std=1e-6)
     for restart in (False, True):
-        final = run(tmp_path / "run", limit, model=committee, restart=restart)
+        final = run(tmp_path / "run", limit, model=committee, resume=restart)
         assert final.info["step"] == 0 and len(rows(tmp_path / "run")) == 1
     wider = replace(limit, max_force_std=1e6)
-    assert run(tmp_path / "run", wider, model=committee, restart=True).info["step"] == 20
+    assert run(tmp_path / "run", wider, model=committee, resume=True).info["step"] == 20
 
 
 def test_more_steps_may_be_asked_for(tmp_path, float32):
     """And another bound; the rows are those of one run."""
     run(tmp_path / "once", replace(QUICK, steps=20))
     run(tmp_path / "twice", replace(QUICK, steps=10))
-    run(tmp_path / "twice", replace(QUICK, max_temperature=3000.0), restart=True)
+    run(tmp_path / "twice", replace(QUICK, max_temperature=3000.0), resume=True)
     assert_same(tmp_path / "twice", tmp_path / "once")
     cost = json.loads((tmp_path / "twice" / RECORD).read_text())["us_per_atom_step"]
-    run(tmp_path / "twice", QUICK, restart=True)  # nothing is left to do
+    run(tmp_path / "twice", QUICK, resume=True)  # nothing is left to do
     assert json.loads((tmp_path / "twice" / RECORD).read_text())["us_per_atom_step"] == cost
     assert_same(tmp_path / "twice", tmp_path / "once")
 
@@ -243,7 +243,7 @@ def wider():
 def test_restart_of_another_run(change, text, finished, float32):
     before = (finished / THERMO).read_bytes(), (finished / RESTART).read_bytes()
     with pytest.raises(InputError, match=f"other settings.*{text}"):
-        run(finished, **({"config": QUICK} | change), restart=True)
+        run(finished, **({"config": QUICK} | change), resume=True)
     assert before == ((finished / THERMO).read_bytes(), (finished / RESTART).read_bytes())
 
 
@@ -270,7 +270,7 @@ def test_one_run_a_folder(tmp_path, monkeypatch, float32):
 
     def write_and_try(self, observed):
         before = {path.name: path.read_bytes() for path in self.folder.iterdir()}
-        for other in ({"restart": True}, {"force": True}):
+        for other in ({"resume": True}, {"force": True}):
             if RESTART in before:
                 with pytest.raises(InputError, match="another run writes to"):
                     run(tmp_path / "run", config, **other)
@@ -282,5 +282,5 @@ def test_one_run_a_folder(tmp_path, monkeypatch, float32):
     monkeypatch.setattr(driver, "SECONDS_A_SAVE", -1.0)
     run(tmp_path / "run", config)
     monkeypatch.setattr(Run, "write", write)
-    run(tmp_path / "run", replace(config, steps=15), restart=True)
+    run(tmp_path / "run", replace(config, steps=15), resume=True)
     assert len(rows(tmp_path / "run")) == 4

@@ -108,6 +108,18 @@ def as_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
     return choices[choices.index(value)]
 
 
+def as_name(name: str, value: Any) -> str:
+    """A text that is not empty.
+
+    Example:
+        >>> as_name("energy_key", "REF_energy")
+        'REF_energy'
+    """
+    if not (isinstance(value, str) and value):
+        raise InputError(f"invalid {name}={value!r}: expected a name")
+    return value
+
+
 def require_names(
     given: Iterable[Any], known: Iterable[str], what: str = "setting", source: str = ""
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeGuard
 
 import yaml
 
-from tripletjax.checks import InputError, require_names
+from tripletjax.checks import InputError, as_choice, require_names, settle
 
 WIDTH, COLUMN = 100, 32  # of a file of settings, and of the comments in it
 
@@ -94,6 +94,16 @@ class Settings:
         return replace(self, **changed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Precision(Settings):
+    """That of a run, to derive from."""
+
+    x64: bool = setting(False, "compute in float64")
+
+    def __post_init__(self):
+        settle(self, x64=as_choice("x64", self.x64, (False, True)))
+
+
 def _is_nested(kind: Any) -> TypeGuard[type[Settings]]:
     return isinstance(kind, type) and issubclass(kind, Settings)
 
@@ -110,10 +120,9 @@ def meaning(entry: Field) -> str:
         >>> meaning(setting(5.0, "radius of the neighbourhood", "Å"))
         'radius of the neighbourhood (Å)'
     """
-    text, unit = entry.metadata["text"], entry.metadata["unit"]
+    text, unit, choices = (entry.metadata[name] for name in ("text", "unit", "choices"))
     text = f"{text} ({unit})" if unit else text
-    listed = ", ".join(entry.metadata["choices"])
-    return f"{text}: {listed}" if listed else text
+    return f"{text}: {', '.join(choices)}" if choices else text
 
 
 def default_text(entry: Field) -> str:

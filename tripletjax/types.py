@@ -129,7 +129,7 @@ class Basis:
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
     cutoff_function: str = setting(
         "shifted_cosine",
-        "cutoff function (smooth: three times differentiable; bump: infinitely often)",
+        "cutoff function; smooth is three times differentiable, bump infinitely often",
         choices=CUTOFF_FUNCTIONS,
     )
     cutoff_width: float = setting(
@@ -137,7 +137,7 @@ class Basis:
     )
     radial: str = setting("gto", "radial functions", choices=RADIAL_BASES)
     radial_range: tuple[float, float] | None = setting(
-        None, "LO,HI: where the centres of the gaussian radial functions lie", "Å",
+        None, "where the centres of the gaussian radial functions lie", "Å",
         none="cutoff/2 to cutoff",
     )  # fmt: skip
     gaussian_width: float | None = setting(
@@ -190,7 +190,7 @@ class Hypers(Basis):
     )
     n_features: int = setting(2048, "columns of level 2 of the fingerprint")
     length_scale: float = setting(1.5, "width of the fingerprint's kernel", "units of the basis")
-    seed: int = setting(0, "of the fingerprint's random directions")
+    seed: int = setting(0, "seed of the fingerprint's random directions, and of an audit's choices")
     chiral: bool = setting(False, "tell mirror images apart: add what changes sign under inversion")
     form: str = setting("edge", "form of the minimal triplet invariants", choices=TRIPLET_FORMS)
     coupling: str = setting("minimal", "basis of kind triplets", choices=COUPLINGS)

@@ -46,7 +46,7 @@ def thermalized(potential: Potential, atoms: Atoms, folder: Path) -> Atoms:
         ensemble="nvt", steps=round(THERMALIZED / 0.5), timestep=0.5, temperature=KELVIN
     )
     if not (folder / "final.xyz").is_file():
-        simulate(potential, atoms, folder, config, restart=True, dtype="float64")
+        simulate(potential, atoms, folder, config, resume=True, dtype="float64")
     start = read(folder / "final.xyz")
     start.set_momenta(without_drift(start.get_momenta(), start.get_masses()))
     return start
@@ -59,7 +59,7 @@ def row(potential: Potential, start: Atoms, folder: Path, dtype: str, step: floa
         steps=round(1000 * length / step), timestep=step, log_every=every,
         write_every=every * stride,
     )  # fmt: skip
-    simulate(potential, start, folder, config, restart=True, dtype=dtype)
+    simulate(potential, start, folder, config, resume=True, dtype=dtype)
     table = np.genfromtxt(folder / "thermo.csv", delimiter=",", names=True)
     times, energies = table["time_fs"] / 1000, table["conserved_eV"] / len(start)
     frames = read(folder / "trajectory.xyz", ":")

@@ -153,7 +153,7 @@ def run(data: Path | None, minutes: float, picoseconds: float, scratch: Path, ou
         ensemble="nvt", thermostat="nose-hoover", steps=steps, timestep=TIMESTEP,
         temperature=KELVIN, log_every=FRAME_EVERY, write_every=FRAME_EVERY,
     )  # fmt: skip
-    simulate(potential, start_of(train_frames), scratch / "md", config, restart=True)
+    simulate(potential, start_of(train_frames), scratch / "md", config, resume=True)
     found = analyse(scratch / "md", [*train_frames, *test_frames])
     md = json.loads((scratch / "md" / "md.json").read_text())
     record = {"errors_of_test": errors, "data": "package" if data is None else "given"}

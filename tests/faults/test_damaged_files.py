@@ -62,7 +62,7 @@ def assert_every_fault_is_refused(path: Path, read, scaled, beside: str = "") ->
 
 
 def test_state_of_a_simulation(tmp_path, scaled, record, monkeypatch):
-    """As ``md --restart`` reads it; what it was asked for and with is kept for the trials."""
+    """As ``md --resume`` reads it; what it was asked for and with is kept for the trials."""
     from tripletjax.md import driver
 
     run(tmp_path / "run")
@@ -73,7 +73,7 @@ def test_state_of_a_simulation(tmp_path, scaled, record, monkeypatch):
         return load_checkpoint(*arguments)
 
     monkeypatch.setattr(driver, "load_checkpoint", asking)
-    run(tmp_path / "run", restart=True)
+    run(tmp_path / "run", resume=True)
     record |= assert_every_fault_is_refused(
         tmp_path / "run" / RESTART, lambda: load_checkpoint(*asked[0]), scaled
     )
@@ -111,7 +111,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_commands_refuse_a_damaged_state_with_one_line(fit, tmp_path, capsys, record):
-    """train --resume and md --restart, which then leave the folder as it was."""
+    """train --resume and md --resume, which then leave the folder as it was."""
     shutil.copytree(fit, tmp_path, dirs_exist_ok=True)
     model, out, start = str(tmp_path / "fit"), str(tmp_path / "run"), tmp_path / "train.xyz"
     training = ["train", "--train", str(start), "--test", str(tmp_path / "test.xyz"), "--out"]
@@ -121,7 +121,7 @@ def test_commands_refuse_a_damaged_state_with_one_line(fit, tmp_path, capsys, re
     assert main(moving) == 0
     for path, command in (
         (tmp_path / "fit" / CHECKPOINT, [*training, "--resume"]),
-        (tmp_path / "run" / RESTART, [*moving, "--restart"]),
+        (tmp_path / "run" / RESTART, [*moving, "--resume"]),
         (tmp_path / "fit/model/weights.safetensors", [*moving, "--force"]),
         (tmp_path / "fit/model/model.json", ["evaluate", model, str(start)]),
     ):

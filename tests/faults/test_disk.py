@@ -103,7 +103,7 @@ def commands(inputs: Path, out: Path) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-GO_ON = {"train": "--resume", "md": "--restart"}
+GO_ON = {"train": "--resume", "md": "--resume"}
 
 
 @pytest.mark.parametrize("name", ["describe", "audit", "evaluate", "train", "md"])
@@ -164,7 +164,7 @@ def test_folders_that_cannot_be_written(name, inputs, tmp_path, capsys, record):
 
 
 @pytest.mark.parametrize("name, options", [
-    ("train", ["--force"]), ("train", ["--resume"]), ("md", ["--force"]), ("md", ["--restart"]),
+    ("train", ["--force"]), ("train", ["--resume"]), ("md", ["--force"]), ("md", ["--resume"]),
 ])  # fmt: skip
 def test_two_runs_in_one_folder(name, options, inputs, tmp_path, capsys):
     """The second one is refused while the first is there; afterwards it may go on."""

@@ -86,7 +86,7 @@ def test_simulations(tmp_path, scaled, record):
     command += ["--steps", str(STEPS)]
     record |= carried_out({
         "command": [*command, "--log-every", "5", "--write-every", "10"],
-        "goes_on": "--restart", "grows": THERMO, "delay": 0.5, "folder": str(tmp_path),
+        "goes_on": "--resume", "grows": THERMO, "delay": 0.5, "folder": str(tmp_path),
         "kills": scaled(KILLS), "kills_a_chain": 10, "seed": 1, "springs": not FULL,
     })  # fmt: skip
     whole = tmp_path / "whole"

@@ -3,14 +3,19 @@
 import argparse
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from tripletjax.types import InputError
+from tripletjax.checks import InputError
+from tripletjax.commands.config_options import add_config
+from tripletjax.commands.parsing import Parser, add_settings
+from tripletjax.settings import Settings
+from tripletjax.training.config import TrainConfig, settings_text
 
 log = logging.getLogger(__name__)
 
@@ -18,50 +23,59 @@ LARGE_FILE = 2**20  # bytes
 SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "reference_energies")
 
 
-def add_fit_options(parser: argparse.ArgumentParser) -> None:
-    """Data, folder and settings of a fit."""
-    parser.add_argument("--train", type=Path, required=True, metavar="XYZ", help="to fit")
-    parser.add_argument("--valid", type=Path, metavar="XYZ", help="default: a tenth of --train")
-    parser.add_argument("--test", type=Path, metavar="XYZ", help="for the errors reported")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="settings, as 'name: value'")
-    parser.add_argument("--cutoff", type=float, help="Å")
-    parser.add_argument(
-        "--max-minutes", type=float, help="stop after this many minutes, compilation apart"
-    )
-    parser.add_argument("--max-epochs", type=int, help="stop after this many epochs")
-    parser.add_argument("--seed", type=int, help="of weights, order and validation split")
-    parser.add_argument("--resume", action="store_true", help="resume from DIR's checkpoint")
-    parser.add_argument(
+def add_fit_options(
+    parser: Parser, options: Settings, config: TrainConfig, keys: Sequence[str]
+) -> None:
+    """Data, folder and settings of a fit.
+
+    Args:
+        parser: of the command.
+        options, config: the defaults of its settings.
+        keys: names of those settings that say where the labels are.
+    """
+    entries = config.entries()
+    data = parser.add_argument_group("data")
+    data.add_argument("--train", type=Path, required=True, metavar="XYZ", help="structures to fit")
+    data.add_argument(
+        "--valid", type=Path, metavar="XYZ",
+        help="structures for validation (default: a tenth of --train)",
+    )  # fmt: skip
+    data.add_argument("--test", type=Path, metavar="XYZ", help="for the errors reported")
+    add_settings(data, named(entries, keys), **dict.fromkeys(keys, "KEY"))
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    output.add_argument("--resume", action="store_true", help="resume from DIR's checkpoint")
+    output.add_argument(
         "--force", action="store_true", help="replace an earlier fit in DIR; all other files stay"
     )
+    settings = parser.add_argument_group(
+        "settings", "These, and by --config many more, which --print-config explains."
+    )
+    text = settings_text(config, options, parser.prog)
+    add_config(settings, lambda: text)
+    add_settings(settings, options.entries(), committee="M")
+    add_settings(settings, named(entries, SETTINGS), reference_energies="H=E,O=E")
 
 
-def fit_arguments(arguments: argparse.Namespace, read: Callable[[Path], Any]) -> dict[str, Any]:
-    """The options as arguments of ``train`` and ``fit_tensors``; files are read last.
+def named(entries: Sequence[Field], names: Sequence[str]) -> list[Field]:
+    """The settings of these names."""
+    return [entry for entry in entries if entry.name in names]
+
+
+def fit_arguments(
+    arguments: argparse.Namespace, config: TrainConfig, read: Callable[[Path], Any]
+) -> dict[str, Any]:
+    """The options as arguments of ``train`` and ``fit_tensors``; the files are read.
 
     Args:
         arguments: from a parser with ``add_fit_options``.
+        config: the settings chosen.
         read: makes labelled data of a file.
     """
-    from tripletjax.io import require_unused
-
-    require_unused(arguments.out, arguments.force or arguments.resume)
-    config = chosen_config(arguments)
     files = {"data": arguments.train, "valid": arguments.valid, "test": arguments.test}
     data = {name: path if path is None else read(path) for name, path in files.items()}
     options = {"folder": arguments.out, "resume": arguments.resume, "force": arguments.force}
     return data | options | {"config": config}
-
-
-def chosen_config(arguments: argparse.Namespace):
-    """``TrainConfig`` of the file of settings and of the options, which come first."""
-    from tripletjax.training import TrainConfig, read_config
-
-    settings = read_config(arguments.config) if arguments.config else {}
-    chosen = {name: getattr(arguments, name, None) for name in SETTINGS}
-    settings |= {name: value for name, value in chosen.items() if value is not None}
-    return TrainConfig().with_settings(settings, str(arguments.config or "settings"))
 
 
 @contextmanager

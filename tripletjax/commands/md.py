@@ -1,99 +1,78 @@
-"""The command ``md``; what is heavy is imported when it runs."""
+"""The command ``md``."""
 
 import argparse
 import logging
-from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
-from tripletjax.types import InputError
+from tripletjax.checks import InputError
+from tripletjax.commands.config_options import add_config, settled
+from tripletjax.commands.outcomes import precision
+from tripletjax.commands.parsing import Command, Parser, add_settings
+from tripletjax.md.config import MDConfig, MDOptions, settings_text
 
 log = logging.getLogger(__name__)
-HELP = {
-    "ensemble": "nve, nvt or npt",
-    "steps": "number of steps",
-    "timestep": "fs",
-    "temperature": "K, of nvt and npt, and of momenta that are drawn",
-    "thermostat": "langevin or nose-hoover, of nvt",
-    "friction": "1/fs, of langevin",
-    "tau": "fs, period of nose-hoover",
-    "pressure": "GPa, of npt",
-    "cell": "isotropic or flexible, in npt",
-    "tau_cell": "fs, period of the barostat",
-    "skin": "Å beyond the cutoff in neighbour lists",
-    "log_every": "interval, in steps, between rows of thermo.csv",
-    "write_every": "interval, in steps, between frames of trajectory.xyz",
-    "max_temperature": "K at which to stop; default: ten times the temperature, at least 5000 K",
-    "max_force_std": "eV/Å: stop, and keep the frame, where the model is less certain than this",
-    "seed": "of momenta and noise",
-}
 
 
-def add_md(commands, add_command: Callable) -> None:
-    """``tripletjax md``."""
-    from tripletjax.md.config import CELLS, ENSEMBLES, THERMOSTATS, MDConfig
-    from tripletjax.md.starts import VELOCITY_UNITS
-
-    parser = add_command(
-        commands,
-        "md",
-        _md,
-        "molecular dynamics with a fitted potential",
-        "tripletjax md fit start.xyz --ensemble nvt --temperature 300 --steps 10000 --out run",
-    )
-    parser.add_argument("model", metavar="DIR", help="as tripletjax train wrote it, or zoo:NAME")
-    parser.add_argument("start", type=Path, metavar="XYZ", help="its last structure is the start")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    choices = {"ensemble": ENSEMBLES, "thermostat": THERMOSTATS, "cell": CELLS}
-    for field in fields(MDConfig):
-        kind = field.type if field.type in (int, str) else float
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            default=field.default,
-            choices=choices.get(field.name),
-            help=HELP[field.name],
-        )
-    parser.add_argument(
-        "--velocity-unit",
-        choices=tuple(VELOCITY_UNITS),
-        help="of columns such as velocities or vx, vy, vz; default: angstrom/fs, unless that is "
-        "hotter than 5000 K",
-    )
-    parser.add_argument("--minimize", action="store_true", help="first minimise the energy")
-    parser.add_argument("--minimize-cell", action="store_true", help="and the cell, at --pressure")
-    parser.add_argument("--uncertainty", action="store_true", help="standard deviations too")
-    parser.add_argument(
-        "--restart", "--resume", action="store_true", help="continue from the state in --out"
-    )
-    parser.add_argument("--force", action="store_true", help="replace an earlier run in --out")
+def _add_options(parser: Parser) -> None:
+    data = parser.add_argument_group("model and start")
+    data.add_argument("model", metavar="DIR", help="as tripletjax train wrote it, or zoo:NAME")
+    data.add_argument("start", type=Path, metavar="XYZ", help="its last structure is the start")
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    output.add_argument("--resume", action="store_true", help="continue from the state in --out")
+    output.add_argument(
+        "--restart", dest="resume", action="store_true", default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,  # the former name of --resume, until release 0.3
+    )  # fmt: skip
+    output.add_argument("--force", action="store_true", help="replace an earlier run in --out")
+    settings = parser.add_argument_group("settings")
+    add_config(settings, lambda: settings_text(MDConfig(), MDOptions()))
+    add_settings(settings, [*MDConfig.entries(), *MDOptions.entries()])
 
 
-def _md(arguments: argparse.Namespace) -> None:
-    from tripletjax.io import read_frames, require_unused, require_writable
-    from tripletjax.md import MDConfig, minimize, simulate
+def _run(arguments: argparse.Namespace) -> None:
+    from tripletjax.io import require_unused, require_writable
     from tripletjax.md.files import RESTART, is_own
-    from tripletjax.md.starts import start_of
-    from tripletjax.potentials.storage import load, load_uncertain
 
-    config = MDConfig(**{f.name: getattr(arguments, f.name) for f in fields(MDConfig)})
+    options, config = settled(arguments, MDOptions(), MDConfig())
     out, start = arguments.out, arguments.start
-    resumes = arguments.restart and (out / RESTART).is_file()
-    if arguments.restart:
+    if arguments.resume:
         require_writable(out, folder=True)
     else:
         require_unused(out, arguments.force)
-    if not resumes and start.resolve().parent == out.resolve() and is_own(start.name):
+    goes_on = arguments.resume and (out / RESTART).is_file()
+    if not goes_on and start.resolve().parent == out.resolve() and is_own(start.name):
         raise InputError(f"{start} would be written over; give another folder, or copy it first")
-    log.info("reading %s and %s", arguments.model, start)
-    unsure = arguments.uncertainty or config.max_force_std is not None
+    with precision(options.x64):
+        _simulate(arguments, options, config, goes_on)
+
+
+def _simulate(
+    arguments: argparse.Namespace, options: MDOptions, config: MDConfig, goes_on: bool
+) -> None:
+    from tripletjax.io import read_frames
+    from tripletjax.md import minimize, simulate
+    from tripletjax.md.starts import start_of
+    from tripletjax.potentials.storage import load, load_uncertain
+
+    log.info("reading %s and %s", arguments.model, arguments.start)
+    unsure = options.uncertainty or config.max_force_std is not None
     model = load_uncertain(arguments.model) if unsure else load(arguments.model)
-    atoms = origin = start_of(read_frames(start)[-1], arguments.velocity_unit)
-    if (arguments.minimize or arguments.minimize_cell) and not resumes:
+    atoms = origin = start_of(read_frames(arguments.start)[-1], options.velocity_unit)
+    if (options.minimize or options.minimize_cell) and not goes_on:
         log.info("minimising")
-        moved = {"cell": arguments.minimize_cell, "pressure": config.pressure}
+        moved = {"cell": options.minimize_cell, "pressure": config.pressure}
         atoms = minimize(model, atoms, **moved, show=True)
-    choices = {"restart": arguments.restart, "force": arguments.force, "origin": origin}
+    choices = {"resume": arguments.resume, "force": arguments.force, "origin": origin}
     choices["uncertainty"] = unsure
-    final = simulate(model, atoms, out, config, **choices)
-    print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {out}")
+    final = simulate(model, atoms, arguments.out, config, options=options, **choices)
+    print(f"step {final.info['step']}: {final.get_potential_energy():.6f} eV, in {arguments.out}")
+
+
+COMMAND = Command(
+    "md",
+    "molecular dynamics with a fitted potential",
+    "tripletjax md fit start.xyz --ensemble nvt --temperature 300 --steps 10000 --out run",
+    _add_options,
+    _run,
+)

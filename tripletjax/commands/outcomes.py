@@ -4,10 +4,10 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
-from tripletjax.types import ConvergenceError, InputError, SimulationError
+from tripletjax.checks import ConvergenceError, InputError, SimulationError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 STATUS = (
@@ -64,7 +64,7 @@ def settings(x64: bool) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            with _float64() if x64 else nullcontext():
+            with precision(x64):
                 yield
         finally:
             log.setLevel(level)
@@ -73,8 +73,11 @@ def settings(x64: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _float64() -> Iterator[None]:
-    """JAX's x64 on, for all threads."""
+def precision(x64: bool) -> Iterator[None]:
+    """JAX's x64 on, for all threads; as it is, if not ``x64``."""
+    if not x64:
+        yield
+        return
     import jax
 
     before = jax.config.values["jax_enable_x64"]

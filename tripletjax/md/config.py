@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from tripletjax.checks import InputError, as_choice, as_integer, as_number, as_positive, settle
-from tripletjax.settings import Settings, setting
+from tripletjax.settings import Precision, Settings, as_yaml, setting
 
 ENSEMBLES = ("nve", "nvt", "npt")
 THERMOSTATS = ("langevin", "nose-hoover")
+VELOCITY_UNITS = ("angstrom/fs", "angstrom/ps", "atomic", "ase")
 CELLS = ("isotropic", "flexible")
 HOTTER = 10.0  # times the temperature is a blow-up, and at least
 HOTTEST = 5000.0  # K
@@ -91,3 +92,30 @@ class MDConfig(Settings):
     def keeps_momentum(self) -> bool:
         """Whether the thermostat counts on a total momentum of zero."""
         return self.ensemble == "npt" or (self.ensemble, self.thermostat) == ("nvt", THERMOSTATS[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDOptions(Precision):
+    """What is done before and beside the steps; with ``MDConfig`` all settings of the command."""
+
+    velocity_unit: str | None = setting(
+        None, "unit of columns such as velocities or vx, vy, vz",
+        none="angstrom/fs, unless that is hotter than 5000 K", choices=VELOCITY_UNITS,
+    )  # fmt: skip
+    minimize: bool = setting(False, "first minimise the energy")
+    minimize_cell: bool = setting(False, "and the cell, at the pressure")
+    uncertainty: bool = setting(False, "write standard deviations to thermo.csv")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.velocity_unit is not None:
+            as_choice("velocity_unit", self.velocity_unit, VELOCITY_UNITS)
+        for name in ("minimize", "minimize_cell", "uncertainty"):
+            settle(self, **{name: as_choice(name, getattr(self, name), (False, True))})
+
+
+def settings_text(config: MDConfig, options: MDOptions) -> str:
+    """A file of settings, which ``tripletjax md --config`` takes back."""
+    groups = {"The run": config.entries(), "The start and the output": options.entries()}
+    title = "Settings of tripletjax md, which reads them with --config."
+    return as_yaml(groups, options.flat() | config.flat(), title)

@@ -175,10 +175,10 @@ class Run:
             self.save()  # of the last row: the block that was interrupted is done again
             raise KeyboardInterrupt(
                 f"interrupted at step {self.saved}; its state is in {self.folder / RESTART}: give "
-                "the same command with restart to continue"
+                "the same command with resume to continue"
             ) from None
         except OSError as error:
-            reason = f"{error.strerror or error}; restart continues from step {self.saved}"
+            reason = f"{error.strerror or error}; resume continues from step {self.saved}"
             raise OSError(error.errno, reason, error.filename) from error
         final = self.frame()
         save_frame(self.folder / FINAL, final)

@@ -20,9 +20,9 @@ from tripletjax.locks import hold, remove_unfinished
 from tripletjax.types import InputError
 
 THERMO, TRAJECTORY, RESTART = "thermo.csv", "trajectory.xyz", "restart.safetensors"
-RECORD, FINAL = "md.json", "final.xyz"
+RECORD, FINAL, SETTINGS = "md.json", "final.xyz", "settings.yaml"
 LAST_GOOD, UNCERTAIN = "last_good.xyz", "uncertain.xyz"
-OWN = (RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
+OWN = (SETTINGS, RESTART, THERMO, TRAJECTORY, RECORD, FINAL, LAST_GOOD, UNCERTAIN)
 
 
 class Output:
@@ -100,6 +100,12 @@ def save_frame(path: Path, atoms: Atoms) -> None:
     """Write a structure, atomically."""
     with atomic_open(path, "w") as file:
         file.write(_extxyz(atoms))
+
+
+def save_settings(folder: Path, text: str) -> None:
+    """Write ``settings.yaml``, atomically."""
+    with atomic_open(folder / SETTINGS) as file:
+        file.write(text.encode())
 
 
 def is_own(name: str) -> bool:

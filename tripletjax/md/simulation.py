@@ -1,7 +1,9 @@
 """The entrance to simulations: checks the start, the settings and the folder, and runs."""
 
 import logging
+import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,9 +12,9 @@ from ase import Atoms
 
 from tripletjax.io import require_unused
 from tripletjax.md.checking import check_overlap, check_start
-from tripletjax.md.config import MDConfig
+from tripletjax.md.config import MDConfig, MDOptions, settings_text
 from tripletjax.md.driver import Run
-from tripletjax.md.files import RESTART, killed_at_once
+from tripletjax.md.files import RESTART, killed_at_once, save_settings
 from tripletjax.md.starts import start_of, writable
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
@@ -28,35 +30,40 @@ def simulate(
     folder: str | Path,
     config: MDConfig | None = None,
     *,
-    restart: bool = False,
+    resume: bool = False,
     force: bool = False,
     show: bool = True,
     dtype=None,
     uncertainty: bool | None = None,
     velocity_unit: str | None = None,
     origin: Atoms | None = None,
+    options: MDOptions | None = None,
+    restart: bool | None = None,
 ) -> Atoms:
     """Run molecular dynamics and write it to a folder.
 
     The folder gets ``thermo.csv``, ``trajectory.xyz`` (with momenta, energies and forces),
-    ``final.xyz``, ``md.json`` and the state from which ``restart`` goes on. Frames have
-    everything else that ``atoms`` has, but for its labels; their positions are not wrapped.
+    ``final.xyz``, ``md.json``, ``settings.yaml`` and the state from which ``resume`` goes on.
+    Frames have everything else that ``atoms`` has, but for its labels; their positions are not
+    wrapped.
 
     Args:
         model: the potential.
         atoms: to start from; its masses and its momenta, or columns of velocities, are used if it
             has any (see ``md.starts``); else the momenta are drawn.
-        folder: to write; must be unused, unless ``restart`` or ``force`` is given.
+        folder: to write; must be unused, unless ``resume`` or ``force`` is given.
         config: settings; None: the defaults.
-        restart: go on from the state in the folder, if there is one.
+        resume: go on from the state in the folder, if there is one.
         force: replace an earlier run in the folder; other files in it stay.
         show: a progress bar.
         dtype: float32 or float64; None: JAX's default float.
         uncertainty: write standard deviations to ``thermo.csv``; None: if the potential has any.
         velocity_unit: of columns of velocities: "angstrom/fs", "angstrom/ps", "atomic" or "ase";
             None: Å/fs, unless that is hotter than 5000 K.
-        origin: the structure that ``atoms`` was minimised from, which ``restart`` compares; None:
+        origin: the structure that ``atoms`` was minimised from, which ``resume`` compares; None:
             ``atoms``.
+        options: what was done beforehand, for ``settings.yaml``.
+        restart: the former name of ``resume``, until release 0.3.
 
     Returns:
         The last frame.
@@ -80,8 +87,15 @@ def simulate(
     """
     require_potential(model)
     folder, config = Path(folder), config or MDConfig()
-    if restart and force:
-        raise InputError("restart goes on with a run, force replaces it; give one of them")
+    if restart is not None:
+        resume = restart
+        warnings.warn(
+            "restart= is now resume=; the old name will be removed in release 0.3",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    if resume and force:
+        raise InputError("resume goes on with a run, force replaces it; give one of them")
     uncertainty = model.has_deviations if uncertainty is None else uncertainty
     if config.max_force_std is not None:
         uncertainty = True
@@ -93,14 +107,17 @@ def simulate(
     atoms = writable(start_of(atoms, velocity_unit))
     model.require_known([atoms])
     check_start(atoms, config)
-    resumes = restart and (folder / RESTART).is_file()
+    resumes = resume and (folder / RESTART).is_file()
     if not resumes:
         check_overlap(atoms)
-        require_unused(folder, force or (restart and killed_at_once(folder)))
+        require_unused(folder, force or (resume and killed_at_once(folder)))
     dtype = float_type(dtype)
-    with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
+    is_double = bool(dtype == np.float64)
+    with jax.enable_x64(True) if is_double else nullcontext():
         run = Run(model, atoms, origin or atoms, config, folder, dtype, uncertainty)
         log.info("compiling, with %d columns of neighbours", run.lists.width)
         with run.output:
             sure = run.resume() if resumes else run.open()
+            done = replace(options or MDOptions(), uncertainty=uncertainty, x64=is_double)
+            save_settings(folder, settings_text(config, done))
             return run.run(show, sure)

@@ -19,7 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from tripletjax.md.states import KB
-from tripletjax.types import InputError
+from tripletjax.types import InputError, as_choice
 
 log = logging.getLogger(__name__)
 VELOCITY_UNITS = {  # in ASE's unit of velocity
@@ -64,10 +64,8 @@ def start_of(atoms: Atoms, velocity_unit: str | None = None) -> Atoms:
         >>> start.get_masses().tolist(), sorted(start.arrays)
         ([2.014, 2.014], ['masses', 'momenta', 'numbers', 'positions'])
     """
-    if velocity_unit is not None and velocity_unit not in VELOCITY_UNITS:
-        raise InputError(
-            f"invalid velocity_unit={velocity_unit!r}: expected one of {', '.join(VELOCITY_UNITS)}"
-        )
+    if velocity_unit is not None:
+        as_choice("velocity_unit", velocity_unit, tuple(VELOCITY_UNITS))
     start = without_labels(atoms)
     _take_masses(start)
     _take_velocities(start, velocity_unit)

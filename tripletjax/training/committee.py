@@ -15,6 +15,7 @@ from tripletjax.potentials.committee import committee_of
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
 from tripletjax.training.folder import METRICS, OWN
+from tripletjax.training.kept_settings import save_settings
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import Dataset, named_parts
 from tripletjax.training.run import train
@@ -61,7 +62,8 @@ def train_committee(
         InputError: as ``train`` does, or fewer than two members.
     """
     size, choices = as_integer("committee", size, 2), Choices(model, start, loss, optimizer)
-    config = replace(config or TrainConfig(), laplace_members=0)
+    chosen = config or TrainConfig()
+    config = replace(chosen, laplace_members=0)
     if config.max_minutes is not None:
         config = replace(config, max_minutes=config.max_minutes / size)
     require_unused(folder, force or resume)
@@ -69,12 +71,13 @@ def train_committee(
         require_unused(folder, force or resume)  # another fit may have ended meanwhile
         parts, _ = named_parts(data, valid, test, config)
         if force and not resume:
-            starting_point(
-                parts["train"], config, choices
-            )  # the earlier fit stays where this fails
+            # The earlier fit stays where this fails.
+            starting_point(parts["train"], config, choices)
             remove_own(folder, OWN)
         options = {"resume": resume, "force": force, "show": show} | choices._asdict()
-        return _train_committee(parts, Path(folder), size, config, announce, options)
+        found = _train_committee(parts, Path(folder), size, config, announce, options)
+        save_settings(Path(folder), chosen, committee=size)
+        return found
 
 
 def _train_committee(

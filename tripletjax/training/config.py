@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
-from tripletjax.checks import as_integer, as_number, as_positive, settle
+from tripletjax.checks import as_integer, as_name, as_number, as_positive, settle
 from tripletjax.potentials.architecture import Architecture
-from tripletjax.settings import Settings, setting
+from tripletjax.settings import Precision, Settings, as_yaml, setting
 from tripletjax.training.references import as_references
 
 DEFAULT_STEPS = 100_000
@@ -23,6 +23,7 @@ CHECKS: dict[tuple[str, ...], Callable[[str, Any], Any]] = {
     ("max_minutes",): partial(as_positive, unit="minutes"),
     ("forces_weight", "stress_weight", "checkpoint_minutes"): partial(as_number, low=0),
     ("final_learning_rate", "warm_up", "ema"): partial(as_number, low=0, high=1),
+    ("energy_key", "forces_key", "stress_key", "virial_key"): as_name,
 }
 
 
@@ -58,7 +59,7 @@ class TrainConfig(Settings):
     forces_weight: float = setting(1.0, "weight of the forces in the loss")
     stress_weight: float = setting(1.0, "weight of the stress in the loss")
     reference_energies: Mapping[str, float] | str | None = setting(
-        None, "energies of single atoms, such as {H: -13.6, O: -432}, or isolated: those of the "
+        None, "energies of single atoms, such as H=-13.6,O=-432, or isolated: those of the "
         "structures of one atom", "eV", none="fitted by least squares",
     )  # fmt: skip
     huber: float = setting(
@@ -72,6 +73,13 @@ class TrainConfig(Settings):
         1.0, "interval between checkpoints: a killed run loses this much at most", "minutes"
     )
     laplace_members: int = setting(16, "draws of the last layer, for uncertainties; 0: none")
+
+    energy_key: str | None = setting(None, "name of the energies in files", none="ASE's")
+    forces_key: str | None = setting(None, "name of the forces in files", none="ASE's")
+    stress_key: str | None = setting(None, "name of the stress in files", none="ASE's")
+    virial_key: str | None = setting(
+        None, "name of the virials in files (eV); stress = -virial/volume", none="none"
+    )
 
     def __post_init__(self):
         settle(self, reference_energies=as_references(self.reference_energies))
@@ -96,3 +104,33 @@ class TrainConfig(Settings):
             endless = self.max_minutes is not None
             epochs = ENDLESS if endless else math.ceil(DEFAULT_STEPS / steps)
         return replace(self, batch_size=size, max_epochs=epochs)
+
+    def unsettled(self) -> "TrainConfig":
+        """The settings to write to a file: without the epochs that only stand for no limit."""
+        return replace(self, max_epochs=None) if self.max_epochs == ENDLESS else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(Precision):
+    """What is fitted; with ``TrainConfig`` all settings of the command ``train``."""
+
+    committee: int | None = setting(
+        None, "number of fits, from different seeds, for uncertainties; they share max_minutes "
+        "equally", none="one fit",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.committee is not None:
+            settle(self, committee=as_integer("committee", self.committee, 2))
+
+
+def settings_text(config: TrainConfig, options: Settings, command: str = "tripletjax train") -> str:
+    """A file of settings, which the command's ``--config`` takes back."""
+    model = {entry.name for entry in Architecture.entries()}
+    groups = {
+        "The fit": [*options.entries(), *(e for e in config.entries() if e.name not in model)],
+        "The model": [e for e in config.entries() if e.name in model],
+    }
+    title = f"Settings of {command}, which reads them with --config."
+    return as_yaml(groups, options.flat() | config.unsettled().flat(), title)

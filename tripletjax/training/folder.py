@@ -14,12 +14,13 @@ from tripletjax.potentials.saving import FORMAT as POTENTIAL
 from tripletjax.potentials.storage import FIRST_COMMITTEE
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
+from tripletjax.training.kept_settings import SETTINGS
 from tripletjax.training.loop import Progress, at_start
 
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "loss.png"
 OF_FIT = (
-    *(CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
+    *(SETTINGS, CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
     *(f"model/{name}" for name in (*POTENTIAL.files, "tensor.json")),  # the latter of tensors
     *(f"committee/{name}" for name in (*POTENTIAL.files, *FIRST_COMMITTEE.files)),
     *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1
@@ -48,7 +49,8 @@ def begun(
     start = at_start(weights, optimizer)
     if folder is None or not (resume and folder.is_dir()):
         return start
-    if all(map(is_unfinished, folder.iterdir())):  # killed before its first checkpoint
+    whole = {path.name for path in folder.iterdir() if not is_unfinished(path)}
+    if whole <= {SETTINGS}:  # killed before its first checkpoint
         return start
     like = start.state, start.best
     return Progress.resumed(load_checkpoint(folder / CHECKPOINT, like, settings, FREE))

@@ -18,6 +18,7 @@ from tripletjax.training.data import Bucket, make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, keeper, run_settings
+from tripletjax.training.kept_settings import save_settings
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
@@ -104,6 +105,7 @@ def _train(
     log.info("preparing neighbour lists of %d structures", sum(counts.values()))
     parts = {name: make_buckets(*part, start) for name, part in data_of.items()}
     keep = keeper(folder, start, settings, progress)
+    save_settings(folder, config)
 
     began = time.monotonic()
     task = EnergyTask(

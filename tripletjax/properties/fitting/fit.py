@@ -9,13 +9,16 @@ import numpy as np
 
 from tripletjax.io import provenance, require_unused, save_json
 from tripletjax.locks import hold
+from tripletjax.properties.fitting.config import TensorConfig, TensorOptions
 from tripletjax.properties.fitting.labels import TensorData
 from tripletjax.properties.fitting.metrics import tensor_metrics, tensor_parity
 from tripletjax.properties.fitting.predictions import predict_tensors
 from tripletjax.properties.fitting.task import TensorTask
 from tripletjax.properties.tensor_model import UNITS, TensorModel, untrained_tensor
-from tripletjax.training import TrainConfig, fit_references
+from tripletjax.training import fit_references
+from tripletjax.training.config import TrainConfig, settings_text
 from tripletjax.training.folder import METRICS, PARITY, begun, keeper, run_settings
+from tripletjax.training.kept_settings import with_precision, write_settings
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.parts import named_parts
 
@@ -98,6 +101,9 @@ def _train(
     )
     task = TensorTask(start, data, parts["valid"], config)
     keep = keeper(folder, start, settings, progress)
+    chosen = with_precision(TensorOptions(target=target, charges=charges))
+    command = "tripletjax train-tensor"
+    write_settings(folder, settings_text(TensorConfig.of(config), chosen, command))
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, compilation apart", progress.seconds)
     model = replace(start, weights=progress.best.averaged)

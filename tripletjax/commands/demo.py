@@ -1,0 +1,41 @@
+"""The command ``demo``."""
+
+import argparse
+from pathlib import Path
+
+from tripletjax.commands.parsing import Command, Parser, add_x64
+
+
+def _add_options(parser: Parser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--train", type=int, default=2000, metavar="N", help="training structures (default: 2000)"
+    )
+    data.add_argument(
+        "--test", type=int, default=1000, metavar="N", help="test structures (default: 1000)"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", type=Path, default=Path("demo-output"), metavar="DIR",
+        help="folder to write (default: demo-output)",
+    )  # fmt: skip
+    add_x64(parser.add_argument_group("settings"))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from tripletjax.demo import report, run_b8
+    from tripletjax.io import require_writable
+
+    require_writable(arguments.out, folder=True)
+    record = run_b8(arguments.train, arguments.test, arguments.out)
+    print(f"\n{report(record)}\n")
+    print(f"Figure:  {arguments.out / 'b8.png'}\nRecord:  {arguments.out / 'results.json'}")
+
+
+COMMAND = Command(
+    "demo",
+    "tell B8 clusters with equal bispectra apart, and learn their energies",
+    "tripletjax demo --out demo-output",
+    _add_options,
+    _run,
+)

@@ -1,0 +1,24 @@
+"""Where the labels are: what the commands ``train`` and ``evaluate`` share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tripletjax.commands.fit_options import named_as_options, read_structures
+
+KEYS = ("energy_key", "forces_key", "stress_key", "virial_key")
+
+
+def labelled(path: Path, names: Mapping[str, Any]):
+    """Structures of a file with their labels.
+
+    Args:
+        path: the file.
+        names: settings, ``KEYS`` among them.
+    """
+    from tripletjax.training import Dataset, read_labels
+
+    frames = read_structures(path)
+    keys = {key: names.get(key) for key in KEYS}
+    with named_as_options(*keys):
+        return Dataset(frames, read_labels(frames, **keys, source=str(path)))
