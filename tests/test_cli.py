@@ -1,6 +1,10 @@
 """The command line: results as from Python, and one line with exit status 2 for bad input."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +12,8 @@ from ase.build import molecule
 from ase.io import write
 
 from tripletjax import describe
-from tripletjax.cli import main
+from tripletjax.cli import COMMANDS, main
+from tripletjax.commands.parsing import Parser
 from tripletjax.invariants.nice import fit_contraction, save_contraction
 
 pytestmark = pytest.mark.once("float32")
@@ -66,11 +71,15 @@ def test_correlations_with_a_saved_contraction(structures, tmp_path):
     [
         ([], "required"),
         (["unknown"], "invalid choice"),
+        (["describ"], "did you mean 'describe'?; see 'tripletjax --help'"),
         (["describe"], "required"),
-        (["describe", "IN", "OUT", "--cutof", "3"], "--cutof"),
+        (["describe", "IN", "OUT", "--cutof", "3"], "--cutof 3; did you mean '--cutoff'?"),
+        (["md", "IN", "IN", "--out", "FOLDER", "--max-temp=9"], "did you mean '--max-temperature'"),
+        (["md", "IN", "IN", "--out", "FOLDER", "--thermostat", "nose-hover"], "mean 'nose-hoover'"),
         (["describe", "IN", "OUT", "--cutoff", "wide"], "wide"),
         (["describe", "IN", "OUT", "--cutoff", "-1"], "positive"),
         (["describe", "IN", "OUT", "--kind", "soap"], "power_spectrum"),
+        (["describe", "IN", "OUT", "--kind", "bispectra"], "did you mean 'bispectrum'?"),
         (["describe", "IN", "OUT", "--kind", "correlations", "--nu", "4"], "fit_contraction"),
         (["describe", "IN", "OUT", "--contraction", "nowhere"], "nowhere"),
         (["describe", "IN", "OUT", "--centers", "7"], "centers"),
@@ -114,10 +123,47 @@ def test_bad_input_is_one_line_and_leaves_nothing(arguments, words, structures, 
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["describe", "--help"], ["demo", "--help"]])
-def test_help_shows_how(arguments, capsys):
+def shown(*arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 0
-    text = capsys.readouterr().out
-    assert "describe" in text if arguments == ["--help"] else "Example:" in text
+    return capsys.readouterr().out
+
+
+def test_help_names_the_commands(capsys):
+    text = shown("--help", capsys=capsys)
+    assert all(command.name in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_of_a_command(command, capsys):
+    """Options under headings, a meaning for each, and an example that the parser takes."""
+    text = shown(command.name, "--help", capsys=capsys)
+    assert text.endswith(f"Example:\n  {command.example}\n")
+    headings = re.findall(r"^([a-z ]+):$", text, re.M)
+    assert headings[0] == "options" and len(headings) >= 3
+    name, *rest = shlex.split(command.example.removeprefix("tripletjax "))
+    assert name == command.name
+    parser = Parser(command)
+    assert parser.parse_args(rest).run is command.run
+    groups = parser._action_groups  # argparse has no public list
+    assert all(action.help for group in groups for action in group._group_actions)
+
+
+QUICK = """
+import sys
+from tripletjax.cli import main
+for arguments in (["--help"], ["--version"], ["train"], ["train", "--print-config"],
+                  *([name, "--help"] for name in ("train", "evaluate", "train-tensor", "md"))):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+assert "jax" not in sys.modules and "scipy" not in sys.modules, arguments
+"""
+
+
+def test_help_comes_before_jax():
+    """Importing it takes a second."""
+    done = subprocess.run([sys.executable, "-c", QUICK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -8,7 +8,10 @@ from ase.io import read
 
 from tests.md_runs import potential, rows, silicon
 from tripletjax.cli import main
+from tripletjax.md import MDConfig, starts
+from tripletjax.md.config import VELOCITY_UNITS, MDOptions
 from tripletjax.potentials.committee import committee_of
+from tripletjax.settings import read_settings
 
 pytestmark = pytest.mark.once("float32")
 
@@ -84,6 +87,29 @@ def test_run_restart_and_force(model, files, capsys):
     assert len(rows(files / "run")) == 3
 
 
+def test_print_config_gives_the_defaults(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["md", "--print-config"])
+    assert stopped.value.code == 0
+    (tmp_path / "template.yaml").write_text(capsys.readouterr().out)
+    assert read_settings(tmp_path / "template.yaml") == MDConfig().flat() | MDOptions().flat()
+    assert set(VELOCITY_UNITS) == set(starts.VELOCITY_UNITS)
+
+
+def test_settings_repeat_the_run(model, files, capsys):
+    options = [*SHORT, "--minimize", "--temperature", "200", "--seed", "3", "--uncertainty"]
+    assert command(model, files, *options, out="first") == 0
+    kept = files / "first/settings.yaml"
+    chosen = {"minimize": True, "seed": 3, "temperature": 200.0, "uncertainty": True, "steps": 4}
+    assert read_settings(kept).items() >= chosen.items()
+    assert command(model, files, "--config", str(kept), out="second") == 0
+    for name in ("thermo.csv", "trajectory.xyz", "settings.yaml"):
+        assert (files / "second" / name).read_bytes() == (files / "first" / name).read_bytes()
+    (files / "typo.yaml").write_text("stepz: 3")
+    error = refused(capsys, model, files, "--config", str(files / "typo.yaml"), out="third")
+    assert "typo.yaml: unknown setting 'stepz'; did you mean 'steps'?" in error
+
+
 def test_minimize_comes_first(model, files, capsys):
     assert command(model, files, *SHORT, "--minimize", "--temperature", "1e-3", out="rest") == 0
     first = read(files / "rest/trajectory.xyz", 0)
@@ -93,7 +119,7 @@ def test_minimize_comes_first(model, files, capsys):
     volume = read(files / "rested/trajectory.xyz", 0).get_volume()
     assert volume != first.get_volume()
     options[1] = "6"  # steps
-    assert command(model, files, *options, "--restart", out="rested") == 0
+    assert command(model, files, *options, "--restart", out="rested") == 0  # the former name
     assert read(files / "rested/final.xyz").get_volume() == pytest.approx(volume, rel=1e-6)
     assert "minimize:" in capsys.readouterr().err
 

@@ -10,6 +10,7 @@ from ase.io import write
 from tripletjax.cli import main
 from tripletjax.data.sets import load_frames
 from tripletjax.properties.tensor_model import load_tensor
+from tripletjax.settings import read_settings
 from tripletjax.training.loop import Progress
 
 pytestmark = pytest.mark.once("float32")
@@ -43,6 +44,13 @@ def test_train_then_evaluate(files, capsys):
     assert not command(f"evaluate-tensor {fit} {files}/data.xyz --out {files}/errors.json")
     assert "Å³" in capsys.readouterr().out
     assert json.loads((files / "errors.json").read_text()) == pytest.approx(record["test"])
+    kept = read_settings(fit / "settings.yaml")
+    assert (kept["target"], kept["charges"], kept["cutoff"]) == ("polarizability", True, 3.0)
+    assert "energy_weight" not in kept
+    again = f"train-tensor --train {files}/data.xyz --config {fit}/settings.yaml"
+    assert command(f"{again} --out {files}/again") == 0
+    for name in ("settings.yaml", "model/weights.safetensors"):  # bit for bit
+        assert (files / "again" / name).read_bytes() == (fit / name).read_bytes()
     assert command(f"train-tensor --target dipole --train {files}/data.xyz --out {fit}") == 2
     assert "already holds files" in capsys.readouterr().err
 

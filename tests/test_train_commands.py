@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -9,6 +10,8 @@ from ase.io import write
 
 from tests.test_training import clusters
 from tripletjax.cli import main
+from tripletjax.settings import read_settings
+from tripletjax.training.config import FitOptions, TrainConfig
 
 pytestmark = pytest.mark.once("float32")
 
@@ -56,6 +59,61 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     np.testing.assert_allclose(list(errors.values()), list(record["test"].values()), rtol=1e-4)
     assert main(["evaluate", str(files / "fit"), str(files / "other.xyz")]) == 2
     assert "knows only [2, 18]" in capsys.readouterr().err
+    again = ["--config", str(files / "fit" / "settings.yaml"), "--out", str(files / "again")]
+    assert main(["train", *data, *again]) == 0
+    for name in ("settings.yaml", "model/weights.safetensors"):  # bit for bit
+        assert (files / "again" / name).read_bytes() == (files / "fit" / name).read_bytes()
+
+
+def test_print_config_gives_the_defaults(files, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--print-config"])
+    assert stopped.value.code == 0
+    template = files / "template.yaml"
+    template.write_text(capsys.readouterr().out)
+    assert read_settings(template) == FitOptions().flat() | TrainConfig().flat()
+    for line in template.read_text().splitlines():
+        assert len(line) <= 100
+
+
+def test_what_was_chosen_is_in_the_settings(files, monkeypatch):
+    """Also on the command line; options come before the file, and x64 is that of the file."""
+    found = {}
+
+    def noted(task, config, progress, keep, show):
+        found["dtype"] = jnp.zeros(()).dtype
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tripletjax.training.run.run_epochs", noted)
+    frames = clusters(6)
+    for frame in frames:
+        frame.info["mine"] = frame.get_potential_energy()
+        frame.calc = None
+    write(files / "named.xyz", frames)
+    (files / "config.yaml").write_text(CONFIG + "x64: true\nseed: 1\nmax_minutes: 3\n")
+    options = ["--config", str(files / "config.yaml"), "--seed", "7", "--energy-key", "mine"]
+    options += ["--reference-energies", "He=-1,Ar=-1000"]
+    command = ["train", "--train", str(files / "named.xyz"), "--out", str(files / "fit")]
+    assert main([*command, *options]) == 130
+    assert found["dtype"] == jnp.float64
+    kept = read_settings(files / "fit" / "settings.yaml")
+    assert kept.keys() == (FitOptions().flat() | TrainConfig().flat()).keys()
+    assert kept["x64"] is True and (kept["seed"], kept["max_minutes"]) == (7, 3)
+    assert kept["reference_energies"] == {"He": -1.0, "Ar": -1000.0}
+    assert (kept["energy_key"], kept["max_epochs"], kept["cutoff"]) == ("mine", None, 3.0)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("max_epoch: 2", "typo.yaml: unknown setting 'max_epoch'; did you mean 'max_epochs'?"),
+    ("x64: 3", "invalid x64=3: expected one of False, True"),
+    ("committee: 1", "invalid committee=1"),
+    ("energy_key: 3", "invalid energy_key=3: expected a name"),
+])  # fmt: skip
+def test_settings_that_cannot_be_used(text, words, files, capsys):
+    (files / "typo.yaml").write_text(text)
+    command = ["train", "--train", str(files / "train.xyz"), "--out", str(files / "fit")]
+    assert main([*command, "--config", str(files / "typo.yaml")]) == 2
+    assert words in capsys.readouterr().err and not (files / "fit").exists()
 
 
 @pytest.mark.parametrize(

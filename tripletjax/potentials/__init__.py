@@ -1,8 +1,26 @@
-"""Energy models, and the potentials that fits make of them."""
+"""Energy models, and the potentials that fits make of them; everything is imported on request."""
 
-from tripletjax.potentials.base import EnergyModel, Potential
-from tripletjax.potentials.local import local_model
-from tripletjax.potentials.storage import load
-from tripletjax.potentials.triplet import untrained
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tripletjax.potentials.base import EnergyModel, Potential
+    from tripletjax.potentials.local import local_model
+    from tripletjax.potentials.storage import load
+    from tripletjax.potentials.triplet import untrained
 
 __all__ = ["EnergyModel", "Potential", "load", "local_model", "untrained"]
+
+_PLACES = {
+    "EnergyModel": "base",
+    "Potential": "base",
+    "load": "storage",
+    "local_model": "local",
+    "untrained": "triplet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"tripletjax.potentials.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
