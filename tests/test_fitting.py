@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +42,29 @@ def pair_weights(seed):
 PAIRS = local_model(pair_energy, pair_weights, 3.0, KINDS)
 
 
+class Perceptron(nn.Module):
+    """Layers of flax on a smooth histogram of the distances."""
+
+    @nn.compact
+    def __call__(self, vectors, mask):
+        squares = jnp.sum(vectors**2, -1, keepdims=True) / 9.0
+        bumps = jnp.exp(-8 * (squares - jnp.linspace(0, 1, 4, dtype=squares.dtype)) ** 2)
+        bumps = bumps * jnp.maximum(1 - squares, 0) ** 3
+        pooled = jnp.sum(jnp.where(mask[:, None], bumps, 0), 0)
+        return nn.Dense(1)(nn.silu(nn.Dense(4)(pooled)))[0]
+
+
+def dense_energy(weights, vectors, species, mask, center):
+    return Perceptron().apply(weights, vectors, mask)
+
+
+def dense_weights(seed):
+    return Perceptron().init(jax.random.key(seed), jnp.eye(3), jnp.ones(3, bool))
+
+
+DENSE = local_model(dense_energy, dense_weights, 3.0, KINDS)
+
+
 def labelled(frames, potential):
     """Copies with the labels that a potential gives."""
     found = potential.predict(frames, "float64")
@@ -73,6 +97,13 @@ def test_a_model_of_ones_own_finds_its_weights(data, truth, tmp_path):
     for here, there in zip(*map(jax.tree.leaves, (found.weights, again.weights)), strict=True):
         assert np.array_equal(here, there)
     assert not (tmp_path / "fit" / "committee").exists()  # nothing says what is linear in it
+
+
+def test_layers_of_flax_are_fitted(data, tmp_path):
+    fit(data, tmp_path, model=DENSE, config=FAST | {"max_epochs": 100}, show=False)
+    errors = json.loads((tmp_path / "metrics.json").read_text())["train"]
+    forces = np.concatenate([frame.get_forces() for frame in data])
+    assert errors["force_mae_ev_per_A"] < 0.7 * np.abs(forces).mean()
 
 
 def forces_alone(potential, batch, labels):
@@ -164,7 +195,7 @@ class Bare:
         return first * jnp.sum(environments.mask, 1) + rest["shift"][0][environments.center]
 
 
-@pytest.mark.parametrize("model", [PAIRS, Bare(), Messages(), TripletModel(SMALL, KINDS)])
+@pytest.mark.parametrize("model", [PAIRS, Bare(), DENSE, Messages(), TripletModel(SMALL, KINDS)])
 def test_saved_and_loaded_to_the_same_bits(model, tmp_path):
     potential = Potential(model, model.init(3), tuple(map(float, model.species)), 0.25)
     potential.save(tmp_path / "model")

@@ -29,20 +29,25 @@ FIRST_COMMITTEE = FolderFormat(
     arrays="members.safetensors",
     version=1,
 )
-# Readers of other records of release 0.1, by their type; imported when one is found.
-OTHERS = {"tripletjax kernel potential": "tripletjax.kernels.storage:read_first"}
+# Readers of other folders, which are imported when one is found: records of release 0.1 by their
+# type, and a file that tells.
+TYPES = {"tripletjax kernel potential": "tripletjax.kernels.storage:read_first"}
+FILES = {"tensor.json": "tripletjax.properties.tensor_model:load_tensor"}
 
 
-def load(folder: str | Path, model: EnergyModel | None = None) -> Potential:
-    """Read a potential from the folder that training wrote, or from the ``model`` inside it.
+def load(folder: str | Path, model: EnergyModel | None = None) -> Any:
+    """Read a fit from the folder that training wrote, or from the ``model`` inside it.
 
     Args:
         folder: the folder; or ``"zoo:NAME"``, a potential that comes with the package.
         model: the energy model, where the folder cannot tell: one made of functions or classes
             that cannot be imported. None: as in the folder.
 
+    Returns:
+        A ``Potential``; a ``TensorModel`` where dipoles or polarisabilities were fitted.
+
     Raises:
-        InputError: there is no potential, or it is damaged, of another version, or of a model that
+        InputError: there is no fit, or it is damaged, of another version, or of a model that
             cannot be imported.
 
     Example:
@@ -57,11 +62,13 @@ def load(folder: str | Path, model: EnergyModel | None = None) -> Potential:
     folder = resolve(folder)
     if (folder / FIRST_COMMITTEE.description).is_file():
         return _first_committee(folder)
+    for name, reader in FILES.items():
+        if (folder / name).is_file() or (folder / "model" / name).is_file():
+            return _imported(reader)(folder)
     folder = FORMAT.inside(folder)
     version, kind = _version(folder)
-    if kind in OTHERS:
-        module, name = OTHERS[kind].split(":")
-        return getattr(import_module(module), name)(folder)
+    if kind in TYPES:
+        return _imported(TYPES[kind])(folder)
     return _first(folder) if version == 1 else _current(folder, model)
 
 
@@ -101,6 +108,11 @@ def _version(folder: Path) -> tuple[Any, Any]:
         return record.get("format"), record.get("type")
     except (OSError, ValueError, AttributeError):
         return None, None
+
+
+def _imported(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(import_module(module), name)
 
 
 def _current(folder: Path, model: EnergyModel | None) -> Potential:
