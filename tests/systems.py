@@ -1,9 +1,10 @@
 """The structures and hyperparameters that the contract tests run over."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from ase.build import molecule
@@ -48,14 +49,43 @@ SYSTEMS = {
 }
 
 
+@dataclass(frozen=True)
+class Angles:
+    """Of a user: Σ_j w_j and Σ_jk w_j w_k (r_j·r_k)^p by species, invariant under O(3)."""
+
+    cutoff: float = HYPERS["cutoff"]
+    elements: tuple[int, ...] = SPECIES
+
+    def environment(self, vectors, species, mask, center=0):
+        vectors = jnp.where(mask[:, None], vectors, 0)
+        squared = jnp.sum(vectors**2, -1) / self.cutoff**2
+        weights = jnp.where(mask & (squared < 1), (1 - squared) ** 4, 0)
+        n_species, dtype = len(self.elements), vectors.dtype
+        kinds = jax.nn.one_hot(species, n_species, dtype=dtype) * weights[:, None]
+        cosines = jnp.matmul(vectors, vectors.T, precision="highest") / self.cutoff**2
+        pairs = [
+            jnp.einsum("ja,jk,kb->ab", kinds, cosines**p, kinds, precision="highest").ravel()
+            for p in (1, 2, 3)
+        ]
+        own = jax.nn.one_hot(center, n_species, dtype=dtype)
+        return jnp.concatenate([own, kinds.sum(0), *pairs])
+
+
+OWN = "own"  # stands for a descriptor of a user among the kinds
+
+
 def read(kind: str, **keywords) -> dict:
     """For ``describe``: HYPERS, changed by the given ones, as far as a kind reads them."""
+    if kind == OWN:
+        return {"kind": Angles()} | {n: v for n, v in keywords.items() if n not in HYPER_NAMES}
     others = {name: value for name, value in keywords.items() if name not in HYPER_NAMES}
     return {"kind": kind} | others | read_by(kind, HYPERS | keywords)
 
 
 def build(kind: str, **hypers):
     """The descriptor of one kind over SPECIES with HYPERS, changed by the given ones."""
+    if kind == OWN:
+        return Angles(**{name: value for name, value in hypers.items() if name == "cutoff"})
     return descriptor(elements=SPECIES, **read(kind, **hypers))
 
 

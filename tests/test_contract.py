@@ -1,4 +1,4 @@
-"""What ``describe`` promises of every kind of descriptor: symmetries and what the rows are."""
+"""What ``describe`` promises of every descriptor, one of a user too: symmetries, and the rows."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from tests.systems import (
     CHIRAL_KINDS,
     HYPERS,
     INVARIANT_KINDS,
+    OWN,
     SPECIES,
     SYSTEMS,
     methanol,
@@ -29,7 +30,7 @@ ROTATIONS = {
 }
 INVERSIONS = {"inversion": -np.eye(3), "mirror": np.diag([1.0, -1.0, 1.0]), "improper": -TURN}
 
-kinds = pytest.mark.parametrize("kind", KINDS)
+kinds = pytest.mark.parametrize("kind", [*KINDS, OWN])
 systems = pytest.mark.parametrize("system", SYSTEMS)
 
 

@@ -1,13 +1,16 @@
-"""The page on other representations: its examples run."""
+"""Pages of the documentation whose examples run."""
 
 import doctest
 from pathlib import Path
 
+import pytest
+
 import tripletjax
 
-PAGE = Path(tripletjax.__file__).parent / "docs" / "relations.md"
+DOCS = Path(tripletjax.__file__).parent / "docs"
 
 
-def test_examples_of_the_page():
-    found = doctest.testfile(str(PAGE), module_relative=False)
+@pytest.mark.parametrize("page", ["relations", "extending"])
+def test_examples_of_the_page(page):
+    found = doctest.testfile(str(DOCS / f"{page}.md"), module_relative=False)
     assert found.attempted > 15 and not found.failed

@@ -10,6 +10,7 @@ import pytest
 
 from tests.systems import (
     HYPERS,
+    OWN,
     SPECIES,
     SYSTEMS,
     build,
@@ -36,6 +37,7 @@ from tripletjax.testing import (
 from tripletjax.types import CUTOFF_FUNCTIONS
 
 kinds = pytest.mark.parametrize("kind", KINDS)
+descriptors = pytest.mark.parametrize("kind", [*KINDS, OWN])
 # What derivatives go through is all there; programs of them take long to compile.
 SMALL = {"n_max": 1, "l_max": 2, "n_features": 8, "radial": "chebyshev"}
 
@@ -62,7 +64,7 @@ def per_environment(kind, **hypers):
     return of_neighbors
 
 
-@kinds
+@descriptors
 def test_padding_changes_nothing(kind, dtype):
     """Neither more columns, which make another program, nor what they hold."""
     vectors, species, mask = environment(dtype)
@@ -78,7 +80,7 @@ def test_padding_changes_nothing_with_tags(kind, tags, dtype):
     assert_padding_changes_nothing(function, vectors, species, mask)
 
 
-@kinds
+@descriptors
 def test_symmetry_of_one_environment(kind, dtype):
     """With padding between the neighbours too: a mask need not be sorted."""
     filling = paddings(*environment(dtype)[:2])["copies of a neighbour"]
@@ -98,7 +100,7 @@ def test_symmetry_of_one_environment(kind, dtype):
     )
 
 
-@kinds
+@descriptors
 def test_gradients(kind, dtype):
     vectors, species, mask = environment(dtype)
     function = build(kind, chiral=True, **SMALL).environment
@@ -123,7 +125,7 @@ def test_gradients_with_tags(kind, float64):
     assert_gradients(lambda v: function(v, species, mask), vectors)
 
 
-@kinds
+@descriptors
 def test_gradients_of_padding_are_zero(kind, dtype):
     vectors, species, mask = environment(dtype)
     function, n_neighbors = build(kind, **SMALL).environment, len(mask)
@@ -152,7 +154,7 @@ def test_gradients_of_padding_are_zero(kind, dtype):
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
-@kinds
+@descriptors
 def test_dtype_in_is_dtype_out(kind, name, dtype):
     if name == "float64" and dtype != jnp.float64:
         pytest.skip("needs JAX_ENABLE_X64=1")
@@ -164,7 +166,7 @@ def test_dtype_in_is_dtype_out(kind, name, dtype):
     assert gradient.dtype == name
 
 
-@kinds
+@descriptors
 def test_jit_is_eager(kind, dtype):
     atoms = environment(dtype, n_neighbors=3)
     function = build(kind, **(SMALL | {"n_max": 2, "l_max": 1})).environment
@@ -174,7 +176,7 @@ def test_jit_is_eager(kind, dtype):
     assert_close(together, eager, tolerance(INVARIANCE, eager))
 
 
-@kinds
+@descriptors
 def test_vmap_is_a_loop(kind, dtype):
     several = [environment(dtype, seed) for seed in range(3)]
     vectors, species, mask = (np.stack(arrays) for arrays in zip(*several, strict=True))

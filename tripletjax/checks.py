@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
+
 
 class InputError(ValueError):
     """Input that cannot be used; the message is one line: what, where, what is accepted."""
@@ -118,6 +120,31 @@ def as_name(name: str, value: Any) -> str:
     if not (isinstance(value, str) and value):
         raise InputError(f"invalid {name}={value!r}: expected a name")
     return value
+
+
+def as_cutoff_function(name: str, value: Any) -> Any:
+    """One of ``CUTOFF_FUNCTIONS``, or a function ``f(r, cutoff, width)`` as it is.
+
+    Example:
+        >>> as_cutoff_function("cutoff_function", "smooth")
+        'smooth'
+    """
+    if not callable(value):
+        return as_choice(name, value, CUTOFF_FUNCTIONS)
+    if not isinstance(value, Hashable):
+        raise InputError(
+            f"invalid {name}={value!r}: expected a function, or an object that can be hashed"
+        )
+    return value
+
+
+def unsavable(value: Any) -> InputError:
+    """The error at a function among settings that are to be written to a file."""
+    name = getattr(value, "__qualname__", type(value).__name__)
+    return InputError(
+        f"{name} is a Python function and cannot be saved; use one that has a name here, such as "
+        "cutoff_function='smooth'"
+    )
 
 
 def require_names(

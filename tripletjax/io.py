@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from tripletjax.checks import unsavable
 from tripletjax.reading import iter_frames as iter_frames
 from tripletjax.reading import read_frames as read_frames
 from tripletjax.sealing import DamagedError, sealed, unsealed
@@ -217,11 +218,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__array__"):
         return np.asarray(value).tolist()
     if callable(value):
-        name = getattr(value, "__qualname__", type(value).__name__)
-        raise InputError(
-            f"{name} is a Python function and cannot be saved; use one that has a name here, such "
-            "as cutoff_function='smooth'"
-        )
+        raise unsavable(value)
     raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
 
 

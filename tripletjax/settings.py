@@ -14,7 +14,7 @@ from typing import Any, Self, TypeGuard
 
 import yaml
 
-from tripletjax.checks import InputError, as_choice, require_names, settle
+from tripletjax.checks import InputError, as_choice, require_names, settle, unsavable
 
 WIDTH, COLUMN = 100, 32  # of a file of settings, and of the comments in it
 
@@ -206,4 +206,6 @@ def _value(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"[\w./][\w./-]*", value):
         if _Loader(value).get_single_data() == value:
             return value
+    if callable(value):
+        raise unsavable(value)
     return json.dumps(value, ensure_ascii=False)

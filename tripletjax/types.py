@@ -1,15 +1,18 @@
 """The types that every module shares. Units: Å, eV, eV/Å, eV/Å³, fs, atomic mass units."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from tripletjax.checks import CUTOFF_FUNCTIONS as CUTOFF_FUNCTIONS
 from tripletjax.checks import ConvergenceError as ConvergenceError
 from tripletjax.checks import InputError as InputError
 from tripletjax.checks import SimulationError as SimulationError
 from tripletjax.checks import as_choice as as_choice
+from tripletjax.checks import as_cutoff_function as as_cutoff_function
 from tripletjax.checks import as_integer as as_integer
 from tripletjax.checks import as_number as as_number
 from tripletjax.checks import as_positive as as_positive
@@ -19,7 +22,8 @@ from tripletjax.settings import setting
 
 Array = jax.Array | np.ndarray
 
-CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
+# f_c(r): (distances [...] Å, cutoff, cutoff_width) -> [...], pure and smooth
+CutoffFunction = Callable[[Any, float, float], Any]
 RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian")
 SMEARED_BASES = ("gto", "laplacian", "gaussian")  # those that read gaussian_width
 TRIPLET_FORMS = ("edge", "stretched")
@@ -127,7 +131,7 @@ class Basis:
     """
 
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
-    cutoff_function: str = setting(
+    cutoff_function: str | CutoffFunction = setting(
         "shifted_cosine",
         "cutoff function; smooth is three times differentiable, bump infinitely often",
         choices=CUTOFF_FUNCTIONS,
@@ -160,7 +164,7 @@ class Basis:
                 f"cutoff_width={self.cutoff_width} Å is wider than cutoff={self.cutoff} Å; "
                 "give a width between 0 and the cutoff"
             )
-        as_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
+        as_cutoff_function("cutoff_function", self.cutoff_function)
         as_choice("radial", self.radial, RADIAL_BASES)
         _require_read("gaussian_width", self.gaussian_width, self.radial, SMEARED_BASES)
         _require_read("radial_range", self.radial_range, self.radial, ("gaussian",))

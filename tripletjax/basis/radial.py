@@ -7,13 +7,15 @@ product: no knots, no table look-up.
 
 from functools import cache, lru_cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
 from tripletjax.numerics import array_module, bump_step, smooth_step
-from tripletjax.types import Array, Basis, InputError
+from tripletjax.types import Array, Basis, CutoffFunction, InputError
 
+NEAR = 1e-6  # of the cutoff, below it, where a function of the user must be zero to 1e-3
 GTO_DENSITY_WIDTH = 0.3  # Å, where gaussian_width is None
 SERIES_TOLERANCE = 1e-13  # of the largest value
 _SERIES_DEGREES = (32, 64, 128, 256, 512)
@@ -23,11 +25,7 @@ _SERIES_MARGIN = 0.03
 
 
 def cutoff_function(distances: Array, basis: Basis) -> Array:
-    """f_c(r): 1 up to cutoff - cutoff_width, then falling to 0 at the cutoff.
-
-    With x = (r - cutoff + cutoff_width) / cutoff_width in [0, 1]: "shifted_cosine" is
-    ½ (1 + cos πx), once differentiable at the ends; "smooth" is 1 - x⁴ (35 - 84 x + 70 x² - 20 x³),
-    three times, "bump" is 1 / (1 + exp(1/(1-x) - 1/x)), infinitely often.
+    """f_c(r) of a basis: see ``cutoff_weights``.
 
     Args:
         distances: ``[...]`` Å.
@@ -40,11 +38,87 @@ def cutoff_function(distances: Array, basis: Basis) -> Array:
         >>> cutoff_function(jnp.array([1.0, 4.75, 5.0]), Basis(cutoff=5.0)).round(6).tolist()
         [1.0, 0.5, 0.0]
     """
-    x = (distances - (basis.cutoff - basis.cutoff_width)) / basis.cutoff_width
-    if basis.cutoff_function == "shifted_cosine":
+    return cutoff_weights(distances, basis.cutoff, basis.cutoff_width, basis.cutoff_function)
+
+
+def cutoff_weights(
+    distances: Array, cutoff: float, width: float, function: str | CutoffFunction
+) -> Array:
+    """f_c(r): 1 up to cutoff - width, then falling to 0 at the cutoff.
+
+    With x = (r - cutoff + width) / width in [0, 1]: "shifted_cosine" is ½ (1 + cos πx), once
+    differentiable at the ends; "smooth" is 1 - x⁴ (35 - 84 x + 70 x² - 20 x³), three times, "bump"
+    is 1 / (1 + exp(1/(1-x) - 1/x)), infinitely often.
+
+    A function of your own is called as ``function(r, cutoff, width)`` with a JAX array of distances
+    inside the cutoff, and returns an array of the same shape. It must be pure, smooth, and fall to
+    0 at the cutoff; by convention it is 1 up to cutoff - width. Programs are compiled once for each
+    function object: define it once, not as a new lambda in every call.
+
+    Args:
+        distances: ``[...]`` Å.
+        cutoff, width: Å.
+        function: a name, or a function of your own.
+
+    Returns:
+        ``[...]``, zero at and beyond the cutoff.
+
+    Raises:
+        InputError: a function of your own is no function of JAX arrays, is not finite, or does not
+            fall to 0.
+
+    Example:
+        >>> line = lambda r, cutoff, width: (cutoff - r) / width
+        >>> cutoff_weights(jnp.array([4.5, 4.75, 6.0]), 5.0, 0.5, line).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    if callable(function):
+        _check_own(function, cutoff, width)
+        if not isinstance(distances, np.ndarray):
+            return _own(distances, cutoff, width, function)
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():  # on the host, as the tables
+            return np.asarray(_own(jnp.asarray(distances), cutoff, width, function))
+    x = (distances - (cutoff - width)) / width
+    if function == "shifted_cosine":
         xp = array_module(distances)
         return 0.5 * (1 + xp.cos(np.pi * xp.clip(x, 0, 1)))
-    return bump_step(x) if basis.cutoff_function == "bump" else smooth_step(x)
+    return bump_step(x) if function == "bump" else smooth_step(x)
+
+
+def _own(distances: Array, cutoff: float, width: float, function: CutoffFunction) -> Array:
+    """A function of the user, who need not care for what lies at and beyond the cutoff."""
+    inside = distances < cutoff
+    values = function(jnp.where(inside, distances, 0.5 * cutoff), cutoff, width)
+    return jnp.where(inside, jnp.asarray(values, distances.dtype), 0)
+
+
+@lru_cache(maxsize=64)
+def _check_own(function: CutoffFunction, cutoff: float, width: float) -> None:
+    name = f"cutoff_function={getattr(function, '__name__', type(function).__name__)}"
+    shape = jax.ShapeDtypeStruct((4,), jnp.zeros(()).dtype)
+    try:
+        found = jax.eval_shape(lambda r: function(r, cutoff, width), shape)
+        found = getattr(found, "shape", None)
+    except (TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise InputError(
+            f"invalid {name}: {reason}; expected a function (r, cutoff, width) of a JAX array"
+        ) from error
+    if found != shape.shape:
+        raise InputError(
+            f"invalid {name}: it makes {found} of distances {shape.shape}; expected the same shape"
+        )
+    r = cutoff * np.append(np.linspace(0.02, 0.98, 49), 1 - NEAR)
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        values = np.asarray(_own(jnp.asarray(r), cutoff, width, function))
+    if not np.isfinite(values).all():
+        place = r[np.argmin(np.isfinite(values))]
+        raise InputError(f"invalid {name}: it is not finite at r={place:g} Å")
+    if abs(values[-1]) > NEAR**0.5:
+        raise InputError(
+            f"invalid {name}: it is {values[-1]:.3g} at the cutoff of {cutoff:g} Å; expected a "
+            "function that falls to 0 there"
+        )
 
 
 def radial_functions(distances: Array, basis: Basis) -> Array:

@@ -3,6 +3,7 @@
 Host side, NumPy in float64.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy.optimize import root_scalar
 
 from tripletjax.basis.radial import cutoff_function
 from tripletjax.types import Basis, InputError, as_positive
+
+N_ESCAPES = 20_001  # distances at which a cutoff function of the user is looked at
 
 
 class Neighbors(NamedTuple):
@@ -44,6 +47,11 @@ def leaving_cost(distances: np.ndarray, basis: Basis, unmatched_cost: float = 1.
     shape = np.shape(distances)
     distances = np.asarray(distances, np.float64).reshape(-1)
     cost = unmatched_cost * np.asarray(cutoff_function(distances, basis))
+    if callable(basis.cutoff_function):
+        s, through = _escapes(basis, unmatched_cost)
+        place = np.minimum(np.searchsorted(s, distances), len(s) - 1)
+        inside = distances < basis.cutoff
+        return np.where(inside, np.minimum(cost, through[place] - distances), 0).reshape(shape)
     width = basis.cutoff_width
     # In the outer half of the ramp f_c is convex; s is where its slope is -1 / unmatched_cost.
     if basis.cutoff_function == "shifted_cosine":  # slope -π sin(πx) / (2 width)
@@ -60,6 +68,14 @@ def leaving_cost(distances: np.ndarray, basis: Basis, unmatched_cost: float = 1.
     s = np.full(1, basis.cutoff - width + place * width)
     through = unmatched_cost * np.asarray(cutoff_function(s, basis)) + s - distances
     return np.where(distances < s, np.minimum(cost, through), cost).reshape(shape)
+
+
+@lru_cache(maxsize=16)
+def _escapes(basis: Basis, unmatched_cost: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances s, and min over s' >= s of [unmatched_cost f_c(s') + s'], on a fine grid."""
+    s = np.linspace(0, basis.cutoff, N_ESCAPES)
+    total = unmatched_cost * np.asarray(cutoff_function(s, basis)) + s
+    return s, np.minimum.accumulate(total[::-1])[::-1]
 
 
 def _bump_slope(x: float) -> float:

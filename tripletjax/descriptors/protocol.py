@@ -97,8 +97,8 @@ def require_descriptor(thing: Any) -> None:
         >>> require_descriptor({"cutoff": 3.0})
         Traceback (most recent call last):
         ...
-        tripletjax.checks.InputError: a dict is not a descriptor: it has no cutoff, elements, \
-environment; expected the name of a kind, a Kind, or an object that has these
+        tripletjax.checks.InputError: object of type dict is not a descriptor: it has no cutoff, \
+elements, environment; expected the name of a kind, a Kind, or an object that has these
     """
     name = type(thing).__name__
     if isinstance(thing, type):
@@ -108,8 +108,8 @@ environment; expected the name of a kind, a Kind, or an object that has these
     missing = [member for member in MEMBERS if not hasattr(thing, member)]
     if missing:
         raise InputError(
-            f"a {name} is not a descriptor: it has no {', '.join(missing)}; expected the name of a "
-            "kind, a Kind, or an object that has these"
+            f"object of type {name} is not a descriptor: it has no {', '.join(missing)}; expected "
+            "the name of a kind, a Kind, or an object that has these"
         )
     as_positive(f"cutoff of {name}", thing.cutoff, "Å")
     checked_elements(thing.elements, f"elements of {name}")

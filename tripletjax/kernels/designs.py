@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
-from tripletjax.neighbors import displacements
+from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch, require_prepared
 
@@ -37,30 +37,12 @@ class Design(NamedTuple):
     stress: Array  # [S, 3, 3, M] 1/Å³
 
 
-class Environments(NamedTuple):
-    """Every environment of a batch, its species counted as the descriptor does."""
-
-    vectors: Array  # [C, K, 3] Å
-    species: Array  # [C, K]
-    mask: Array  # [C, K]
-    centers: Array  # [C]
-
-
-def environments_of(batch: Batch, elements: tuple[int, ...]) -> Environments:
-    """Displacements and species of a batch, whose elements may be fewer than the descriptor's."""
-    vectors, species, mask = displacements(batch)
-    known = jnp.asarray(elements, jnp.int32)
-    index = jnp.searchsorted(known, jnp.asarray(batch.elements))
-    centers = jnp.asarray(batch.species)[batch.centers]
-    return Environments(vectors, index[species], mask, index[centers])
-
-
 def environment_vectors(describer: EnvironmentDescriptor, batch: Batch) -> tuple[Array, Array]:
     """Vectors [C, D] of all environments of a batch and their species [C], -1 on padding."""
     require_prepared(batch, describer.cutoff, describer.elements, "the descriptor")
     found = environments_of(batch, describer.elements)
-    vectors = jax.vmap(describer.environment)(*found)
-    return vectors, jnp.where(batch.center_mask, found.centers, -1)
+    vectors = jax.vmap(describer.environment)(*found[:4])
+    return vectors, jnp.where(batch.center_mask, found.center, -1)
 
 
 def energy_rows(
@@ -108,7 +90,7 @@ def design_rows(
 
     def add(totals, row):
         environment, is_real, atom, neighbors, place = row
-        slopes, values = differentiate(*environment)  # [M, K, 3], [M]
+        slopes, values = differentiate(*environment[:4])  # [M, K, 3], [M]
         slopes = jnp.where(is_real, slopes, 0)
         energy = totals.energy.at[place].add(jnp.where(is_real, values, 0))
         columns = jnp.moveaxis(slopes, 0, -1)  # [K, 3, M]

@@ -25,7 +25,7 @@ from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.dense import DenseEvidence
-from tripletjax.kernels.designs import Inducing, environments_of
+from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import (
     EnvironmentKernel,
     structure_kernel,
@@ -39,7 +39,7 @@ from tripletjax.kernels.observations import (
     single_batches,
 )
 from tripletjax.kernels.potential import Deviations, KernelPotential
-from tripletjax.neighbors import float_type
+from tripletjax.neighbors import environments_of, float_type
 from tripletjax.types import Array, Batch
 
 logger = getLogger(__name__)
@@ -66,7 +66,7 @@ def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batc
         moves, strain = direction[:-9].reshape(n_atoms, 3), direction[-9:].reshape(3, 3)
         change = moves[batch.neighbors] - moves[batch.centers][:, None]
         change = change + jnp.einsum("ab,ckb->cka", strain, found.vectors, precision="highest")
-        of_vectors = lambda v: describe(v, *found[1:]) / jnp.asarray(scale, dtype)  # noqa: E731
+        of_vectors = lambda v: describe(v, *found[1:4]) / jnp.asarray(scale, dtype)  # noqa: E731
         return jax.jvp(of_vectors, (found.vectors,), (change,))[1]
 
     directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
@@ -75,9 +75,9 @@ def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batc
     directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
     tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
     tangents = tangents.at[3 * n_atoms :].divide(volume)
-    kinds = jnp.where(batch.center_mask, found.centers, -1)
+    kinds = jnp.where(batch.center_mask, found.center, -1)
     tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
-    return Tangents(describe(*found) / jnp.asarray(scale, dtype), kinds, tangents)
+    return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
 
 
 def covariance_block(kernel: EnvironmentKernel, first: Tangents, second: Tangents) -> Array:

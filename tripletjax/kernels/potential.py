@@ -15,12 +15,11 @@ from tripletjax.kernels.designs import (
     Inducing,
     design_rows,
     energy_rows,
-    environments_of,
 )
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.observations import require_known
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
-from tripletjax.neighbors import prepare
+from tripletjax.neighbors import environments_of, prepare
 from tripletjax.potentials.mechanics import Predictions, forces_and_stress, per_structure
 from tripletjax.types import Array, Batch, InputError, require_prepared
 
@@ -86,7 +85,7 @@ class KernelPotential:
         """Energy of every structure without the reference energies, [S] eV."""
         self._require_prepared(batch)
         found = environments_of(batch, self.species)
-        return per_structure(batch, self._atomic_energies(batch, *found))
+        return per_structure(batch, self._atomic_energies(batch, *found[:4]))
 
     def energy(self, batch: Batch) -> Array:
         """Energy of every structure, [S] eV."""
@@ -102,7 +101,7 @@ class KernelPotential:
         found = environments_of(batch, self.species)
 
         def total(vectors):
-            energies = self._atomic_energies(batch, vectors, *found[1:])
+            energies = self._atomic_energies(batch, vectors, *found[1:4])
             return jnp.sum(energies), energies
 
         slopes, energies = jax.grad(total, has_aux=True)(found.vectors)  # dE / dr_ij, [C, K, 3]
@@ -168,7 +167,7 @@ class KernelPotential:
 
     def _reference(self, batch: Batch) -> Array:
         dtype = jnp.asarray(batch.positions).dtype
-        index = environments_of(batch, self.species).centers
+        index = environments_of(batch, self.species).center
         atoms = jnp.asarray(self.references, dtype)[index]
         return per_structure(batch, jnp.where(batch.center_mask, atoms, 0))
 

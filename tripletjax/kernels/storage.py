@@ -46,8 +46,8 @@ def save_kernel_potential(
     describer = potential.describer
     if not isinstance(describer, (Descriptor, NystromDescriptor)):
         raise InputError(
-            f"a {type(describer).__name__} cannot be saved; describe with a Descriptor or a "
-            "NystromDescriptor"
+            f"describer of type {type(describer).__name__} cannot be saved; describe with a "
+            "Descriptor or a NystromDescriptor"
         )
     if isinstance(describer, Descriptor) and KINDS.get(describer.kind) != describer.recipe:
         raise InputError(

@@ -4,11 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.designs import (
-    environment_vectors,
-    environments_of,
-)
+from tripletjax.kernels.designs import environment_vectors
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
+from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch
 
@@ -71,13 +69,13 @@ def prior_force_variances(
         local = jax.tree.map(lambda array: array[rows], found)
         moves = ((neighbors[rows] == atom) & local.mask).astype(dtype)
         moves = moves - (centers[rows] == atom).astype(dtype)[:, None]  # [K + 1, K]
-        kinds = jnp.where(is_first, local.centers, -1)
+        kinds = jnp.where(is_first, local.center, -1)
         related = same_species(kinds, kinds)
 
         def along(axis):
             tangent = moves[..., None] * axis
             vectors, slopes = jax.jvp(
-                lambda v: describe(v, *local[1:]) / scale, (local.vectors,), (tangent,)
+                lambda v: describe(v, *local[1:4]) / scale, (local.vectors,), (tangent,)
             )
             return mixed_derivative(kernel, vectors, slopes, related)
 

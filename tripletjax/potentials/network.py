@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
-from tripletjax.numerics import fill_padding, powers, safe_norm, smooth_step
+from tripletjax.basis.radial import cutoff_weights
+from tripletjax.numerics import fill_padding, powers, safe_norm
 from tripletjax.potentials.adaptive_tags import adaptive_weights
 from tripletjax.potentials.architecture import Architecture as Architecture
 from tripletjax.types import Array
 
-FALL = 0.6  # of the cutoff, over which the cutoff function falls
 ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
 GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
 LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
@@ -74,7 +74,8 @@ class AtomicEnergy(nn.Module):
         vectors = fill_padding(vectors, inside, size.cutoff)
         r = safe_norm(vectors)
         x = r / size.cutoff
-        envelope = jnp.where(inside, smooth_step((x - 1 + FALL) / FALL), 0)
+        envelope = cutoff_weights(r, size.cutoff, size.fall, size.cutoff_function)
+        envelope = jnp.where(inside, envelope, 0)
         n = np.arange(1, size.n_radial + 1)
         sizes = n**ROUGHNESS / np.sqrt(np.mean(n ** (2 * ROUGHNESS)))
         waves = jnp.sin(x[:, None] * (np.pi * n).astype(dtype)) * sizes.astype(dtype)
