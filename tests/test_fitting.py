@@ -20,6 +20,7 @@ from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.species import with_species
 from tripletjax.potentials.storage import FIRST, FIRST_COMMITTEE
 from tripletjax.potentials.triplet import TripletModel, untrained
+from tripletjax.settings import read_settings
 from tripletjax.training import Dataset, TrainConfig, read_labels
 from tripletjax.training.starts import fine_tuned
 
@@ -150,6 +151,15 @@ def test_a_fit_from_an_earlier_one(data, truth, tmp_path):
         fit(data, model=PAIRS, start_from=truth)
     with pytest.raises(InputError, match="invalid l_max: the model is that of the fit"):
         fit(data, start_from=truth, config={"l_max": 2})
+
+
+def test_settings_of_what_python_gave_name_no_model(data, tmp_path):
+    fit(data, tmp_path, model=PAIRS, config=FAST | {"max_epochs": 1}, show=False)
+    assert read_settings(tmp_path / "settings.yaml")["model"] is None
+    with pytest.raises(InputError, match="a fit with what Python gave it; give the model"):
+        fit(data, config=tmp_path / "settings.yaml")
+    with pytest.raises(InputError, match="fit: unknown argument 'energy'"):
+        fit(data, energy="mine")
 
 
 def test_a_network_for_more_species_keeps_its_energies(dtype):

@@ -44,6 +44,10 @@ def test_train_then_evaluate(files, capsys):
     assert not command(f"evaluate-tensor {fit} {files}/data.xyz --out {files}/errors.json")
     assert "Å³" in capsys.readouterr().out
     assert json.loads((files / "errors.json").read_text()) == pytest.approx(record["test"])
+    assert not command(f"evaluate {fit} {files}/data.xyz --out {files}/same.json")
+    assert (files / "same.json").read_bytes() == (files / "errors.json").read_bytes()
+    assert command(f"evaluate {fit} {files}/data.xyz --energy-key E") == 2
+    assert "invalid --energy-key" in capsys.readouterr().err
     kept = read_settings(fit / "settings.yaml")
     assert (kept["target"], kept["charges"], kept["cutoff"]) == ("polarizability", True, 3.0)
     assert "energy_weight" not in kept

@@ -10,6 +10,9 @@ from ase.io import write
 
 from tests.test_training import clusters
 from tripletjax.cli import main
+from tripletjax.fitting import fit
+from tripletjax.potentials import load, untrained
+from tripletjax.potentials.architecture import Architecture
 from tripletjax.settings import read_settings
 from tripletjax.training.config import FitOptions, TrainConfig
 
@@ -63,6 +66,9 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     assert main(["train", *data, *again]) == 0
     for name in ("settings.yaml", "model/weights.safetensors"):  # bit for bit
         assert (files / "again" / name).read_bytes() == (files / "fit" / name).read_bytes()
+    found = fit(files / "train.xyz", config=files / "fit" / "settings.yaml", show=False)  # too
+    for name, array in load(files / "fit").weights.items():
+        assert np.array_equal(found.weights[name], array), name
 
 
 def test_print_config_gives_the_defaults(files, capsys):
@@ -103,7 +109,33 @@ def test_what_was_chosen_is_in_the_settings(files, monkeypatch):
     assert (kept["energy_key"], kept["max_epochs"], kept["cutoff"]) == ("mine", None, 3.0)
 
 
+def test_start_from_an_earlier_fit(files, capsys):
+    sizes = Architecture(cutoff=3.0, n_radial=4, l_max=2, channels=4, units=8, odd_units=2, width=8)
+    earlier = untrained([2, 18], sizes, references=[-1.0, -1000.0], seed=5)
+    earlier.save(files / "earlier" / "model")
+    data = ["--train", str(files / "train.xyz"), "--max-epochs", "1"]
+    options = ["--start-from", str(files / "earlier"), "--config", str(files / "start.yaml")]
+    (files / "start.yaml").write_text("laplace_members: 0\nlearning_rate: 1e-9\nema: 0\n")
+    assert main(["train", *data, *options, "--out", str(files / "fit")]) == 0
+    found = load(files / "fit")
+    assert found.references == earlier.references
+    for name, array in earlier.weights.items():
+        np.testing.assert_allclose(found.weights[name], array, atol=1e-6)
+    kept = read_settings(files / "fit" / "settings.yaml")
+    assert kept["start_from"] == str(files / "earlier") and kept["cutoff"] == 3.0
+    again = ["--config", str(files / "fit" / "settings.yaml"), "--out", str(files / "again")]
+    assert main(["train", *data, *again]) == 0
+    weights = "model/weights.safetensors"
+    assert (files / "again" / weights).read_bytes() == (files / "fit" / weights).read_bytes()
+    other = ["--start-from", str(files / "earlier"), "--cutoff", "4", "--out", str(files / "other")]
+    assert main(["train", *data, *other]) == 2
+    assert "invalid cutoff: the model is that of the fit" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text, words", [
+    ("model: null", "these settings are of a fit with what Python gave it; give --model"),
+    ("model: triplit", "invalid model='triplit': expected one of triplet"),
+    ("start_from: nowhere", "nowhere holds no"),
     ("max_epoch: 2", "typo.yaml: unknown setting 'max_epoch'; did you mean 'max_epochs'?"),
     ("x64: 3", "invalid x64=3: expected one of False, True"),
     ("committee: 1", "invalid committee=1"),

@@ -1,30 +1,31 @@
 """One function that fits any energy model to labelled structures."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import optax
 from ase import Atoms
 
-from tripletjax.checks import InputError
+from tripletjax.checks import InputError, require_names, suggestion
 from tripletjax.io import read_frames
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.checks import require_model
 from tripletjax.potentials.network import Architecture
-from tripletjax.potentials.storage import load
+from tripletjax.potentials.storage import ZOO, load
 from tripletjax.potentials.triplet import TripletModel
-from tripletjax.settings import read_settings
+from tripletjax.settings import divided, read_settings
 from tripletjax.training.committee import train_committee
-from tripletjax.training.config import TrainConfig
+from tripletjax.training.config import LABEL_KEYS, MODELS, FitOptions, TrainConfig
 from tripletjax.training.labels import read_labels
 from tripletjax.training.parts import Dataset
 from tripletjax.training.run import train
 from tripletjax.training.step import Loss
 
 TRIPLET = "triplet"
-MODELS = (TRIPLET,)
 Source = str | Path | Sequence[Atoms] | Dataset
 
 
@@ -32,7 +33,7 @@ def fit(
     frames: Source,
     folder: str | Path | None = None,
     *,
-    model: str | EnergyModel = TRIPLET,
+    model: str | EnergyModel | None = None,
     config: TrainConfig | Mapping[str, Any] | str | Path | None = None,
     valid: Source | None = None,
     test: Source | None = None,
@@ -49,11 +50,13 @@ def fit(
 
     Args:
         frames: structures with labels where ASE puts them, or a file of them.
-        folder: gets the fit, its errors, figures and settings; must be unused, unless ``resume`` or
-            ``force`` is given. None: nothing is written.
+        folder: gets the fit, its errors, figures and ``settings.yaml``; must be unused, unless
+            ``resume`` or ``force`` is given. None: nothing is written.
         model: "triplet", the network; or an energy model of one's own, such as ``local_model``
-            makes.
-        config: settings by name, or a YAML file of them; None: the defaults.
+            makes. None: that of ``config``, by default the network.
+        config: settings by name, or a YAML file of them, such as settings.yaml of an earlier fit,
+            which may name ``model``, ``start_from``, ``committee`` and ``x64`` too; None: the
+            defaults.
         valid, test: further structures; without ``valid`` a tenth of ``frames`` is set aside.
         loss: ``loss(potential, batch, labels)``, a number; the ``labels`` are
             ``training.step.BatchLabels``. None: the weighted error of the settings.
@@ -84,38 +87,64 @@ def fit(
         >>> potential.species
         (1, 6, 8)
     """
-    name = "config" if not isinstance(config, str | Path) else str(config)
-    if isinstance(config, str | Path):
-        config = read_settings(config)
-    data, *others = (labelled(part, keys) for part in (frames, valid, test))
-    assert data is not None, "of frames, which are not None"
-    parts = dict(zip(("valid", "test"), others, strict=True))
-    options: dict[str, Any] = parts | {"force": force, "show": show}
-    if not isinstance(config, TrainConfig):
-        config = TrainConfig().with_settings(dict(config or {}), name)
-    start = load(start_from) if isinstance(start_from, str | Path) else start_from
-    config = _settled(config, model, start, optimizer)
-    choices = {
-        "model": None if isinstance(model, str) else model,
-        "start": start,
-        "loss": loss,
-        "optimizer": optimizer,
-    }
-    options |= {"resume": resume} | choices
-    if committee is None:
-        return train(data, folder, config, **options)[0]
-    if folder is None:
+    require_names(keys, LABEL_KEYS, "argument", "fit")
+    options, config = _chosen(config)
+    config = config.with_settings(keys)
+    model = options.model if model is None else model
+    start_from = options.start_from if start_from is None else start_from
+    committee = options.committee if committee is None else committee
+    if model is None:
+        raise InputError("these settings are of a fit with what Python gave it; give the model")
+    if committee is not None and folder is None:
         raise InputError("a committee is written to a folder; give one")
-    return train_committee(data, folder, committee, config, **options)[0]
+    with jax.enable_x64(True) if options.x64 else nullcontext():
+        start = load(start_from) if isinstance(start_from, str | Path) else start_from
+        config = _settled(config, model, start, optimizer)
+        data = labelled(frames, config)
+        assert data is not None, "of frames, which are not None"
+        parts = {"valid": labelled(valid, config), "test": labelled(test, config)}
+        choices = {
+            "model": None if isinstance(model, str) else model,
+            "start": start,
+            "start_from": _place(start_from),
+            "loss": loss,
+            "optimizer": optimizer,
+        }
+        run = {"config": config, "resume": resume, "force": force, "show": show}
+        if committee is None or folder is None:
+            return train(data, folder, **parts, **choices, **run)[0]
+        return train_committee(data, folder, committee, **parts, **choices, **run)[0]
 
 
-def labelled(source: Source | None, keys: Mapping[str, str | None]) -> Dataset | None:
+def labelled(source: Source | None, config: TrainConfig) -> Dataset | None:
     """Structures with their labels, from a file or from memory."""
     if source is None or isinstance(source, Dataset):
         return source
     name = str(source) if isinstance(source, str | Path) else "the data"
     frames = read_frames(source) if isinstance(source, str | Path) else list(source)
+    keys = {key: getattr(config, key) for key in LABEL_KEYS}
     return Dataset(frames, read_labels(frames, **keys, source=name))
+
+
+def _chosen(
+    config: TrainConfig | Mapping[str, Any] | str | Path | None,
+) -> tuple[FitOptions, TrainConfig]:
+    """What a file of settings may name besides ``TrainConfig``, and this."""
+    if isinstance(config, TrainConfig):
+        return FitOptions(), config
+    is_file = isinstance(config, str | Path)
+    given = read_settings(config) if is_file else dict(config or {})
+    source = str(config) if is_file else "config"
+    options, chosen = divided(given, FitOptions(), TrainConfig(), source=source)
+    return options, chosen
+
+
+def _place(start_from: Potential | str | Path | None) -> str | None:
+    """Where a fit to start from lies, wherever the settings are read."""
+    if not isinstance(start_from, str | Path):
+        return None
+    is_named = str(start_from).startswith(ZOO)
+    return str(start_from) if is_named else str(Path(start_from).resolve())
 
 
 def _settled(
@@ -141,9 +170,10 @@ def _settled(
             )
         return config if own is None else replace(config, architecture=own)
     if isinstance(model, str):
-        if model != TRIPLET:
+        if model not in MODELS:
             raise InputError(
                 f"invalid model={model!r}: expected {', '.join(MODELS)} or an energy model"
+                f"{suggestion(model, MODELS)}"
             )
         return config
     require_model(model)

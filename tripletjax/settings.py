@@ -104,6 +104,24 @@ class Precision(Settings):
         settle(self, x64=as_choice("x64", self.x64, (False, True)))
 
 
+def divided(given: Mapping[str, Any], *kinds: Settings, source: str = "") -> tuple[Any, ...]:
+    """Several settings that have no names in common, changed by what is given for all of them.
+
+    Args:
+        given: values by name.
+        *kinds: to change.
+        source: where they come from, such as a file, for messages.
+
+    Example:
+        >>> divided({"x64": True}, Precision())
+        (Precision(x64=True),)
+    """
+    names = [{entry.name for entry in kind.entries()} for kind in kinds]
+    require_names(given, sorted(set().union(*names)), source=source)
+    parts = ({k: v for k, v in given.items() if k in own} for own in names)
+    return tuple(k.with_settings(part, source) for k, part in zip(kinds, parts, strict=True))
+
+
 def _is_nested(kind: Any) -> TypeGuard[type[Settings]]:
     return isinstance(kind, type) and issubclass(kind, Settings)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tripletjax.checks import require_names
-from tripletjax.settings import Settings, read_settings
+from tripletjax.settings import Settings, divided, read_settings
 
 Options = TypeVar("Options", bound=Settings)
 Config = TypeVar("Config", bound=Settings)
@@ -53,10 +52,7 @@ def settled(
     """
     source = "" if arguments.config is None else str(arguments.config)
     given = read_settings(source) if source else {}
-    of_options, of_config = ({e.name for e in kind.entries()} for kind in (options, config))
-    require_names(given, sorted(of_options | of_config), source=source)
-    given |= {k: v for k, v in vars(arguments).items() if k in of_options | of_config}
-    return (
-        options.with_settings({k: v for k, v in given.items() if k in of_options}, source),
-        config.with_settings({k: v for k, v in given.items() if k in of_config}, source),
-    )
+    names = {entry.name for kind in (options, config) for entry in kind.entries()}
+    given |= {name: value for name, value in vars(arguments).items() if name in names}
+    options, config = divided(given, options, config, source=source)
+    return options, config

@@ -53,7 +53,7 @@ def add_fit_options(
     )
     text = settings_text(config, options, parser.prog)
     add_config(settings, lambda: text)
-    add_settings(settings, options.entries(), committee="M")
+    add_settings(settings, options.entries(), committee="M", start_from="DIR")
     add_settings(settings, named(entries, SETTINGS), reference_energies="H=E,O=E")
 
 
@@ -63,19 +63,22 @@ def named(entries: Sequence[Field], names: Sequence[str]) -> list[Field]:
 
 
 def fit_arguments(
-    arguments: argparse.Namespace, config: TrainConfig, read: Callable[[Path], Any]
+    arguments: argparse.Namespace, read: Callable[[Path], Any], data: str = "frames"
 ) -> dict[str, Any]:
-    """The options as arguments of ``train`` and ``fit_tensors``; the files are read.
+    """The options as arguments of ``fit`` and ``fit_tensors``; the files are read.
 
     Args:
         arguments: from a parser with ``add_fit_options``.
-        config: the settings chosen.
         read: makes labelled data of a file.
+        data: the argument for the data to fit.
     """
-    files = {"data": arguments.train, "valid": arguments.valid, "test": arguments.test}
-    data = {name: path if path is None else read(path) for name, path in files.items()}
-    options = {"folder": arguments.out, "resume": arguments.resume, "force": arguments.force}
-    return data | options | {"config": config}
+    files = {data: arguments.train, "valid": arguments.valid, "test": arguments.test}
+    parts = {name: path if path is None else read(path) for name, path in files.items()}
+    return parts | {
+        "folder": arguments.out,
+        "resume": arguments.resume,
+        "force": arguments.force,
+    }
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tripletjax.commands.fit_options import named_as_options, read_structures
-
-KEYS = ("energy_key", "forces_key", "stress_key", "virial_key")
+from tripletjax.training.config import LABEL_KEYS
 
 
 def labelled(path: Path, names: Mapping[str, Any]):
@@ -14,11 +13,11 @@ def labelled(path: Path, names: Mapping[str, Any]):
 
     Args:
         path: the file.
-        names: settings, ``KEYS`` among them.
+        names: settings, ``LABEL_KEYS`` among them.
     """
     from tripletjax.training import Dataset, read_labels
 
     frames = read_structures(path)
-    keys = {key: names.get(key) for key in KEYS}
+    keys = {key: names.get(key) for key in LABEL_KEYS}
     with named_as_options(*keys):
         return Dataset(frames, read_labels(frames, **keys, source=str(path)))

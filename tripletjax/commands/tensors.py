@@ -3,6 +3,7 @@
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tripletjax.checks import InputError
 from tripletjax.commands.config_options import settled
@@ -36,7 +37,8 @@ def _fit(arguments: argparse.Namespace) -> None:
     chosen = {"target": options.target, "charges": options.charges}
     read = partial(_labelled, target=options.target, key=config.key)
     with precision(options.x64), resumable(arguments.out):
-        _, record = fit_tensors(**chosen, **fit_arguments(arguments, config, read))
+        files = fit_arguments(arguments, read, "data")
+        _, record = fit_tensors(**files, **chosen, config=config)
     print_errors(record, record["unit"])
 
 
@@ -51,17 +53,25 @@ def _add_evaluation(parser: Parser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from tripletjax.io import require_writable, save_json
-    from tripletjax.properties.fitting import evaluate_tensors
-    from tripletjax.properties.tensor_model import UNITS, load_tensor
+    from tripletjax.io import require_writable
+    from tripletjax.properties.tensor_model import load_tensor
 
     if arguments.out:
         require_writable(arguments.out)
-    model, key = load_tensor(arguments.model), getattr(arguments, "key", None)
-    found = evaluate_tensors(model, _labelled(arguments.data, model.target, key))
-    if arguments.out:
-        save_json(arguments.out, found)
-    print_line(arguments.data.name, found, UNITS[model.target])
+    key = getattr(arguments, "key", None)
+    evaluate_tensor(load_tensor(arguments.model), arguments.data, key, arguments.out)
+
+
+def evaluate_tensor(model: Any, path: Path, key: str | None, out: Path | None) -> None:
+    """Print the errors of a model of tensors on a file, and write them."""
+    from tripletjax.io import save_json
+    from tripletjax.properties.fitting import evaluate_tensors
+    from tripletjax.properties.tensor_model import UNITS
+
+    found = evaluate_tensors(model, _labelled(path, model.target, key))
+    if out:
+        save_json(out, found)
+    print_line(path.name, found, UNITS[model.target])
 
 
 def _labelled(path: Path, target: str, key: str | None):

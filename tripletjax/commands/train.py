@@ -1,38 +1,37 @@
 """The command ``train``."""
 
 import argparse
-from functools import partial
+import json
+from pathlib import Path
 
+from tripletjax.checks import InputError
 from tripletjax.commands.config_options import settled
-from tripletjax.commands.fit_options import (
-    add_fit_options,
-    fit_arguments,
-    print_errors,
-    resumable,
-)
-from tripletjax.commands.label_options import KEYS, labelled
+from tripletjax.commands.fit_options import add_fit_options, fit_arguments, print_errors, resumable
+from tripletjax.commands.label_options import labelled
 from tripletjax.commands.outcomes import precision
 from tripletjax.commands.parsing import Command, Parser
-from tripletjax.training.config import FitOptions, TrainConfig
+from tripletjax.training.config import LABEL_KEYS, FitOptions, TrainConfig
 
 
 def _add_options(parser: Parser) -> None:
-    add_fit_options(parser, FitOptions(), TrainConfig(), KEYS)
+    add_fit_options(parser, FitOptions(), TrainConfig(), LABEL_KEYS)
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from tripletjax.fitting import fit
     from tripletjax.io import require_unused
-    from tripletjax.training import train, train_committee
+    from tripletjax.training.folder import METRICS
 
-    require_unused(arguments.out, arguments.force or arguments.resume)
+    out: Path = arguments.out
+    require_unused(out, arguments.force or arguments.resume)
     options, config = settled(arguments, FitOptions(), TrainConfig())
-    fit = train
-    if options.committee is not None:
-        fit = partial(train_committee, size=options.committee)
-    read = partial(labelled, names=config.flat())
-    with precision(options.x64), resumable(arguments.out):
-        _, record = fit(**fit_arguments(arguments, config, read))
-    print_errors(record)
+    if options.model is None:
+        raise InputError("these settings are of a fit with what Python gave it; give --model")
+    chosen = {name: getattr(options, name) for name in ("model", "start_from", "committee")}
+    with precision(options.x64), resumable(out):
+        files = fit_arguments(arguments, lambda path: labelled(path, config.flat()))
+        fit(**files, **chosen, config=config)
+    print_errors(json.loads((out / METRICS).read_text(encoding="utf-8")))
 
 
 COMMAND = Command(

@@ -38,6 +38,7 @@ def train_committee(
     start: Potential | None = None,
     loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    start_from: str | None = None,
     resume: bool = False,
     force: bool = False,
     show: bool = True,
@@ -49,8 +50,8 @@ def train_committee(
     first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``.
 
     Args:
-        data, config, valid, test, model, start, loss, optimizer: as for ``train``; the members
-            share ``max_minutes`` equally.
+        data, config, valid, test, model, start, loss, optimizer, start_from: as for ``train``;
+            the members share ``max_minutes`` equally.
         folder: to write; must be unused, unless ``resume`` or ``force`` is given.
         size: number of members, at least two.
         resume: keep finished members, and go on from the checkpoints of others.
@@ -61,7 +62,8 @@ def train_committee(
     Raises:
         InputError: as ``train`` does, or fewer than two members.
     """
-    size, choices = as_integer("committee", size, 2), Choices(model, start, loss, optimizer)
+    size = as_integer("committee", size, 2)
+    choices = Choices(model, start, loss, optimizer, start_from)
     chosen = config or TrainConfig()
     config = replace(chosen, laplace_members=0)
     if config.max_minutes is not None:
@@ -76,7 +78,7 @@ def train_committee(
             remove_own(folder, OWN)
         options = {"resume": resume, "force": force, "show": show} | choices._asdict()
         found = _train_committee(parts, Path(folder), size, config, announce, options)
-        save_settings(Path(folder), chosen, committee=size)
+        save_settings(Path(folder), chosen, committee=size, **choices.options())
         return found
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
-from tripletjax.checks import as_integer, as_name, as_number, as_positive, settle
+from tripletjax.checks import as_choice, as_integer, as_name, as_number, as_positive, settle
 from tripletjax.potentials.architecture import Architecture
 from tripletjax.settings import Precision, Settings, as_yaml, setting
 from tripletjax.training.references import as_references
 
+MODELS = ("triplet",)
+LABEL_KEYS = ("energy_key", "forces_key", "stress_key", "virial_key")
 DEFAULT_STEPS = 100_000
 ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones
 ENDLESS = 10**9  # epochs
@@ -23,7 +25,7 @@ CHECKS: dict[tuple[str, ...], Callable[[str, Any], Any]] = {
     ("max_minutes",): partial(as_positive, unit="minutes"),
     ("forces_weight", "stress_weight", "checkpoint_minutes"): partial(as_number, low=0),
     ("final_learning_rate", "warm_up", "ema"): partial(as_number, low=0, high=1),
-    ("energy_key", "forces_key", "stress_key", "virial_key"): as_name,
+    LABEL_KEYS: as_name,
 }
 
 
@@ -114,6 +116,14 @@ class TrainConfig(Settings):
 class FitOptions(Precision):
     """What is fitted; with ``TrainConfig`` all settings of the command ``train``."""
 
+    model: str | None = setting(
+        "triplet", "what is fitted", choices=MODELS,
+        none="with a model, start, loss or optimizer given in Python",
+    )  # fmt: skip
+    start_from: str | None = setting(
+        None, "folder of a fit whose weights to start from; new species are allowed",
+        none="random weights",
+    )  # fmt: skip
     committee: int | None = setting(
         None, "number of fits, from different seeds, for uncertainties; they share max_minutes "
         "equally", none="one fit",
@@ -121,6 +131,10 @@ class FitOptions(Precision):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.model is not None:
+            as_choice("model", self.model, MODELS)
+        if self.start_from is not None:
+            as_name("start_from", self.start_from)
         if self.committee is not None:
             settle(self, committee=as_integer("committee", self.committee, 2))
 

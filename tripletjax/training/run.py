@@ -40,14 +40,16 @@ def train(
     start: Potential | None = None,
     loss: Loss | None = None,
     optimizer: optax.GradientTransformation | None = None,
+    start_from: str | None = None,
     resume: bool = False,
     force: bool = False,
     show: bool = True,
 ) -> tuple[Potential, dict[str, Any]]:
     """Fit a potential and write it to a folder with its errors, history and figures.
 
-    The folder gets ``model/``, ``metrics.json``, ``history.csv``, ``parity.png``,
-    ``loss.png``, ``committee/`` for uncertainties and the checkpoint from which ``resume`` goes on.
+    The folder gets ``model/``, ``settings.yaml``, ``metrics.json``, ``history.csv``,
+    ``parity.png``, ``loss.png``, ``committee/`` for uncertainties and the checkpoint from which
+    ``resume`` goes on.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside.
@@ -61,6 +63,7 @@ def train(
             like the potential given to it without reference energies. None: ``weighted_loss``.
         optimizer: an Optax transformation with its own learning rate; None: ours, with those of
             ``config``.
+        start_from: the folder of ``start``, for ``settings.yaml``.
         resume: go on from the checkpoint in the folder, if there is one.
         force: replace an earlier fit in the folder; all other files stay.
         show: a progress bar.
@@ -72,7 +75,7 @@ def train(
         InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, a
             folder in use, a checkpoint of other settings, or a model or loss that cannot be used.
     """
-    choices = Choices(model, start, loss, optimizer)
+    choices = Choices(model, start, loss, optimizer, start_from)
     options = data, config, valid, test, choices, resume, show
     if folder is None:
         return _train(None, *options)
@@ -105,7 +108,7 @@ def _train(
     log.info("preparing neighbour lists of %d structures", sum(counts.values()))
     parts = {name: make_buckets(*part, start) for name, part in data_of.items()}
     keep = keeper(folder, start, settings, progress)
-    save_settings(folder, config)
+    save_settings(folder, config, **choices.options())
 
     began = time.monotonic()
     task = EnergyTask(

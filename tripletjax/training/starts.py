@@ -27,6 +27,15 @@ class Choices(NamedTuple):
     start: Potential | None = None  # an earlier fit; None: random weights
     loss: Loss | None = None
     optimizer: optax.GradientTransformation | None = None
+    start_from: str | None = None  # where the earlier fit lies
+
+    def options(self) -> dict[str, Any]:
+        """What a file of settings says of them."""
+        given = [self.model, self.loss, self.optimizer]
+        given += [self.start] if self.start_from is None else []
+        if any(one is not None for one in given):
+            return {"model": None}
+        return {"start_from": self.start_from}
 
     def settings(self) -> dict[str, Any]:
         """What must be the same where a fit is resumed."""

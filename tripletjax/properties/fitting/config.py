@@ -4,13 +4,13 @@ from dataclasses import Field, dataclass, fields
 
 from tripletjax.checks import as_choice, as_name, settle
 from tripletjax.settings import Precision, setting
-from tripletjax.training.config import TrainConfig
+from tripletjax.training.config import LABEL_KEYS, TrainConfig
 
 TARGETS = ("dipole", "polarizability")
 OF_ENERGIES = (
     *("energy_weight", "final_energy_weight", "forces_weight", "stress_weight"),
     *("reference_energies", "laplace_members"),
-    *("energy_key", "forces_key", "stress_key", "virial_key"),
+    *LABEL_KEYS,
 )
 
 
