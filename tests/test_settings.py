@@ -1,13 +1,15 @@
 """Settings: their files give back what was written, and names that do not exist are found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib import resources
 
 import pytest
 
 from tripletjax import InputError
-from tripletjax.md import MDConfig
-from tripletjax.settings import Settings, as_yaml, read_settings, setting
-from tripletjax.training import TrainConfig
+from tripletjax.md.config import MDConfig, MDOptions
+from tripletjax.settings import Settings, as_markdown, as_yaml, read_settings, setting
+from tripletjax.training.config import FitOptions, TrainConfig
+from tripletjax.types import Hypers
 
 pytestmark = pytest.mark.once("float32")
 VALUES = [
@@ -55,3 +57,18 @@ def test_nested_settings_count_by_their_fields():
     changed = Outer().with_settings({"size": 5})
     assert changed.inner.size == 5 and changed.flat() == {"size": 5, "steps": 2}
     assert [entry.name for entry in Outer.entries()] == ["size", "steps"]
+
+
+TABLES = {
+    ("potentials.md", "train"): [*FitOptions.entries(), *TrainConfig.entries()],
+    ("dynamics.md", "md"): [*MDConfig.entries(), *MDOptions.entries()],
+    ("hyperparameters.md", "describe"): fields(Hypers),
+}
+
+
+@pytest.mark.parametrize("place, command", TABLES)
+def test_documentation_has_every_setting(place, command):
+    """In the words of the options; the message shows the table as it should be."""
+    text = resources.files("tripletjax").joinpath("docs", place).read_text(encoding="utf-8")
+    found = text.split(f"<!-- settings of {command} -->\n")[1].split("<!-- end -->")[0]
+    assert found == as_markdown(TABLES[place, command])

@@ -175,7 +175,7 @@ def as_yaml(groups: Mapping[str, Sequence[Field]], values: Mapping[str, Any], ti
 def as_markdown(entries: Iterable[Field]) -> str:
     """The table of settings that the documentation has."""
     rows = [
-        f"| `{entry.name}` | {default_text(entry) or 'none'} | {meaning(entry)} |"
+        f"| `{entry.name}` | {default_text(entry) or str(entry.default).lower()} | {meaning(entry)} |"
         for entry in entries
     ]
     return "\n".join(["| name | default | meaning |", "|---|---|---|", *rows]) + "\n"

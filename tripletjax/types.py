@@ -137,16 +137,16 @@ class Basis:
         choices=CUTOFF_FUNCTIONS,
     )
     cutoff_width: float = setting(
-        0.5, "the cutoff function falls over this length below the cutoff", "Å"
+        0.5, "width of the region inside the cutoff where the cutoff function decays", "Å"
     )
     radial: str = setting("gto", "radial functions", choices=RADIAL_BASES)
     radial_range: tuple[float, float] | None = setting(
-        None, "where the centres of the gaussian radial functions lie", "Å",
+        None, "range of the centres of the gaussian radial functions", "Å",
         none="cutoff/2 to cutoff",
     )  # fmt: skip
     gaussian_width: float | None = setting(
         None, "smearing of the density, or width of the gaussian radial functions", "Å",
-        none="0.3 for gto, none for laplacian, the distance of two centres for gaussian",
+        none="0.3 for gto; none for laplacian; the distance between two centres for gaussian",
     )  # fmt: skip
     n_max: int = setting(4, "number of radial functions")
     l_max: int = setting(8, "highest degree of the harmonics, inclusive")
@@ -190,12 +190,18 @@ class Hypers(Basis):
     """Every hyperparameter of every descriptor, with its default: those of the basis and these."""
 
     tags: int | None = setting(
-        None, "number of nearest neighbours to tag, with the whole shell of the last", none="all"
+        None,
+        "number of nearest neighbours to tag, including the complete shell of the last one",
+        none="all",
     )
     n_features: int = setting(2048, "columns of level 2 of the fingerprint")
-    length_scale: float = setting(1.5, "width of the fingerprint's kernel", "units of the basis")
+    length_scale: float = setting(
+        1.5, "width of the Gaussian kernel between triplets", "units of the basis"
+    )
     seed: int = setting(0, "seed of the fingerprint's random directions, and of an audit's choices")
-    chiral: bool = setting(False, "tell mirror images apart: add what changes sign under inversion")
+    chiral: bool = setting(
+        False, "tell mirror images apart: add the columns that change sign under inversion"
+    )
     form: str = setting("edge", "form of the minimal triplet invariants", choices=TRIPLET_FORMS)
     coupling: str = setting("minimal", "basis of kind triplets", choices=COUPLINGS)
     nu: int = setting(3, "order of kind correlations; 4 and more need a contraction")

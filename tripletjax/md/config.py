@@ -103,7 +103,7 @@ class MDOptions(Precision):
         none="angstrom/fs, unless that is hotter than 5000 K", choices=VELOCITY_UNITS,
     )  # fmt: skip
     minimize: bool = setting(False, "first minimise the energy")
-    minimize_cell: bool = setting(False, "and the cell, at the pressure")
+    minimize_cell: bool = setting(False, "minimise it in the cell too, at the pressure")
     uncertainty: bool = setting(False, "write standard deviations to thermo.csv")
 
     def __post_init__(self):

@@ -31,17 +31,17 @@ class Architecture(Settings):
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
     )
     cutoff_width: float | None = setting(
-        None, "the cutoff function falls over this length below the cutoff", "Å",
+        None, "width of the region inside the cutoff where the cutoff function decays", "Å",
         none="0.6 of the cutoff",
     )  # fmt: skip
     n_radial: int = setting(12, "radial functions that the learned ones are made of")
     l_max: int = setting(3, "highest degree of the harmonics, inclusive")
     channels: int = setting(16, "channels of the learned density")
     species_channels: int = setting(
-        4, "species channels of the density; more species than these share them by an embedding"
+        4, "species channels of the density; with more species, they are shared by an embedding"
     )
-    tags: int = setting(4, "number of neighbours that can be tagged, at most")
-    n_pairs: float = setting(1.0, "tagged pairs of neighbours, by weight; sets the tag radius")
+    tags: int = setting(4, "maximum number of tagged neighbours")
+    n_pairs: float = setting(1.0, "number of tagged pairs, by weight, which sets the tag radius")
     units: int = setting(64, "hidden units of a triplet")
     odd_units: int = setting(16, "hidden units of a triplet that are products of pseudoscalars")
     width: int = setting(64, "width of the hidden layers after pooling")

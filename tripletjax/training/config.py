@@ -46,35 +46,31 @@ class TrainConfig(Settings):
         None, "stop after this many minutes, compilation apart", none="no limit"
     )
     patience: int | None = setting(
-        None, "stop after this many validations without progress", none="do not"
+        None, "stop after this many validations without progress", none="never"
     )
     seed: int = setting(0, "seed of the weights, the order of the data and the validation split")
-    batch_size: int | None = setting(
-        None, "structures in a step", none="as many as hold about 40 atoms"
-    )
-    learning_rate: float = setting(0.1, "learning rate after the warm-up, before its cosine")
-    final_learning_rate: float = setting(0.002, "learning rate at the end, over that at the peak")
+    batch_size: int | None = setting(None, "structures per step", none="about 40 atoms per step")
+    learning_rate: float = setting(0.1, "learning rate at its peak, before the cosine decay")
+    final_learning_rate: float = setting(0.002, "learning rate at the end, relative to the peak")
     # Shorter ones at times diverge and do not recover.
-    warm_up: float = setting(0.1, "fraction of the run in which the learning rate rises")
-    energy_weight: float = setting(1.0, "weight in the loss of the energy per atom, at the start")
-    final_energy_weight: float = setting(20.0, "at the end; it changes geometrically")
+    warm_up: float = setting(0.1, "fraction of the run during which the learning rate rises")
+    energy_weight: float = setting(1.0, "weight of the energy per atom in the loss, at the start")
+    final_energy_weight: float = setting(20.0, "the same at the end; it changes geometrically")
     forces_weight: float = setting(1.0, "weight of the forces in the loss")
     stress_weight: float = setting(1.0, "weight of the stress in the loss")
     reference_energies: Mapping[str, float] | str | None = setting(
         None, "energies of single atoms, such as H=-13.6,O=-432, or isolated: those of the "
         "structures of one atom", "eV", none="fitted by least squares",
     )  # fmt: skip
-    huber: float = setting(
-        0.02, "errors below are squared, above absolute; relative to the size of the forces"
-    )
-    ema: float = setting(0.998, "decay of the averaged weights, which are the ones kept")
+    huber: float = setting(0.02, "threshold of the Huber loss, relative to the size of the forces")
+    ema: float = setting(0.998, "decay of the moving average of the weights, which is the one kept")
     steps_between_validations: int = setting(
-        250, "steps between validations, at least; rounded up to whole epochs"
+        250, "minimum number of steps between validations, rounded up to epochs"
     )
     checkpoint_minutes: float = setting(
-        1.0, "interval between checkpoints: a killed run loses this much at most", "minutes"
+        1.0, "interval between checkpoints: the most that a killed run loses", "minutes"
     )
-    laplace_members: int = setting(16, "draws of the last layer, for uncertainties; 0: none")
+    laplace_members: int = setting(16, "samples of the last layer, for uncertainties; 0: none")
 
     energy_key: str | None = setting(None, "name of the energies in files", none="ASE's")
     forces_key: str | None = setting(None, "name of the forces in files", none="ASE's")
@@ -125,7 +121,7 @@ class FitOptions(Precision):
         none="random weights",
     )  # fmt: skip
     committee: int | None = setting(
-        None, "number of fits, from different seeds, for uncertainties; they share max_minutes "
+        None, "number of fits with different seeds, for uncertainties; they share max_minutes "
         "equally", none="one fit",
     )  # fmt: skip
 
