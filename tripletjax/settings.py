@@ -174,11 +174,11 @@ def as_yaml(groups: Mapping[str, Sequence[Field]], values: Mapping[str, Any], ti
 
 def as_markdown(entries: Iterable[Field]) -> str:
     """The table of settings that the documentation has."""
-    rows = [
-        f"| `{entry.name}` | {default_text(entry) or str(entry.default).lower()} | {meaning(entry)} |"
-        for entry in entries
-    ]
-    return "\n".join(["| name | default | meaning |", "|---|---|---|", *rows]) + "\n"
+    lines = ["| name | default | meaning |", "|---|---|---|"]
+    for entry in entries:
+        default = default_text(entry) or str(entry.default).lower()
+        lines.append(f"| `{entry.name}` | {default} | {meaning(entry)} |")
+    return "\n".join(lines) + "\n"
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
