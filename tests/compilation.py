@@ -1,10 +1,11 @@
-"""How XLA compiles for the tests."""
+"""How XLA compiles for the tests: with little effort, since most programs run once or twice.
 
-from importlib.metadata import version
+What users run is compiled by the default code generator; ``make test-default`` tests that.
+"""
+
+from tripletjax.testing import FAST_COMPILATION
 
 
 def xla_flags() -> str:
-    """The older code generator compiles in half of the time; later releases do not have it."""
-    if tuple(int(part) for part in version("jax").split(".")[:2]) < (0, 11):
-        return "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    return ""
+    """FAST_COMPILATION as XLA_FLAGS."""
+    return " ".join(f"--{name}={str(value).lower()}" for name, value in FAST_COMPILATION.items())

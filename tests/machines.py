@@ -65,9 +65,10 @@ def environment(machine: Machine) -> dict[str, str]:
     found["NPY_DISABLE_CPU_FEATURES"] = " ".join(left_out_of_numpy(machine))
     if machine.isa is not None:
         flags.append(f"--xla_cpu_max_isa={machine.isa}")
+    found["OPENBLAS_NUM_THREADS"] = str(1 if machine.one_thread else len(os.sched_getaffinity(0)))
     if machine.one_thread:
         flags.append("--xla_cpu_multi_thread_eigen=false")
-        found |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        found["OMP_NUM_THREADS"] = "1"
     found["XLA_FLAGS"] = " ".join(flags).strip()
     return found
 

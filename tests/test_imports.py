@@ -1,10 +1,13 @@
 """Imports run one way, and what must not be imported is not: read from the source, not run."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.once("float32")
 
 PACKAGE = Path(__file__).parents[1] / "tripletjax"
 # A module or package imports only from lines above its own; those on one line do not import each
@@ -51,10 +54,16 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imported(path: Path) -> set[str]:
     """Full names of all that a file imports, anywhere in it, inside functions too."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -109,7 +118,7 @@ def test_no_module_shares_its_name_with_a_function():
         functions = {
             node.name
             for other in package.glob("*.py")
-            for node in ast.parse(other.read_text()).body
+            for node in parsed(other).body
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
         }
         assert path.stem not in functions, f"{module} is also a function of its package"
@@ -130,6 +139,6 @@ def test_heavy_and_outside_imports():
 def test_only_the_command_line_switches_x64():
     for path in PACKAGE.rglob("*.py"):
         if path.name != "outcomes.py":  # restored there at the end
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.Constant):
                     assert node.value != "jax_enable_x64", f"{path.name} switches x64"

@@ -19,6 +19,8 @@ from tripletjax.io import (
     to_json,
 )
 
+pytestmark = pytest.mark.once("float32")
+
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "record.json"

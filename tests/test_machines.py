@@ -7,6 +7,8 @@ import pytest
 from tests import machines
 from tests.compilation import xla_flags
 
+pytestmark = pytest.mark.once("float32")
+
 
 def test_every_kernel_instruction_set_and_thread_count_is_covered():
     every = machines.MACHINES.values()
@@ -20,8 +22,9 @@ def test_flags_are_added_to_those_of_the_tests(monkeypatch):
     found = machines.environment(machines.MACHINES["nehalem"])
     assert found["XLA_FLAGS"] == f"{xla_flags()} --xla_cpu_max_isa=SSE4_2".strip()
     assert found["OPENBLAS_CORETYPE"] == "Nehalem" and "MAKEFLAGS" not in found
+    monkeypatch.setattr(machines.os, "sched_getaffinity", lambda _: {0, 1, 2})
     skylake = machines.environment(machines.MACHINES["skylakex"])
-    assert skylake["NPY_DISABLE_CPU_FEATURES"] == ""
+    assert skylake["NPY_DISABLE_CPU_FEATURES"] == "" and skylake["OPENBLAS_NUM_THREADS"] == "3"
     alone = machines.environment(machines.MACHINES["haswell"])
     assert alone["OMP_NUM_THREADS"] == alone["OPENBLAS_NUM_THREADS"] == "1"
     assert "--xla_cpu_multi_thread_eigen=false" in alone["XLA_FLAGS"]

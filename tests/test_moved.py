@@ -7,6 +7,8 @@ import pytest
 
 from tripletjax.moved import MOVED, PACKAGE
 
+pytestmark = pytest.mark.once("float32")
+
 
 @pytest.mark.parametrize("old", MOVED)
 def test_old_import_paths(old):

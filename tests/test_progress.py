@@ -11,6 +11,8 @@ from tripletjax import InputError
 from tripletjax.progress import Lines
 from tripletjax.types import Hypers, as_integer, as_number, as_positive
 
+pytestmark = pytest.mark.once("float32")
+
 
 def test_progress_in_a_log_is_few_lines_each_with_the_time():
     log = io.StringIO()
