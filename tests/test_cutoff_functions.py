@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from tests.systems import SPECIES, build, environment, methanol, quick_jit
-from tripletjax import Basis, InputError, describe, descriptor
+from tripletjax import Basis, InputError, describe, descriptor, fit
 from tripletjax.basis.radial import cutoff_function, cutoff_weights, density_scale
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.matching import leaving_cost
@@ -18,6 +19,9 @@ from tripletjax.kernels import fit_sparse_potential
 from tripletjax.numerics import smooth_step
 from tripletjax.potentials.network import Architecture, AtomicEnergy, initial_weights
 from tripletjax.testing import assert_finite_derivatives, assert_gradients
+from tripletjax.training.config import TrainConfig
+from tripletjax.training.folder import run_settings
+from tripletjax.training.kept_settings import save_settings
 from tripletjax.types import CUTOFF_FUNCTIONS
 
 SMALL = {"n_max": 1, "l_max": 1}
@@ -156,6 +160,20 @@ def test_a_function_is_not_saved(tmp_path, float32):
     assert json.loads(to_json({"cutoff_function": "smooth"})) == {"cutoff_function": "smooth"}
 
 
+def test_a_fit_with_a_function_has_no_folder(tmp_path, float32):
+    """Refused before anything is written or compiled."""
+    frames = [methanol(seed) for seed in range(3)]
+    for frame in frames:
+        frame.calc = SinglePointCalculator(frame, energy=0.0, forces=np.zeros((6, 3)))
+    config = TrainConfig(architecture=Architecture(**NETWORK, cutoff_function=cosine))
+    with pytest.raises(InputError, match="cosine is a Python function and cannot be saved"):
+        fit(frames, tmp_path / "fit", config=config)
+    assert not list(tmp_path.iterdir())
+    settings = run_settings(config, saved=False)
+    assert settings["architecture"]["cutoff_function"] is cosine
+    save_settings(None, config)
+
+
 class Unhashable:
     __hash__ = None  # type: ignore[assignment]
 
@@ -170,8 +188,8 @@ BAD = {
     "one argument": (lambda r: r, ["<lambda>", "expected a function (r, cutoff, width)"]),
     "NumPy": (lambda r, c, w: np.cos(r), ["<lambda>", "JAX array"]),
     "branch": (lambda r, c, w: 1.0 if r < c - w else 0.0, ["<lambda>", "JAX array"]),
-    "shape": (lambda r, c, w: jnp.sum(r), ["it makes () of distances (4,)"]),
-    "plain number": (lambda r, c, w: 0.0, ["expected the same shape"]),
+    "shape": (lambda r, c, w: jnp.sum(r), ["it returns shape () for distances of shape (4,)"]),
+    "plain number": (lambda r, c, w: 0.0, ["it returns shape ()"]),
     "not zero": (lambda r, c, w: 1 + 0 * r, ["it is 1 at the cutoff of 5 Å", "falls to 0"]),
     "not finite": (lambda r, c, w: jnp.log(1 - r), ["it is not finite at r=1.1 Å"]),
 }

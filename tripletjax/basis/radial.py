@@ -106,7 +106,7 @@ def _check_own(function: CutoffFunction, cutoff: float, width: float) -> None:
         ) from error
     if found != shape.shape:
         raise InputError(
-            f"invalid {name}: it makes {found} of distances {shape.shape}; expected the same shape"
+            f"invalid {name}: it returns shape {found} for distances of shape {shape.shape}"
         )
     r = cutoff * np.append(np.linspace(0.02, 0.98, 49), 1 - NEAR)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():

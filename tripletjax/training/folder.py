@@ -29,9 +29,14 @@ OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all that a fit
 FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
 
 
-def run_settings(config: TrainConfig, **others: Any) -> dict[str, Any]:
-    """What must be equal for a run to be the same, as JSON gives it back."""
-    return json.loads(to_json(asdict(config) | others))
+def run_settings(config: TrainConfig, saved: bool = True, **others: Any) -> dict[str, Any]:
+    """What must be equal for a run to be the same, as JSON gives it back if it is to be saved.
+
+    Raises:
+        InputError: it is to be saved, and holds a Python function.
+    """
+    settings = asdict(config) | others
+    return json.loads(to_json(settings)) if saved else settings
 
 
 def begun(

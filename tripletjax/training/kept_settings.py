@@ -21,7 +21,8 @@ def save_settings(folder: Path | None, config: TrainConfig, **options: Any) -> N
         config: settings.
         **options: those of ``FitOptions``, but for the precision, which is JAX's at present.
     """
-    write_settings(folder, settings_text(config, with_precision(FitOptions(**options))))
+    if folder is not None:
+        write_settings(folder, settings_text(config, with_precision(FitOptions(**options))))
 
 
 def with_precision(options: Settings) -> Any:

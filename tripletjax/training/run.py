@@ -102,7 +102,7 @@ def _train(
     start = starting_point(data, config, choices)
     energies = np.array([label.energy for label in data.labels])
     marks = {"n_train": len(energies), "energy_sum": float(energies.sum())}
-    settings = run_settings(config, **marks, **choices.settings())
+    settings = run_settings(config, folder is not None, **marks, **choices.settings())
     progress = begun(folder, start.weights, settings, resume, choices.optimizer)
     counts = {name: len(part.frames) for name, part in data_of.items()}
     log.info("preparing neighbour lists of %d structures", sum(counts.values()))
