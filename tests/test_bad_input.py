@@ -45,6 +45,7 @@ FRAMES = {
 GAUSSIAN = {"radial": "gaussian"}
 HYPERS = {
     "kind": ({"kind": "soap"}, ["'soap'", "power_spectrum"]),
+    "kind misspelt": ({"kind": "bispectra"}, ["'bispectra'", "did you mean 'bispectrum'?"]),
     "misspelt": ({"cuttoff": 3.0}, ["'cuttoff'", "did you mean 'cutoff'?"]),
     "unheard of": ({"zzz": 3.0}, ["'zzz'", "known are"]),
     "zero cutoff": ({"cutoff": 0.0}, ["cutoff=0.0", "positive"]),

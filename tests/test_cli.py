@@ -97,7 +97,7 @@ def test_correlations_with_a_saved_contraction(structures, tmp_path):
         (["describe", "EMPTY", "OUT"], "empty"),
         (["describe", "BROKEN", "OUT"], "declares 3 atoms"),
         (["describe", "NAN", "OUT"], "finite"),
-        (["demo", "--train", "3", "--out", "FOLDER"], "even"),
+        (["demo", "--n-train", "3", "--out", "FOLDER"], "even"),
         (["demo", "--train", "8000", "--out", "FOLDER"], "overlap"),
         (["demo", "--out", "IN"], "cannot be written"),
     ],

@@ -247,6 +247,13 @@ def test_restart_of_another_run(change, text, finished, float32):
     assert before == ((finished / THERMO).read_bytes(), (finished / RESTART).read_bytes())
 
 
+def test_the_former_name_of_resume(finished, float32):
+    before = (finished / THERMO).read_bytes()
+    with pytest.warns(DeprecationWarning, match="restart= is now resume="):
+        assert run(finished, restart=True).info["step"] == QUICK.steps  # nothing is left to do
+    assert (finished / THERMO).read_bytes() == before
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, float32):
     folder = tmp_path_factory.mktemp("finished") / "run"

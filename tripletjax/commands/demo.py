@@ -8,12 +8,15 @@ from tripletjax.commands.parsing import Command, Parser, add_x64
 
 def _add_options(parser: Parser) -> None:
     data = parser.add_argument_group("data")
-    data.add_argument(
-        "--train", type=int, default=2000, metavar="N", help="training structures (default: 2000)"
-    )
-    data.add_argument(
-        "--test", type=int, default=1000, metavar="N", help="test structures (default: 1000)"
-    )
+    for name, meaning, count in (("train", "training", 2000), ("test", "test", 1000)):
+        data.add_argument(
+            f"--n-{name}", type=int, default=count, metavar="N",
+            help=f"number of {meaning} structures (default: {count})",
+        )  # fmt: skip
+        data.add_argument(  # the former name, until release 0.3
+            f"--{name}", type=int, dest=f"n_{name}", default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+        )  # fmt: skip
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", type=Path, default=Path("demo-output"), metavar="DIR",
@@ -27,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tripletjax.io import require_writable
 
     require_writable(arguments.out, folder=True)
-    record = run_b8(arguments.train, arguments.test, arguments.out)
+    record = run_b8(arguments.n_train, arguments.n_test, arguments.out)
     print(f"\n{report(record)}\n")
     print(f"Figure:  {arguments.out / 'b8.png'}\nRecord:  {arguments.out / 'results.json'}")
 

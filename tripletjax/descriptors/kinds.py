@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from tripletjax.basis.densities import Mixing, density_coefficients
+from tripletjax.checks import suggestion
 from tripletjax.descriptors import columns as labels
 from tripletjax.descriptors.columns import parities
 from tripletjax.invariants.correlations import bispectrum, power_spectrum
@@ -201,7 +202,7 @@ def unknown_kind(kind: Any) -> InputError:
     """The error that names all kinds."""
     return InputError(
         f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}, or give a Kind or an "
-        "object with cutoff, elements and environment"
+        "object with cutoff, elements and environment" + suggestion(kind, KINDS)
     )
 
 
