@@ -219,7 +219,8 @@ def test_every_structure_is_seen_once_an_epoch():
 def test_fit_learns_and_writes_everything(fitted):
     folder, potential, record = fitted
     names = {p.name for p in folder.iterdir()}
-    assert names == {"model", "metrics.json", "history.csv", "parity.png", "loss.png", CHECKPOINT}
+    expected = {"model", "settings.yaml", "metrics.json", "history.csv", "parity.png", "loss.png"}
+    assert names == expected | {CHECKPOINT}
     written = json.loads((folder / "metrics.json").read_text())
     assert written == record
     with (folder / "history.csv").open() as file:
