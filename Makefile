@@ -5,11 +5,12 @@ INSTALLED := .venv/installed
 NOTEBOOK := .venv/notebook
 COMPARE := .venv-compare/installed
 
-.PHONY: help demo test test-32 test-64 test-machines faults compare lint bench notebooks clean
+.PHONY: help demo test test-32 test-64 test-default test-machines faults compare lint bench notebooks clean
 
 help:
 	@echo "make demo           tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test           style and the tests, with x64 off and on"
+	@echo "make test-default   some tests as XLA compiles for users (two minutes)"
 	@echo "make test-machines  the tests as on other processors and with one thread (an hour)"
 	@echo "make faults         the fault suite in full: damaged files, kills, full disks (20 minutes)"
 	@echo "make compare        the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
@@ -38,6 +39,12 @@ test: $(INSTALLED)
 # Files say themselves on which side they run: see tests/sides.py.
 test-32 test-64: $(INSTALLED)
 	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
+
+# The suite compiles with little effort (see tests/compilation.py); these as users' programs do.
+test-default: TESTS := $(addprefix tests/test_,jax_bugs.py reference_values.py energy_models.py)
+test-default: $(INSTALLED)
+	@XLA_FLAGS= JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(TESTS)
+	@XLA_FLAGS= JAX_ENABLE_X64=1 $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(TESTS)
 
 # Kernels of BLAS, instructions of XLA and one thread: see tests/machines.py.
 test-machines: $(INSTALLED)

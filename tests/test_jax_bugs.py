@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 # As JAX compiles for users, not with the faster compilation of this suite.
-OPTIONS = {"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else None
+OPTIONS = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+if jax.__version_info__ < (0, 11):
+    OPTIONS["xla_cpu_use_fusion_emitters"] = True
 # The fault shows from 16385 rows on in float64, from 32769 in float32; sizes around both.
 ROWS = [16384, 16385, 20000, 32768, 32769]
 

@@ -171,6 +171,8 @@ def updated(
     weights = jax.tree.map(lambda w, u: w + rate.astype(w.dtype) * u, state.weights, updates)
     steps = state.steps + 1
     done = steps.astype(jnp.float32)
-    decay = jnp.minimum(ema, (1 + done) / (10 + done))
-    averaged = jax.tree.map(lambda a, w: a + (1 - decay) * (w - a), state.averaged, weights)
+    share = 1 - jnp.minimum(ema, (1 + done) / (10 + done))
+    averaged = jax.tree.map(
+        lambda a, w: a + share.astype(w.dtype) * (w - a), state.averaged, weights
+    )
     return State(weights, averaged, of_optimizer, steps, state.factor)
