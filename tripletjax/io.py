@@ -305,7 +305,7 @@ class FolderFormat:
         """Turns what goes wrong when the thing is made of its record and arrays into InputError."""
         try:
             yield
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder / self.description} is damaged, or does not fit {self.arrays} beside it "
                 f"({_reason(error)}); copy the whole folder again"
