@@ -33,10 +33,10 @@ FRAMES = {
     "no atoms": ([WATER, Atoms()], ["frame 1", "no atoms"]),
     "NaN": ([WATER, moved(np.nan)], ["atom 1 of frame 1", "nan", "finite"]),
     "infinite": (moved([0, np.inf, 0]), ["atom 1 of frame 0", "inf"]),
-    "one spot": (moved(WATER.positions[0]), ["atoms 0 and 1 of frame 0", "one spot"]),
+    "one spot": (moved(WATER.positions[0]), ["atoms 0 and 1 of frame 0", "coincide"]),
     "one spot by periodicity": (
         Atoms("Si2", positions=[[0, 0, 0], [0, 0, 3]], cell=[3, 3, 3], pbc=True),
-        ["atoms 0 and 1", "one spot"],
+        ["atoms 0 and 1", "coincide"],
     ),
     "no cell": (Atoms("Si", pbc=True), ["cell of frame 0", "singular", "pbc=False"]),
     "flat cell": ([WATER, FLAT_CELL], ["cell of frame 1", "singular"]),

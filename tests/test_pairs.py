@@ -131,7 +131,7 @@ def test_more_pairs_than_memory_holds():
 def test_atoms_on_one_spot():
     check_spots(molecule("H2O"), "here")
     frame = Atoms("Si2", positions=[[0, 0, 0], [3, 0, 3 - 1e-4]], cell=[3, 3, 3], pbc=True)
-    with pytest.raises(InputError, match="atoms 0 and 1 of here lie on one spot"):
+    with pytest.raises(InputError, match="atoms 0 and 1 of here coincide"):
         check_spots(frame, "here")
     frame.pbc = False
     check_spots(frame, "here")

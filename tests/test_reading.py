@@ -131,7 +131,7 @@ REFUSED = {
     "NaN": (row("H 0 0 nan"), ["atom 1", "nan", "finite"]),
     "huge": (row("H 0 0 1e300"), ["atom 1", "1e+300", "finite"]),
     "overflow": (row("H 0 0 1e999"), ["atom 1", "inf", "finite"]),
-    "one spot": (row("H 0 0 1e-5"), ["atoms 0 and 1", "one spot"]),
+    "one spot": (row("H 0 0 1e-5"), ["atoms 0 and 1", "coincide"]),
     "no atoms": ("0\n\n", ["no atoms", "at least one"]),
     "a negative number of atoms": ("-1\n\n", ["line 1", "number of atoms", "'-1'"]),
     "half a header": ("2 atoms\n\nO 0 0 0\nH 0 0 1\n", ["line 1", "number of atoms", "'2 atoms'"]),
@@ -201,7 +201,7 @@ def test_heavy_hydrogen(tmp_path, caplog):
     np.testing.assert_allclose(first.get_masses(), [15.999, 2.014, 3.016])
     assert second.get_masses().tolist() == [2.014]
     assert [record.message for record in caplog.records] == [
-        f"{path}: 3 atoms D or T were read as H with masses of isotopes"
+        f"{path}: read 3 atoms D or T as H with isotope masses"
     ]
     path.write_text(f"1\n{COLUMNS}:masses:R:1\nD 0 0 0 2.5\n")
     assert read_frames(path)[0].get_masses().tolist() == [2.5]
@@ -247,7 +247,7 @@ def test_compressed_files(tmp_path):
     [
         ("missing.xyz", None, ["is not a file"]),
         ("empty.xyz", "", ["is empty"]),
-        ("blank.xyz", " \n\n", ["holds no structures"]),
+        ("blank.xyz", " \n\n", ["contains no structures"]),
         ("a.unheard", "???", ["unknown format"]),
         ("a.traj", "- of Ulm", ["frame 0"]),
         ("POSCAR", "x\n1\n4 0 0\n", ["frame 0"]),

@@ -85,7 +85,7 @@ def test_centred_positions(name, float64):
 def test_what_float32_cannot_resolve_is_said():
     """Molecules far from each other, not from the origin."""
     frame = Atoms("H2", [[0, 0, 0], [1e4, 0, 0]])
-    with pytest.warns(UserWarning, match=r"frame 1 reaches 5e\+03 Å from its middle.*5e-04 Å"):
+    with pytest.warns(UserWarning, match=r"frame 1 extends 5e\+03 Å from its centre.*5e-04 Å"):
         prepare([FRAMES["molecule"], frame], dtype="float32")
     prepare(frame, dtype="float64")
     prepare(moved(FRAMES["molecule"]), dtype="float32")

@@ -260,7 +260,7 @@ def test_bad_fits_are_named(tmp_path):
         fit_tensors(water, "dipole")
     with pytest.raises(InputError, match="atomic number 6"):
         fit_tensors(water, "dipole", config=TrainConfig(architecture=SMALL), valid=carbon)
-    with pytest.raises(InputError, match="holds no model of tensors"):
+    with pytest.raises(InputError, match="contains no model of tensors"):
         load_tensor(tmp_path)
     with pytest.raises(InputError, match="different degrees"):
         weight_shapes(AtomicTensor(SMALL, 1, (1, 1)))

@@ -1,4 +1,4 @@
-"""Errors at what users give, and checks that raise them: plain Python and NumPy, without JAX."""
+"""Errors for invalid input, and the checks that raise them: Python and NumPy, without JAX."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from difflib import get_close_matches
@@ -11,25 +11,25 @@ CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message is one line: what, where, what is accepted."""
+    """Invalid input; the message is one line: what is wrong, where, and what is expected."""
 
 
 class SimulationError(RuntimeError):
-    """A simulation that cannot go on, such as one that blew up; the message is one line."""
+    """A simulation that cannot continue, for example one that blew up; the message is one line."""
 
 
 class ConvergenceError(RuntimeError):
-    """An iteration that did not converge; the message is one line, with what was reached."""
+    """An iteration that did not converge; the message is one line, with the value reached."""
 
 
 def settle(instance: Any, **values: Any) -> None:
-    """Set fields of a frozen dataclass to their checked values, while it is being made."""
+    """Set fields of a frozen dataclass to their validated values, during its initialisation."""
     for name, value in values.items():
         object.__setattr__(instance, name, value)
 
 
 def as_integer(name: str, value: Any, low: int | None = 0, high: int | None = None) -> int:
-    """A whole number, of Python or NumPy, as a Python int; bools are none.
+    """Return a Python or NumPy integer as a Python int; bools are not accepted.
 
     Args:
         name: of the value, for messages.
@@ -37,7 +37,7 @@ def as_integer(name: str, value: Any, low: int | None = 0, high: int | None = No
         low, high: bounds, inclusive; None: none.
 
     Raises:
-        InputError: the value is no whole number, or is out of bounds.
+        InputError: the value is not a whole number, or is out of bounds.
 
     Example:
         >>> as_integer("l_max", np.int64(3), 0, 20)
@@ -55,7 +55,7 @@ def as_integer(name: str, value: Any, low: int | None = 0, high: int | None = No
 
 
 def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit: str = "") -> float:
-    """A finite number, of Python or NumPy, as a Python float; bools are none.
+    """Return a finite Python or NumPy number as a Python float; bools are not accepted.
 
     Args:
         name: of the value, for messages.
@@ -64,7 +64,7 @@ def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit:
         unit: of the value, for messages.
 
     Raises:
-        InputError: the value is no finite number, or is out of bounds.
+        InputError: the value is not a finite number, or is out of bounds.
 
     Example:
         >>> as_number("ema", np.float32(0.5), 0, 1)
@@ -80,7 +80,7 @@ def as_number(name: str, value: Any, low: float = -inf, high: float = inf, unit:
 
 
 def as_positive(name: str, value: Any, unit: str = "") -> float:
-    """A positive, finite number, of Python or NumPy, as a Python float; see ``as_number``.
+    """Return a positive, finite number as a Python float; see ``as_number``.
 
     Example:
         >>> as_positive("cutoff", 5, "Å")
@@ -93,10 +93,10 @@ def as_positive(name: str, value: Any, unit: str = "") -> float:
 
 
 def as_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
-    """One of some values, as it stands among them.
+    """Return the one of the choices that equals a value.
 
     Raises:
-        InputError: it is none of them; the nearest is suggested.
+        InputError: the value is not among the choices; the nearest is suggested.
 
     Example:
         >>> as_choice("ensemble", "nvt", ("nve", "nvt", "npt"))
@@ -111,7 +111,7 @@ def as_choice(name: str, value: Any, choices: Sequence[Any]) -> Any:
 
 
 def as_name(name: str, value: Any) -> str:
-    """A text that is not empty.
+    """Return a string that is not empty.
 
     Example:
         >>> as_name("energy_key", "REF_energy")
@@ -150,13 +150,13 @@ def unsavable(value: Any) -> InputError:
 def require_names(
     given: Iterable[Any], known: Iterable[str], what: str = "setting", source: str = ""
 ) -> None:
-    """Raise InputError at a name that does not exist, and suggest the nearest.
+    """Raise InputError for an unknown name, and suggest the nearest.
 
     Args:
         given: names.
-        known: those that exist.
-        what: what they are names of, for messages.
-        source: where they come from, such as a file, for messages.
+        known: valid names.
+        what: the kind of thing they name, for messages.
+        source: their origin, such as a file, for messages.
 
     Example:
         >>> require_names(["max_epoch"], ["max_epochs", "max_minutes"])
@@ -172,7 +172,7 @@ def require_names(
 
 
 def suggestion(name: Any, known: Iterable[Any]) -> str:
-    """The end of a message on a misspelt name: the nearest of those known; empty if none is near.
+    """The end of a message about a misspelt name: the nearest known name; empty if none is near.
 
     Example:
         >>> suggestion("nvp", ["nve", "npt", "langevin"])
@@ -183,7 +183,7 @@ def suggestion(name: Any, known: Iterable[Any]) -> str:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a float can hold it: a whole number of Python may be larger than any float."""
+    """Whether a number is a finite float: a Python integer may be larger than any float."""
     try:
         return _is_number(value) and isfinite(value)
     except OverflowError:

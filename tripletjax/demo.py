@@ -1,4 +1,4 @@
-"""The demo: B8 clusters that the bispectrum cannot tell apart, told apart and learned from.
+"""The demo: B8 clusters that the bispectrum cannot distinguish, but the fingerprint can.
 
 Each pair of clusters has equal four-body correlations about its centre but different energies. A
 model on the power spectrum or the bispectrum must give both members the same energy; one on the
@@ -22,7 +22,7 @@ from tripletjax.types import InputError
 logger = logging.getLogger(__name__)
 
 N_STRUCTURES = 8000
-# The settings of the paper for correlations, and for triplets those that suit these distances.
+# The settings of the paper for correlations, and settings adapted to these distances for triplets.
 PAPER = dict(
     cutoff=2.0, cutoff_width=0.1, radial="gto", gaussian_width=0.2, n_max=6, l_max=3
 )  # fmt: skip
@@ -35,8 +35,8 @@ DESCRIPTORS: dict[str, dict[str, Any]] = {
     "triplet_sum": SHELLS,
     "fingerprint": SHELLS | {"length_scale": 1.5, "n_features": 2048, "seed": 0},
 }
-# Features, regression and its noise, the one of 1e-8, 1e-6, 1e-4, 1e-2 that did best on the last
-# tenth of the 7000 training structures after a fit to the rest.
+# Features, regression and its noise. The noise is the value of 1e-8, 1e-6, 1e-4 and 1e-2 with the
+# lowest error on the last tenth of the 7000 training structures, after a fit to the others.
 MODELS = {
     "power spectrum, ridge": ("power_spectrum", ridge, 1e-8),
     "power spectrum, Gaussian process": ("power_spectrum", gaussian_process, 1e-6),
@@ -54,10 +54,10 @@ def pair_distances(values: np.ndarray) -> np.ndarray:
 
 
 def pair_errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """The paper's two figures, for energies ordered +, -, +, - ...
+    """The paper's two error measures, for energies ordered +, -, +, - ...
 
-    "mean": RMSE of pair means over the standard deviation of the energies; "difference": RMSE of
-    pair differences over the standard deviation of the differences.
+    "mean": RMSE of pair means divided by the standard deviation of the energies; "difference":
+    RMSE of pair differences divided by the standard deviation of the differences.
     """
     error = (predicted - reference).reshape(-1, 2)
     difference = reference[0::2] - reference[1::2]
@@ -68,18 +68,18 @@ def pair_errors(predicted: np.ndarray, reference: np.ndarray) -> dict[str, float
 
 
 def run_b8(n_train: int, n_test: int, out: str | Path) -> dict[str, Any]:
-    """Separation of the pairs and the models' errors; writes results.json and b8.png to ``out``.
+    """Separate the pairs and fit the models; write results.json and b8.png to ``out``.
 
     Args:
-        n_train: the first so many structures train, even.
-        n_test: the last so many structures test, even.
-        out: folder for the results, made if need be; each file is replaced whole.
+        n_train: number of training structures, the first ones; even.
+        n_test: number of test structures, the last ones; even.
+        out: folder for the results, created if needed; existing files are replaced atomically.
 
     Returns:
-        The record that results.json holds: hyperparameters, distances, errors, seconds, versions.
+        The record saved in results.json: hyperparameters, distances, errors, seconds, versions.
 
     Raises:
-        InputError: sizes that are odd, too small or overlap.
+        InputError: the sizes are odd or too small, or the two sets overlap.
     """
     _check_sizes(n_train, n_test)
     data = load_b8()
@@ -128,8 +128,8 @@ def run_b8(n_train: int, n_test: int, out: str | Path) -> dict[str, Any]:
         out / "b8.png",
         energies[test],
         {_title(name, errors[name]): predictions[name] for name in FIGURE_MODELS},
-        "What to see: the members of a pair, joined by a line, have equal bispectra. Left: flat\n"
-        "lines, one energy for both. Right: lines along the diagonal, each has its own.",
+        "The members of a pair, connected by a line, have equal bispectra. Left: flat lines, the\n"
+        "same energy for both. Right: lines along the diagonal, a different energy for each.",
     )
     return record
 
@@ -149,16 +149,16 @@ def report(record: dict[str, Any]) -> str:
     lines.append(f"  {'model':34}{'pair means':>11}{'differences':>13}")
     for name, row in record["errors"].items():
         lines.append(f"  {name:34}{row['mean']:11.3f}{row['difference']:13.3f}")
-    lines += ["", "Errors are over the standard deviation of the energies, or of the differences:"]
-    lines.append("1.000 on differences means that the pair is not told apart at all.")
+    lines += ["", "Errors are RMSE / standard deviation of the energies, or of the differences:"]
+    lines.append("1.000 for differences means that pairs are not distinguished at all.")
     return "\n".join(lines)
 
 
 def _check_sizes(n_train: int, n_test: int) -> None:
     for name, size in (("train", n_train), ("test", n_test)):
         if size < 4 or size % 2:
-            raise InputError(f"{name}={size} is not usable; give an even number of at least 4")
+            raise InputError(f"invalid {name}={size}: expected an even number of at least 4")
     if n_train + n_test > N_STRUCTURES:
         raise InputError(
-            f"train={n_train} and test={n_test} overlap; together at most {N_STRUCTURES}"
+            f"train={n_train} and test={n_test} overlap: expected at most {N_STRUCTURES} in total"
         )

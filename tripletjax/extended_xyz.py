@@ -1,4 +1,4 @@
-"""Extended xyz, one frame at a time: parsed by ASE, after checks of what it would misread."""
+"""Extended xyz, one frame at a time: parsed by ASE after checking for what it would misread."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ PLAIN = "species:S:1:pos:R:3"
 
 
 class Column(NamedTuple):
-    """Columns of one name: how ``Properties`` declares them."""
+    """The columns of one property, as declared by ``Properties``."""
 
     name: str
     kind: str  # of KINDS, or S for text
@@ -32,17 +32,17 @@ class Column(NamedTuple):
 
 
 def read_extended_xyz(file: IO[bytes], name: str) -> Iterator[Atoms]:
-    """The frames of an open file.
+    """Read the frames of an open file.
 
-    Lines may end as on any system, be empty between frames, and be in UTF-8 or Latin-1. D and T are
-    read as H with the masses of deuterium and tritium, which is logged once.
+    Line endings of any platform, empty lines between frames, and UTF-8 or Latin-1 are accepted. D
+    and T are read as H with the masses of deuterium and tritium, with one log message.
 
     Args:
         file: open in binary mode.
         name: of the file, for messages.
 
     Raises:
-        InputError: names the frame and the line that cannot be read, and what is accepted.
+        InputError: a line cannot be read; the message names it, its frame, and what is expected.
     """
     isotopes = 0
     for index, lines in enumerate(_split(_text(file), name)):
@@ -50,7 +50,7 @@ def read_extended_xyz(file: IO[bytes], name: str) -> Iterator[Atoms]:
         isotopes += found
         yield frame
     if isotopes:
-        log.info("%s: %d atoms D or T were read as H with masses of isotopes", name, isotopes)
+        log.info("%s: read %d atoms D or T as H with isotope masses", name, isotopes)
 
 
 def _text(file: IO[bytes]) -> Iterator[str]:
@@ -60,17 +60,17 @@ def _text(file: IO[bytes]) -> Iterator[str]:
             text = line.decode("utf-8")
         except UnicodeDecodeError:
             text = line.decode("latin-1")
-        # Line ends of old Macs leave several lines in one.
+        # The line endings of old Macs leave several lines in one.
         yield from re.split(r"\r\n?|\n", text.rstrip("\r\n"))
 
 
 class _Lines(NamedTuple):
     """The lines of one frame."""
 
-    first: int  # number of the first, from 1
+    first: int  # number of the first line, from 1
     comment: str
     rows: list[str]
-    vectors: list[str]  # lattice vectors that follow the atoms, of files by ADF
+    vectors: list[str]  # lattice vectors that follow the atoms, in files written by ADF
 
 
 def _split(lines: Iterator[str], name: str) -> Iterator[_Lines]:
@@ -95,8 +95,8 @@ def _split(lines: Iterator[str], name: str) -> Iterator[_Lines]:
         body = list(islice(lines, count + 1))
         if len(body) < count + 1:
             raise InputError(
-                f"{where} is incomplete: line {number} declares {count} atoms, the file ends after "
-                f"{max(0, len(body) - 1)}"
+                f"{where} is incomplete: line {number} declares {count} atoms, but the file ends "
+                f"after {max(0, len(body) - 1)}"
             )
         frame = _Lines(number, body[0], body[1:], [])
         number += count + 1
@@ -105,14 +105,14 @@ def _split(lines: Iterator[str], name: str) -> Iterator[_Lines]:
 
 
 class _Parser:
-    """One frame: its number of atoms, comment and rows."""
+    """Parser of one frame: number of atoms, comment and rows."""
 
     def __init__(self, lines: _Lines, where: str):
         self.first, self.comment, self.rows, self.vectors = lines
         self.where = where
 
     def parse(self) -> tuple[Atoms, int]:
-        """The structure, and how many of its atoms are D or T."""
+        """Return the structure and the number of its atoms that are D or T."""
         try:
             info = parse_comment(self.comment)
             columns = declared_columns(info)
@@ -123,7 +123,7 @@ class _Parser:
         text = "\n".join([str(len(self.rows)), self.comment, *self.rows, *self.vectors, ""])
         try:
             frame: Any = next(iter(read_xyz(StringIO(text), 0, lambda _: info)))
-        except Exception as error:  # ASE's parser raises whatever a broken frame leads to
+        except Exception as error:  # a broken frame may make ASE's parser raise anything
             self.explain(columns)
             raise InputError(f"{self.where} cannot be read: {reason(error)}") from error
         if isotopes and "masses" not in frame.arrays:
@@ -133,7 +133,7 @@ class _Parser:
         return frame, len(isotopes)
 
     def check_widths(self, columns: list[Column], exact: bool) -> None:
-        """Raise InputError at a row that has other columns than declared, which ASE would drop."""
+        """Raise InputError for a row with more columns than declared, which ASE would drop."""
         width = sum(column.count for column in columns)
         is_doubtful = any(column.kind == "L" for column in columns)
         for row, line in enumerate(self.rows):
@@ -146,7 +146,7 @@ class _Parser:
             self.explain(columns)
 
     def replace_isotopes(self, columns: list[Column]) -> dict[int, float]:
-        """Mass of each atom D or T, which becomes H; raises at symbols that are not known."""
+        """Replace D and T by H and return their masses; raise for unknown symbols."""
         place = _place(columns, ("species", "symbols"))
         masses: dict[int, float] = {}
         if place is None:
@@ -167,7 +167,7 @@ class _Parser:
         return masses
 
     def explain(self, columns: list[Column]) -> None:
-        """Raise InputError at the first value that is not what its column declares."""
+        """Raise InputError for the first value that does not match its column's type."""
         kinds = [(column.name, column.kind) for column in columns for _ in range(column.count)]
         for row, line in enumerate(self.rows):
             for word, (name, kind) in zip(line.split(), kinds, strict=False):
@@ -176,7 +176,7 @@ class _Parser:
                 convert, accepted = KINDS[kind]
                 try:
                     convert(word)
-                    is_plain = "_" not in word  # Python takes 1_0 for ten
+                    is_plain = "_" not in word  # Python reads 1_0 as ten
                 except (ValueError, OverflowError):
                     is_plain = False
                 if not is_plain:
@@ -187,13 +187,13 @@ class _Parser:
 
 
 def parse_comment(line: str) -> dict[str, Any]:
-    """Keys and values of a comment line, by ASE's rules, checked for what it would misread.
+    """Keys and values of a comment line, by ASE's rules, after checking for what it would misread.
 
     ``pbc`` may be T, True, true or 1 and their opposites, once or three times in quotes; a stress
-    or virial may have six numbers (xx, yy, zz, yz, xz, xy) as well as nine.
+    or virial may have nine numbers, or six (xx, yy, zz, yz, xz, xy).
 
     Raises:
-        ValueError: says what is wrong, and what is accepted.
+        ValueError: the line is invalid; the message says what is expected.
 
     Example:
         >>> parse_comment('pbc="t t f" name=water')
@@ -201,7 +201,7 @@ def parse_comment(line: str) -> dict[str, Any]:
     """
     try:
         info = _parsed(line)
-    except Exception as error:  # of a broken line
+    except Exception as error:  # a broken line
         raise ValueError(f"the comment line cannot be parsed: {reason(error)}") from error
     for key, value in info.items():
         is_matrix = isinstance(value, np.ndarray) and value.size == 9
@@ -246,7 +246,7 @@ def _periodic(info: dict[str, Any]) -> list[bool]:
 
 
 def declared_columns(info: dict[str, Any]) -> list[Column]:
-    """What ``Properties`` declares, or the symbol and position of a plain xyz file.
+    """The columns declared by ``Properties``, or the symbol and position of a plain xyz file.
 
     Raises:
         ValueError: it is damaged, or declares no species or positions.
@@ -296,7 +296,7 @@ def _plain(text: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong in one line, with the type where the message alone is a word.
+    """The message of an error on one line, with its type if the message is a single word.
 
     Example:
         >>> reason(KeyError("C1")), reason(ValueError("bad\\nfile"))

@@ -1,4 +1,4 @@
-"""Files: frames, arrays with a record beside them; nothing is ever left half-written."""
+"""Files: frames, arrays with a JSON record; all writes are atomic."""
 
 import csv
 import io
@@ -28,15 +28,15 @@ from tripletjax.types import InputError
 
 @contextmanager
 def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``, renamed to it on success and removed on failure.
+    """Open a temporary file next to ``path``, renamed to it on success and removed on failure.
 
     Example:
         >>> import pathlib, tempfile
         >>> target = pathlib.Path(tempfile.mkdtemp()) / "a.txt"
         >>> with atomic_open(target, "w") as file:
-        ...     _ = file.write("whole")
+        ...     _ = file.write("text")
         >>> target.read_text()
-        'whole'
+        'text'
     """
     path = Path(path)
     try:
@@ -57,7 +57,7 @@ def atomic_open(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Name the file in an error of the system that does not, such as that of a full disk."""
+    """Add the name of the file to system errors without one, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -70,22 +70,22 @@ def naming(path: str | Path) -> Iterator[None]:
 def atomic_folder(
     path: str | Path, force: bool = False, own: Sequence[str] = ("*",)
 ) -> Iterator[Path]:
-    """Fill a temporary folder beside ``path``, renamed to it on success and removed on failure.
+    """Fill a temporary folder next to ``path``, renamed to it on success and removed on failure.
 
     Args:
-        path: the folder to make; may exist if it is empty, or with ``force``, which replaces what
-            an earlier call wrote there.
-        force: replace the files that match ``own``; all others stay.
+        path: the folder to create; may exist if it is empty, or with ``force``, which replaces the
+            files that an earlier call wrote there.
+        force: replace the files that match ``own`` and keep all others.
         own: patterns of the files that are written, relative to the folder, such as "*.json".
 
     Raises:
-        InputError: it holds files, or cannot be written.
+        InputError: the folder contains files, or cannot be written.
 
     Example:
         >>> import pathlib, tempfile
         >>> target = pathlib.Path(tempfile.mkdtemp()) / "out"
         >>> with atomic_folder(target) as folder:
-        ...     _ = (folder / "a.txt").write_text("whole")
+        ...     _ = (folder / "a.txt").write_text("text")
         >>> sorted(p.name for p in target.iterdir())
         ['a.txt']
     """
@@ -110,7 +110,7 @@ def atomic_folder(
 
 
 def _keep_foreign(old: Path, new: Path, own: Sequence[str]) -> None:
-    """Copy to a new folder what the old one holds beside the files of its own."""
+    """Copy the files that do not match ``own`` from the old folder to the new one."""
     for path in foreign_files(old, own):
         target = new / path.relative_to(old)
         if not target.exists():
@@ -121,8 +121,8 @@ def _keep_foreign(old: Path, new: Path, own: Sequence[str]) -> None:
 def foreign_files(folder: str | Path, own: Sequence[str]) -> list[Path]:
     """Files in a folder, at any depth, whose path relative to it matches no pattern of ``own``.
 
-    A pattern's * stands for any characters, "/" among them; a temporary file of ``atomic_open``
-    belongs to the file that it was to become.
+    The * of a pattern matches any characters, including "/"; a temporary file of ``atomic_open`` is
+    treated like the file that it would have become.
 
     Example:
         >>> import pathlib, tempfile
@@ -138,7 +138,7 @@ def foreign_files(folder: str | Path, own: Sequence[str]) -> list[Path]:
 
 
 def remove_own(folder: str | Path, own: Sequence[str]) -> None:
-    """Remove from a folder the files that match ``own``, and folders in it that this empties."""
+    """Remove the files in a folder that match ``own``, and subfolders that are empty afterwards."""
     folder = Path(folder)
     foreign = set(foreign_files(folder, own))
     for path in list(folder.rglob("*")):
@@ -156,7 +156,7 @@ def _is_own(path: Path, own: Sequence[str]) -> bool:
 
 
 def require_unused(path: str | Path, force: bool = False) -> None:
-    """Raise InputError if a folder cannot be written, or holds files and ``force`` is not given."""
+    """Raise InputError if a folder cannot be written, or contains files and ``force`` is False."""
     require_writable(path, folder=True)
     if not force and Path(path).is_dir() and any(Path(path).iterdir()):
         raise InputError(
@@ -165,7 +165,7 @@ def require_unused(path: str | Path, force: bool = False) -> None:
 
 
 def require_writable(path: str | Path, folder: bool = False) -> None:
-    """Raise InputError, before any work, if a file (or folder) cannot be written there."""
+    """Raise InputError, before any work, if a file (or folder) cannot be written to ``path``."""
     path = Path(path)
     wrong_kind = path.exists() and path.is_dir() != folder
     ancestor = next(p for p in (path, *path.absolute().parents) if p.exists())
@@ -173,7 +173,7 @@ def require_writable(path: str | Path, folder: bool = False) -> None:
         ancestor = path.absolute().parent
     if wrong_kind or not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
         kind = "folder" if folder else "file"
-        raise InputError(f"{path} cannot be written as a {kind}; give another place")
+        raise InputError(f"{path} cannot be written as a {kind}; choose another path")
 
 
 def _umask() -> int:
@@ -203,7 +203,7 @@ def save_json(path: str | Path, record: dict[str, Any]) -> None:
 
 
 def to_json(record: Any, **options: Any) -> str:
-    """``json.dumps`` that also takes NumPy and JAX arrays and numbers, and paths.
+    """``json.dumps`` that also accepts NumPy and JAX arrays and numbers, and paths.
 
     Example:
         >>> to_json({"n": np.int64(3), "x": np.float32(0.5), "v": np.ones(2)})
@@ -224,7 +224,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFormat:
-    """How a thing lies in a folder: a JSON record with a format version, and arrays beside it.
+    """The format of an object saved in a folder: a JSON record with a format version, and arrays.
 
     Example:
         >>> import pathlib, tempfile
@@ -239,40 +239,40 @@ class FolderFormat:
         (2.0, (3,))
     """
 
-    thing: str  # what errors call it
-    source: str  # the folder to give, as errors put it
+    thing: str  # name of the object in errors
+    source: str  # the folder expected, as named in errors
     description: str  # name of the JSON file
     arrays: str  # name of the safetensors file
     version: int
-    type: str | None = None  # entry of the record, where the names of the files do not tell
+    type: str | None = None  # entry of the record, if the file names are ambiguous
 
     @property
     def files(self) -> tuple[str, str]:
-        """Names of what ``write`` writes, which a later ``atomic_folder`` may replace."""
+        """Names of the files that ``write`` writes and a later ``atomic_folder`` may replace."""
         return self.description, self.arrays
 
     def write(self, folder: Path, record: dict[str, Any], arrays: Mapping[str, Any]) -> None:
-        """Write both files to a folder that is there, such as that of ``atomic_folder``."""
+        """Write both files to an existing folder, such as that of ``atomic_folder``."""
         head = {"format": self.version} | ({} if self.type is None else {"type": self.type})
         text = (to_json(head | record, indent=1, ensure_ascii=False) + "\n").encode()
         (folder / self.description).write_bytes(text)
         (folder / self.arrays).write_bytes(sealed(arrays, beside=text))
 
     def inside(self, folder: Path) -> Path:
-        """The folder, or ``model`` inside it if the thing lies there."""
+        """The folder, or ``model`` inside it if the files are there."""
         inner = folder / "model"
         is_inside = (inner / self.description).is_file()
         return inner if is_inside and not (folder / self.description).is_file() else folder
 
     def read(self, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """The record, without what ``write`` added to it, and the arrays by name.
+        """Read the record, without the entries added by ``write``, and the arrays by name.
 
         Raises:
-            InputError: a file is missing, damaged, or of another version or type.
+            InputError: a file is missing, damaged, or has another version or type.
         """
         path = folder / self.description
         if not path.is_file():
-            raise InputError(f"{folder} holds no {self.thing}; give {self.source}")
+            raise InputError(f"{folder} contains no {self.thing}: expected {self.source}")
         try:
             text = path.read_bytes()
             record = json.loads(text.decode())
@@ -302,13 +302,13 @@ class FolderFormat:
 
     @contextmanager
     def rebuilding(self, folder: Path) -> Iterator[None]:
-        """Turns what goes wrong when the thing is made of its record and arrays into InputError."""
+        """Convert errors in building the object from its record and arrays to InputError."""
         try:
             yield
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"{folder / self.description} is damaged, or does not fit {self.arrays} beside it "
-                f"({_reason(error)}); copy the whole folder again"
+                f"({_reason(error)}); copy the complete folder again"
             ) from error
 
 
@@ -318,7 +318,7 @@ def _reason(error: Exception) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and device, to be recorded with every result."""
+    """Versions and device, recorded with every result."""
     import jax
 
     packages = ("tripletjax", "jax", "jaxlib", "numpy", "scipy", "ase", "vesin")
@@ -330,7 +330,7 @@ def provenance() -> dict[str, Any]:
 
 
 def checksum(tree: Any) -> str:
-    """Of the numbers in a pytree, whatever holds them.
+    """Checksum of the numbers in a pytree, independent of its containers and dtypes.
 
     Example:
         >>> checksum([1, 2.0]) == checksum((np.float32(1), 2))

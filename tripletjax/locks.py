@@ -1,4 +1,4 @@
-"""One run a folder: a second one is refused; what a killed one left half-written is removed."""
+"""Folder locks: one run per folder, and removal of temporary files left by a killed run."""
 
 import os
 import re
@@ -12,12 +12,12 @@ from tripletjax.types import InputError
 
 @contextmanager
 def hold(folder: str | Path) -> Iterator[None]:
-    """Keep other runs from a folder, where the system can; the lock ends with its process.
+    """Lock a folder against other runs, if the system supports it; the lock ends with the process.
 
-    The folder is made if it does not exist, and removed if it is then still empty at the end.
+    The folder is created if it does not exist, and then removed if it is still empty at the end.
 
     Raises:
-        InputError: another run holds it, or it cannot be made.
+        InputError: another run has locked the folder, or it cannot be created.
 
     Example:
         >>> import tempfile
@@ -49,7 +49,7 @@ def hold(folder: str | Path) -> Iterator[None]:
 def _opened(folder: Path) -> int | None:
     try:
         return os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
+    except OSError:  # folders cannot be opened on Windows
         return None
 
 
@@ -67,7 +67,7 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a name is that of a temporary file or folder of an atomic write.
+    """Whether a path is that of a temporary file or folder of an atomic write.
 
     Example:
         >>> is_unfinished(Path(".model.k3_x9q2a")), is_unfinished(Path(".hidden"))
@@ -77,7 +77,7 @@ def is_unfinished(path: Path) -> bool:
 
 
 def remove_unfinished(folder: str | Path) -> None:
-    """Remove what a killed run left half-written in its folder."""
+    """Remove the temporary files and folders that a killed run left in its folder."""
     for path in filter(is_unfinished, list(Path(folder).iterdir())):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

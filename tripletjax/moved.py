@@ -1,4 +1,4 @@
-"""Import paths of release 0.1.0: until release 0.3 they work, and warn with the new one."""
+"""Import paths of release 0.1.0, which work until release 0.3 with a DeprecationWarning."""
 
 import sys
 import warnings
@@ -44,7 +44,7 @@ PACKAGE = "tripletjax."
 
 
 def new_path(name: str) -> str | None:
-    """The present path of a module; None if it did not move.
+    """The current path of a module; None if it did not move.
 
     Example:
         >>> new_path("tripletjax.nice.fitting")
@@ -57,7 +57,7 @@ def new_path(name: str) -> str | None:
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Hands the present module over under its old name."""
+    """Finder that provides a module under its old name."""
 
     def find_spec(self, fullname: str, path=None, target=None) -> ModuleSpec | None:
         return ModuleSpec(fullname, self) if new_path(fullname) else None
@@ -70,6 +70,6 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let Python find the old paths: first, or a moved package would be searched a second time."""
+    """Install the finder, as the first one: otherwise moved packages would be imported twice."""
     if not any(type(finder).__qualname__ == _Finder.__qualname__ for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

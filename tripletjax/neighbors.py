@@ -17,22 +17,22 @@ from tripletjax.structures import (
 )
 from tripletjax.types import Array, Batch, Environments, InputError, Prepared, as_positive
 
-WIDE = 1500.0  # Å from the middle of a structure, beyond which float32 is too coarse
+WIDE = 1500.0  # Å from the centre of a structure, beyond which float32 is too coarse
 
 
 def float_type(dtype) -> np.dtype:
-    """float32 or float64 as given; None: JAX's default float."""
+    """The dtype float32 or float64; None: JAX's default float."""
     if dtype is None:
         return jnp.zeros(()).dtype
     known = [np.dtype(name) for name in ("float32", "float64")]
     for candidate in known:
         if dtype == candidate.name or dtype in (candidate, candidate.type):
             return candidate
-    raise InputError(f"dtype={dtype!r} is not usable; give 'float32', 'float64' or None")
+    raise InputError(f"invalid dtype={dtype!r}: expected 'float32', 'float64' or None")
 
 
 def pad_rows(environment: np.ndarray, n_rows: int, width: int, *columns: np.ndarray):
-    """Ragged rows to rectangles: mask [n_rows, width], then each column padded by zeros."""
+    """Pad ragged rows to rectangles: mask [n_rows, width], then each column padded with zeros."""
     counts = np.bincount(environment, minlength=n_rows)
     slot = np.arange(len(environment)) - np.repeat(np.cumsum(counts) - counts, counts)
     mask = np.zeros((n_rows, width), dtype=bool)
@@ -46,7 +46,7 @@ def pad_rows(environment: np.ndarray, n_rows: int, width: int, *columns: np.ndar
 
 
 def bucket(count: int, smallest: int = 4) -> int:
-    """The next padded size: 4, 6, 8, 12, 16, 24 ..., at most half more than asked for.
+    """The next padded size: 4, 6, 8, 12, 16, 24 ..., at most one and a half times the count.
 
     Example:
         >>> [bucket(n) for n in (0, 5, 7, 30)]
@@ -66,10 +66,10 @@ def prepare(
     centers: Iterable[int] | None = None,
     wrap: bool = True,
 ) -> Batch:
-    """Neighbour lists of one or several structures as padded arrays, for jit, vmap and grad.
+    """Neighbour lists of one or more structures as padded arrays, for jit, vmap and grad.
 
-    ``positions`` are those of ``structures.centred``: wrapped into the cell and about the origin,
-    so that float32 resolves them wherever the atoms lie. Vectors between atoms, and with them
+    ``positions`` are those of ``structures.centred``: wrapped into the cell and centred on the
+    origin, so that float32 resolves them wherever the atoms are. Vectors between atoms, and hence
     energies, forces and stress, do not depend on this.
 
     Args:
@@ -84,7 +84,7 @@ def prepare(
         A ``Batch``; atoms, environments and neighbours are padded to a few sizes.
 
     Raises:
-        InputError: names the frame and atom that cannot be used, and what is accepted.
+        InputError: a structure is invalid; the frame and atom are named.
 
     Example:
         >>> from ase.build import molecule
@@ -146,7 +146,7 @@ def prepare(
 
 
 def _placed(frame: Atoms, pairs: Pairs, wrap: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Positions [N, 3] and, to go with them, shifts [P, 3]."""
+    """Positions [N, 3] and the matching shifts [P, 3]."""
     if not wrap:
         return frame.positions, pairs.shifts
     place = centred(frame)
@@ -159,14 +159,14 @@ def _warn_if_wide(positions: Iterable[np.ndarray]) -> None:
         furthest = float(np.abs(atoms).max())
         if furthest > WIDE:
             warnings.warn(
-                f"frame {index} reaches {furthest:.3g} Å from its middle, where float32 resolves "
+                f"frame {index} extends {furthest:.3g} Å from its centre, where float32 resolves "
                 f"positions to {np.spacing(np.float32(furthest)):.0e} Å; use float64",
                 stacklevel=3,
             )
 
 
 def with_width(batch: Batch, width: int) -> Batch:
-    """A NumPy batch with so many columns of neighbours: padded, or cut where all is padding.
+    """A NumPy batch with ``width`` columns of neighbours: padded, or with padding removed.
 
     Example:
         >>> from ase.build import molecule
@@ -208,12 +208,12 @@ def displacements(batch: Batch) -> tuple[Array, Array, Array]:
 
 
 def environments_of(batch: Batch, species: Sequence[int]) -> Environments:
-    """Every environment of a batch, with indices into these species; differentiable as
+    """All environments of a batch, with indices into the given species; differentiable like
     ``displacements``.
 
     Args:
-        batch: with an environment for every atom where ``neighbors`` is to mean anything.
-        species: atomic numbers, ascending; those of the batch are among them.
+        batch: must have an environment for every atom if ``neighbors`` is used.
+        species: atomic numbers, ascending, including those of the batch.
 
     Example:
         >>> from ase.build import molecule

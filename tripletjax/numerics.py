@@ -1,4 +1,4 @@
-"""Masked, NaN-safe building blocks; nothing here knows of atoms."""
+"""Masked, NaN-safe numerical functions, independent of atoms."""
 
 import math
 
@@ -10,7 +10,7 @@ from tripletjax.types import Array
 
 
 def array_module(array: Array):
-    """NumPy for NumPy arrays (host tables, in float64), jax.numpy for everything else."""
+    """Return NumPy for NumPy arrays (host tables, in float64) and jax.numpy otherwise."""
     return np if isinstance(array, np.ndarray) else jnp
 
 
@@ -27,9 +27,9 @@ def safe_norm(vectors: Array) -> Array:
 
 
 def fill_padding(vectors: Array, mask: Array, length: float = 1.0) -> Array:
-    """Replace masked vectors [..., 3] by one of the given length along x.
+    """Replace masked vectors [..., 3] by a vector of the given length along x.
 
-    Formulas behind it need no care at the zero vector; their results are weighted by zero.
+    Formulas then need no special case for the zero vector; their results are weighted by zero.
     """
     vectors = jnp.asarray(vectors)
     placeholder = jnp.array([length, 0, 0], dtype=vectors.dtype)
@@ -39,8 +39,8 @@ def fill_padding(vectors: Array, mask: Array, length: float = 1.0) -> Array:
 def smooth_step(x: Array) -> Array:
     """From 1 at x <= 0 to 0 at x >= 1, three times differentiable: 1 - x⁴ (35 - 84x + 70x² - 20x³).
 
-    Computed as (1 - x)⁴ (1 + 4x + 10x² + 20x³), every digit of which counts near x = 1: weights at
-    the cutoff are multiplied by what is steep there.
+    Computed as (1 - x)⁴ (1 + 4x + 10x² + 20x³), which keeps full relative accuracy near x = 1:
+    weights at the cutoff are multiplied by functions that are steep there.
 
     Example:
         >>> smooth_step(jnp.array([-1.0, 0.5, 2.0])).round(6).tolist()
@@ -51,7 +51,7 @@ def smooth_step(x: Array) -> Array:
 
 
 def bump_step(x: Array) -> Array:
-    """From 1 at x <= 0 to 0 at x >= 1, with every derivative: 1 / (1 + exp(1/(1-x) - 1/x)).
+    """From 1 at x <= 0 to 0 at x >= 1, infinitely differentiable: 1 / (1 + exp(1/(1-x) - 1/x)).
 
     Within 0.01 of the ends it is 1 or 0 to 1e-43, and is evaluated at that distance.
 
@@ -65,9 +65,9 @@ def bump_step(x: Array) -> Array:
 
 
 def scan_sum(function, *arrays) -> Array:
-    """Σ_i function(a[i], b[i], ...), one i at a time and recomputed in the reverse pass.
+    """Σ_i function(a[i], b[i], ...), evaluated one i at a time and recomputed in the reverse pass.
 
-    Memory holds one term, however many there are, also when differentiated. Arrays may be pytrees.
+    Only one term is in memory at a time, also when differentiated. Arrays may be pytrees.
 
     Example:
         >>> scan_sum(lambda a, b: a * b, jnp.arange(3.0), jnp.ones(3)).item()
@@ -86,8 +86,8 @@ def scan_sum(function, *arrays) -> Array:
 def map_blocks(function, arrays, size: int):
     """``vmap(function)(*arrays)``, in blocks of ``size`` rows that are recomputed when transposed.
 
-    Arrays of a block stay in cache, and memory does not grow with the number of rows. Up to
-    ``size`` rows it is ``vmap`` and nothing else.
+    The arrays of a block stay in cache, and memory does not grow with the number of rows. Up to
+    ``size`` rows this is just ``vmap``.
 
     Example:
         >>> map_blocks(lambda a, b: a * b, (jnp.arange(5.0), jnp.ones(5)), 2).tolist()
@@ -98,7 +98,7 @@ def map_blocks(function, arrays, size: int):
     if count <= size:
         return of_rows(arrays)
     n_blocks = -(-count // size)
-    size = -(-count // n_blocks)  # of equal blocks the last is nearly full
+    size = -(-count // n_blocks)  # equal blocks: the last one is nearly full
 
     def blocked(array):
         padded = jnp.concatenate([array, array[: n_blocks * size - count]])
@@ -109,7 +109,7 @@ def map_blocks(function, arrays, size: int):
 
 
 def powers(x: Array, y: Array, degree: int) -> tuple[Array, Array]:
-    """Real and imaginary part of (x + iy)^m for m = 0 ... degree, along a new last axis."""
+    """Real and imaginary parts of (x + iy)^m for m = 0 ... degree, along a new last axis."""
     xp = array_module(x)
     real, imaginary = [xp.ones_like(x)], [xp.zeros_like(x)]
     for _ in range(degree):
@@ -121,15 +121,15 @@ def powers(x: Array, y: Array, degree: int) -> tuple[Array, Array]:
 def cosine(x: Array) -> Array:
     """cos x to 4e-16 for |x| < 1e4, ten times faster on CPU than the general function.
 
-    x is reduced to [-π/2, π/2] by a whole number of π, in two parts, and the Taylor series summed:
-    plain arithmetic, which the compiler vectorises.
+    x is reduced to [-π/2, π/2] by an integer multiple of π, in two parts, and the Taylor series is
+    summed: plain arithmetic, which the compiler vectorises.
 
     Example:
         >>> bool(abs(cosine(jnp.array(2.0)) - jnp.cos(2.0)) < 1e-6)
         True
     """
     turns = jnp.round(x * (1 / np.pi))
-    high = 3.140625  # 8 bits, so that whole multiples are exact in float32 too
+    high = 3.140625  # 8 bits, so that integer multiples are exact in float32 too
     low = np.pi - high
     beyond_float64 = 1.2246467991473532e-16
     reduced = ((x - turns * high) - turns * low) - turns * beyond_float64
@@ -143,7 +143,7 @@ def cosine(x: Array) -> Array:
 
 
 def least_stretch(deformation: Array) -> Array:
-    """The least factor by which a matrix [3, 3] changes a length.
+    """The smallest factor by which a matrix [3, 3] changes a length.
 
     Example:
         >>> round(least_stretch(jnp.diag(jnp.array([1.0, 0.5, 2.0]))).item(), 6)

@@ -1,4 +1,4 @@
-"""Pairs of atoms within a cutoff, periodic images included, in NumPy on the host."""
+"""Pairs of atoms within a cutoff, including periodic images, in NumPy on the host."""
 
 import os
 from math import ceil
@@ -14,20 +14,20 @@ from vesin import NeighborList
 from tripletjax.structures import centred, full_cell
 from tripletjax.types import InputError
 
-MIN_DISTANCE = 1e-3  # Å; closer atoms count as two on one spot
-# vesin makes about 1e5 cells at most, by making them larger in proportion: none along the shortest
-# side of a flat or long structure, where it then divides by zero.
+MIN_DISTANCE = 1e-3  # Å; closer atoms are considered to coincide
+# vesin uses at most about 1e5 cells and otherwise enlarges them proportionally: then there are none
+# along the shortest side of a flat or long structure, and it divides by zero.
 MAX_CELLS = 1e5
-BYTES_A_PAIR = 250  # measured, of memory while pairs are found and sorted
+BYTES_A_PAIR = 250  # measured memory while pairs are found and sorted
 BYTES_AN_IMAGE = 150
-FEW = 200  # atoms whose distances are computed at once
+FEW = 200  # up to this number of atoms all distances are computed at once
 SAMPLED = 64  # atoms whose neighbours are counted to estimate the number of pairs
 
 
 class Pairs(NamedTuple):
-    """The neighbours of some atoms of one structure, by centre, then distance.
+    """The neighbours of some atoms of one structure, sorted by centre, then by distance.
 
-    P neighbours in all, of C centres.
+    P neighbours in total, of C centres.
     """
 
     centers: np.ndarray  # [C] atom of each environment
@@ -48,10 +48,10 @@ class _Ordered(NamedTuple):
 
 
 def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0) -> Pairs:
-    """Neighbours strictly inside the cutoff of the given atoms, periodic images included.
+    """Neighbours strictly inside the cutoff of the given atoms, including periodic images.
 
     Args:
-        frame: a checked structure; any mix of periodic directions, cells of any size.
+        frame: a valid structure; any combination of periodic directions, cells of any size.
         cutoff: Å.
         centers: ``[C]`` atoms.
         index: number of the frame, for messages.
@@ -60,7 +60,7 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
         Pairs sorted by environment, then distance, then neighbour and shift.
 
     Raises:
-        InputError: two atoms lie on one spot, or there are more pairs than fit in memory.
+        InputError: two atoms coincide, or there are more pairs than fit in memory.
     """
     where, cutoff = f"frame {index}", float(cutoff)
     place, cell = centred(frame), full_cell(frame)
@@ -81,8 +81,8 @@ def find_pairs(frame: Atoms, cutoff: float, centers: np.ndarray, index: int = 0)
 
 
 def check_spots(frame: Atoms, where: str) -> None:
-    """Raise InputError if two atoms lie on one spot; ``where`` names it, as in "frame 3"."""
-    if len(frame) <= FEW and not frame.pbc.any():  # as molecules are, of which files hold many
+    """Raise InputError if two atoms coincide; ``where`` names the structure, as in "frame 3"."""
+    if len(frame) <= FEW and not frame.pbc.any():  # molecules, of which files contain many
         if pdist(frame.positions).min(initial=np.inf) >= MIN_DISTANCE:
             return
     box = _Box(centred(frame).positions, full_cell(frame), frame.pbc)
@@ -94,14 +94,14 @@ def _require_apart(pairs: _Ordered, where: str) -> None:
     if too_close.any():
         worst = int(np.argmax(too_close))
         raise InputError(
-            f"atoms {pairs.first[worst]} and {pairs.second[worst]} of {where} lie on one spot "
+            f"atoms {pairs.first[worst]} and {pairs.second[worst]} of {where} coincide "
             f"({pairs.distances[worst]:.1e} Å apart): expected distances of at least "
             f"{MIN_DISTANCE:g} Å; move or remove one"
         )
 
 
 class _Box:
-    """Centred atoms in a cell, of which some directions are periodic."""
+    """Centred atoms in a cell with some periodic directions."""
 
     def __init__(self, positions: np.ndarray, cell: np.ndarray, periodic: np.ndarray):
         self.positions, self.cell, self.periodic = positions, cell, periodic
@@ -117,12 +117,12 @@ class _Box:
         return bool(most < MAX_CELLS / 4 or cells.min() * np.cbrt(MAX_CELLS / most) > 3)
 
     def pairs_by_cells(self, cutoff: float) -> _Ordered:
-        """By vesin: fast where atoms fill their box."""
+        """With vesin: fast if the atoms fill their box."""
         pairs = NeighborList(cutoff=cutoff, full_list=True)
         return _Ordered(*pairs.compute(self.positions, self.cell, self.periodic.tolist(), "ijSdD"))
 
     def pairs_by_tree(self, cutoff: float) -> _Ordered:
-        """By a k-d tree: for atoms spread in any way."""
+        """With a k-d tree: for any distribution of atoms."""
         atom, shifts = self.images(cutoff)
         tree = KDTree(self.positions[atom] + shifts @ self.cell)
         centers = KDTree(self.positions)
@@ -135,7 +135,7 @@ class _Box:
         return _Ordered(i, j, shifts, np.linalg.norm(vectors, axis=1), vectors)
 
     def images(self, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-        """Atom [I] and lattice translation [I, 3] of all images within the cutoff of the box."""
+        """Atoms [I] and lattice translations [I, 3] of all images within the cutoff of the box."""
         reach = cutoff / self.heights * (1 + 1e-9) + 1e-9
         low, high = self.fractions.min(axis=0) - reach, self.fractions.max(axis=0) + reach
         atom = np.arange(len(self.positions))
@@ -150,7 +150,7 @@ class _Box:
         return atom, shifts
 
     def require_memory(self, cutoff: float, where: str) -> None:
-        """Raise InputError if there are many more pairs than this computer can hold."""
+        """Raise InputError if there are many more pairs than fit in memory."""
         count, memory = len(self.positions), _memory()
         images = count * np.prod(2 * cutoff / self.heights[self.periodic] + 1)
         if count * images * BYTES_A_PAIR < memory:
@@ -164,8 +164,8 @@ class _Box:
             pairs = count**2 * self.cells_within(cutoff)
         if pairs * BYTES_A_PAIR > memory:
             raise InputError(
-                f"{where} has about {pairs:.1e} pairs of atoms within {cutoff:g} Å, which need "
-                f"{pairs * BYTES_A_PAIR / 1e9:.0f} GB of memory ({memory / 1e9:.0f} GB are there): "
+                f"{where} has about {pairs:.1e} pairs of atoms within {cutoff:g} Å, which require "
+                f"{pairs * BYTES_A_PAIR / 1e9:.0f} GB of memory ({memory / 1e9:.0f} GB available): "
                 "expected a smaller cutoff or structure"
             )
 
@@ -177,10 +177,10 @@ class _Box:
 
 
 def _memory() -> float:
-    """Bytes of this computer, or those that its container may use."""
+    """Memory in bytes of this computer, or the limit of its container."""
     try:
         there = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # not on this system
+    except (AttributeError, ValueError, OSError):  # not available on this system
         there = 8e9
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"

@@ -1,4 +1,4 @@
-"""Figures. Matplotlib is imported only when one is drawn."""
+"""Figures. Matplotlib is imported only when a figure is drawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +18,13 @@ UNDECIDED = "#dd8452"
 def drawing(
     path: str | Path, size: tuple[float, float], note: str, dpi: int = 130
 ) -> Iterator[Any]:
-    """A Matplotlib figure of ``size`` inches, written to a PNG at the end, atomically.
+    """Context of a Matplotlib figure, saved atomically to a PNG file at the end.
 
     Args:
-        path: PNG to write.
+        path: PNG file to write.
         size: width and height in inches.
-        note: a sentence on what to see, below the panels.
-        dpi: dots an inch.
+        note: a sentence below the panels on what they show.
+        dpi: dots per inch.
 
     Example:
         >>> import tempfile
@@ -48,15 +48,15 @@ def drawing(
 def pair_parity(
     path: str | Path, reference: np.ndarray, predictions: dict[str, np.ndarray], note: str
 ) -> None:
-    """Predicted against reference energy, one column a model, a line joining each pair.
+    """Predicted against reference energy, one column per model, with a line connecting each pair.
 
-    The upper panels show the energies, the lower ones the same less each pair's mean.
+    The upper panels show the energies, the lower ones the energies minus the mean of each pair.
 
     Args:
-        path: PNG to write.
+        path: PNG file to write.
         reference: ``[2 P]`` eV, structures 2p and 2p + 1 being pair p.
         predictions: title of each panel and its predictions ``[2 P]`` eV.
-        note: a sentence on what to see, under the panels.
+        note: a sentence below the panels on what they show.
     """
     with drawing(path, (4.6 * len(predictions), 9), note) as figure:
         axes = figure.subplots(2, len(predictions), sharex="row", sharey="row", squeeze=False)
@@ -82,16 +82,16 @@ def distance_scatter(
     """Distance in a descriptor against geometric distance, on logarithmic axes.
 
     Args:
-        path: PNG to write.
+        path: PNG file to write.
         series: name of each set of pairs, its geometric distances in Å and descriptor distances.
         tolerance: descriptor distance up to which rows are equal; those below a third of it are
-            drawn there.
-        floor: Å up to which environments are equal; drawn likewise.
+            drawn at a third.
+        floor: Å up to which environments are equal; smaller distances are drawn likewise.
     """
     note = (
-        "Below the dashed line rows are equal, left of the dotted one environments are. The\n"
-        "geometric distance is that of the best alignment found: an upper bound. Only collisions\n"
-        "are certified by a lower bound as well: the descriptor cannot tell them apart."
+        "Below the dashed line, rows are equal; to the left of the dotted line, environments are.\n"
+        "The geometric distance is that of the best alignment found, an upper bound. Only\n"
+        "collisions also have a certified lower bound: the descriptor cannot distinguish them."
     )
     with drawing(path, (6, 5.2), note) as figure:
         axis = figure.subplots()
@@ -108,9 +108,9 @@ def distance_scatter(
 
 
 def sensitivity_histogram(path: str | Path, smallest: np.ndarray) -> None:
-    """Histogram of smallest singular values, 1/Å, of the Jacobians of some random environments."""
+    """Histogram of the smallest singular values (1/Å) of the Jacobians of random environments."""
     note = (
-        f"{len(smallest)} environments, chosen at random. Far to the left, some displacement of\n"
+        f"{len(smallest)} environments, chosen at random. On the far left, some displacement of\n"
         "the neighbours hardly changes the descriptor."
     )
     with drawing(path, (6, 4.2), note) as figure:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where someone watches, plain lines with the time in a log file."""
+"""Progress of long tasks: a bar in a terminal, plain lines with the time in a log file."""
 
 import sys
 import time
@@ -12,10 +12,10 @@ LINE = "{desc}{n_fmt} of {total_fmt} {unit}, {elapsed}{postfix}"
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
-    """``tqdm.tqdm``; where stderr is no terminal, one that writes lines.
+    """``tqdm.tqdm``, or ``Lines`` if stderr is not a terminal.
 
-    A line is written at least every 30 seconds as long as the bar is updated, whenever
-    ``set_postfix_str`` says something new, and at the end.
+    A line is written at least every 30 seconds while the bar is updated, whenever
+    ``set_postfix_str`` sets a new text, and at the end.
 
     Example:
         >>> [square**2 for square in progress_bar(range(3), disable=True)]
@@ -26,7 +26,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm:
 
 
 class Lines(tqdm):
-    """A bar that appends lines, each with the time, and never writes over one."""
+    """A progress bar that appends lines with the time instead of redrawing itself."""
 
     def __init__(self, iterable: Iterable[Any] | None = None, **options: Any):
         options |= {"miniters": 0, "mininterval": SECONDS_A_LINE, "delay": 1e-9}
@@ -37,7 +37,7 @@ class Lines(tqdm):
         super().__init__(iterable, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Append a line; called by tqdm when one is due, or with an empty one to clear the bar."""
+        """Append a line; called by tqdm when one is due, or with an empty line to clear the bar."""
         del pos
         if msg == "":
             return
@@ -46,11 +46,11 @@ class Lines(tqdm):
         self.fp.flush()
 
     def clear(self, nolock: bool = False) -> None:
-        """Nothing: lines stay."""
+        """Do nothing: lines are permanent."""
 
     def close(self) -> None:
-        """Append the last line, unless it is there."""
+        """Append the last line, unless it has been written."""
         if not self.disable and self._shown != (self.n, self.postfix):
             self.display()
-        self.leave = False  # the last line is there: tqdm has nothing to add
+        self.leave = False  # the last line has been written: tqdm has nothing to add
         super().close()

@@ -1,4 +1,4 @@
-"""Structures of a file, one at a time; what cannot be read is named by file and frame."""
+"""Read structures from a file, one at a time; errors name the file and the frame."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ HEAVIEST = 118
 
 
 def read_frames(path: str | Path) -> list[Atoms]:
-    """All structures of a file in any format that ASE reads; see ``iter_frames``.
+    """Read all structures from a file in any format that ASE reads; see ``iter_frames``.
 
     Raises:
         InputError: the file is missing or empty, or a frame cannot be read or used.
@@ -29,18 +29,18 @@ def read_frames(path: str | Path) -> list[Atoms]:
 
 
 def iter_frames(path: str | Path) -> Iterator[Atoms]:
-    """The structures of a file one at a time, so that long files need little memory.
+    """Read the structures of a file one at a time, so that long files need little memory.
 
-    The name is taken as it is: an @ or * in it has no meaning. In extended xyz, D and T are read as
-    H with the masses of deuterium and tritium.
+    The name is taken literally: @ and * have no special meaning. In extended xyz, D and T are read
+    as H with the masses of deuterium and tritium.
 
     Args:
         path: a file in any format that ASE reads, such as extended xyz.
 
     Raises:
         InputError: the file is missing or empty, or a frame cannot be read (in extended xyz the
-            line is named too) or used: no atoms, unknown elements, positions that are not finite,
-            two atoms on one spot, a singular cell.
+            line is named too) or is invalid: no atoms, unknown elements, positions that are not
+            finite, two atoms that coincide, a singular cell.
 
     Example:
         >>> import pathlib, tempfile
@@ -52,7 +52,7 @@ def iter_frames(path: str | Path) -> Iterator[Atoms]:
     path = Path(path)
     name = printable(path)
     if not path.is_file():
-        raise InputError(f"{name} is not a file: expected structures, such as extended xyz")
+        raise InputError(f"{name} is not a file: expected structures, for example in extended xyz")
     if path.stat().st_size == 0:
         raise InputError(f"{name} is empty: expected at least one structure")
     index = -1
@@ -64,13 +64,13 @@ def iter_frames(path: str | Path) -> Iterator[Atoms]:
         check_spots(frame, where)
         yield frame
     if index < 0:
-        raise InputError(f"{name} holds no structures: expected at least one")
+        raise InputError(f"{name} contains no structures: expected at least one")
 
 
 def _read(path: Path, name: str) -> Iterator[Atoms]:
-    """Frames by the format of the file; a file that is damaged raises InputError."""
+    """Read frames in the format of the file; a damaged file raises InputError."""
     index = 0
-    place = str(path.absolute())  # a name such as - or postgres.xyz means something to ASE
+    place = str(path.absolute())  # names such as - or postgres.xyz have a meaning in ASE
     try:
         if _is_extended_xyz(place):
             with cast(IO[bytes], open_with_compression(place, "rb")) as file:
@@ -83,7 +83,7 @@ def _read(path: Path, name: str) -> Iterator[Atoms]:
         raise
     except UnknownFileTypeError:
         raise InputError(f"unknown format of {name}: expected extended xyz") from None
-    except KeyError as error:  # of a symbol, most often
+    except KeyError as error:  # usually an unknown symbol
         raise InputError(
             f"{name}, frame {index} cannot be read: unknown symbol or entry {error}: expected "
             "chemical elements"
@@ -93,7 +93,7 @@ def _read(path: Path, name: str) -> Iterator[Atoms]:
 
 
 def _is_extended_xyz(place: str) -> bool:
-    """By the name, by ASE's rules, or where these know no format (.txt, say) by the first line."""
+    """Decide by ASE's rules for names, or, if these find no format (.txt), by the first line."""
     if XYZ.search(place):
         return True
     try:
@@ -106,7 +106,7 @@ def _is_extended_xyz(place: str) -> bool:
 
 
 def check_elements(frame: Atoms, where: str) -> None:
-    """Raise InputError at an atom that is of no element, such as the placeholder X."""
+    """Raise InputError for an atom that is not an element, such as the placeholder X."""
     unknown = (frame.numbers < 1) | (frame.numbers > HEAVIEST)
     if unknown.any():
         atom = int(unknown.argmax())
@@ -118,7 +118,7 @@ def check_elements(frame: Atoms, where: str) -> None:
 
 
 def check_labels(frame: Atoms, where: str) -> None:
-    """Raise InputError at energies that are no numbers and forces that are no vectors."""
+    """Raise InputError for energies that are not numbers and forces of the wrong shape."""
     labels = {} if frame.calc is None else frame.calc.results
     for name in ("energy", "free_energy"):
         value = labels.get(name, 0.0)
@@ -130,5 +130,5 @@ def check_labels(frame: Atoms, where: str) -> None:
 
 
 def printable(path: Path) -> str:
-    """The name of a file in one line."""
+    """The name of a file on one line."""
     return str(path) if str(path).isprintable() else repr(str(path))

@@ -1,7 +1,7 @@
-"""Safetensors with a digest of every byte, so that damage is noticed where the format is silent.
+"""Safetensors with a digest of every byte, to detect damage that the format itself does not.
 
-The header holds the SHA-256 of the whole content, taken with zeros in the digest's own place, and
-of any bytes that belong beside it, such as a JSON record in a file of its own.
+The header contains the SHA-256 of the complete content, computed with zeros in place of the digest,
+and of any accompanying bytes, such as a JSON record in a separate file.
 """
 
 import json
@@ -18,7 +18,7 @@ BLANK = "0" * 64
 
 
 class DamagedError(ValueError):
-    """The content is not what was written."""
+    """The content differs from what was written."""
 
 
 def sealed(
@@ -31,15 +31,14 @@ def sealed(
     Args:
         arrays: by name.
         metadata: further entries of the header.
-        beside: content of another file, covered by the digest too.
+        beside: content of another file that the digest covers too.
 
     Example:
         >>> content = sealed({"a": np.arange(3.0)}, {"made": "today"})
         >>> unsealed(content, {"made"})
         ({'made': 'today'}, {'a': array([0., 1., 2.])})
     """
-    # In C order, which safetensors takes for granted; ascontiguousarray would add an axis to
-    # numbers.
+    # In C order, which safetensors assumes; ascontiguousarray would add an axis to scalars.
     ordered = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = _in_order(save(ordered, dict(metadata or {}) | {DIGEST: BLANK}))
     digest = sha256(content + beside).hexdigest()
@@ -48,27 +47,27 @@ def sealed(
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same with the header's metadata by name: safetensors writes them in random order."""
+    """Sort the metadata in the header by name: safetensors writes them in random order."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # the arrays stay aligned
+    text += b" " * (-len(text) % 8)  # keeps the arrays aligned
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def unsealed(
     content: bytes, entries: Collection[str] = (), beside: bytes = b""
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Metadata and arrays of a content, checked against its digest if it has one.
+    """Metadata and arrays of a safetensors file, checked against the digest if there is one.
 
     Args:
         content: of a safetensors file, from ``sealed`` or without a digest.
-        entries: names of the metadata that may be there.
+        entries: names of the metadata that are allowed.
         beside: as for ``sealed``.
 
     Raises:
-        DamagedError: the content is not whole, or has changed since it was written.
+        DamagedError: the content is incomplete, or has changed since it was written.
 
     Example:
         >>> content = bytearray(sealed({"a": np.arange(3.0)}))
@@ -94,7 +93,7 @@ def unsealed(
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
-    """The metadata in a header, its digest among them; nothing is checked against that.
+    """The metadata in a header, including the digest, which is not checked.
 
     Raises:
         DamagedError: the header is not that of a safetensors file.

@@ -1,7 +1,7 @@
 """Settings as fields of dataclasses, each declared once: default, meaning, unit and choices.
 
-From these come the checks of names, the options of the commands, commented files of settings in
-YAML and the tables of the documentation.
+The validation of names, the options of the commands, commented YAML files and the tables in the
+documentation are generated from these fields.
 """
 
 import json
@@ -16,20 +16,20 @@ import yaml
 
 from tripletjax.checks import InputError, as_choice, require_names, settle, unsavable
 
-WIDTH, COLUMN = 100, 32  # of a file of settings, and of the comments in it
+WIDTH, COLUMN = 100, 32  # width of a settings file, and column of its comments
 
 
 def setting(
     default: Any, text: str, unit: str = "", *, none: str = "", choices: Sequence[str] = ()
 ) -> Any:
-    """A field of a dataclass, with what is said of it wherever it is shown.
+    """A dataclass field with its documentation.
 
     Args:
-        default: its value where none is given.
-        text: its meaning, in a few words.
-        unit: of its value.
-        none: what None means, if it may be None.
-        choices: all that it may be.
+        default: value if none is given.
+        text: meaning, in a few words.
+        unit: unit of the value.
+        none: meaning of None, if None is allowed.
+        choices: all allowed values.
     """
     about = {"text": text, "unit": unit, "none": none, "choices": tuple(choices)}
     return field(default=default, metadata=about)
@@ -37,7 +37,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A dataclass of settings, to derive from; a field that is one itself counts by its fields.
+    """Base class for dataclasses of settings; the fields of nested settings count as its own.
 
     Example:
         >>> @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Settings:
 
     @classmethod
     def entries(cls) -> list[Field]:
-        """The fields, with those of nested settings in their place."""
+        """The fields, with nested settings replaced by their fields."""
         return [
             entry
             for own in fields(cls)
@@ -64,7 +64,7 @@ class Settings:
         ]
 
     def flat(self) -> dict[str, Any]:
-        """All values by name, with those of nested settings among them."""
+        """All values by name, including those of nested settings."""
         values: dict[str, Any] = {}
         for own in fields(self):
             value = getattr(self, own.name)
@@ -72,14 +72,14 @@ class Settings:
         return values
 
     def with_settings(self, settings: Mapping[str, Any], source: str = "") -> Self:
-        """Change some settings by name, nested ones too.
+        """A copy with some settings changed by name, including nested ones.
 
         Args:
             settings: new values.
-            source: where they come from, such as a file, for messages.
+            source: their origin, such as a file, for messages.
 
         Raises:
-            InputError: a name that does not exist (the nearest is suggested), or a bad value.
+            InputError: an unknown name (the nearest is suggested), or an invalid value.
         """
         require_names(settings, [entry.name for entry in self.entries()], source=source)
         changed: dict[str, Any] = {}
@@ -96,7 +96,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Precision(Settings):
-    """That of a run, to derive from."""
+    """Base class for settings with a floating-point precision."""
 
     x64: bool = setting(False, "compute in float64")
 
@@ -132,7 +132,7 @@ def defaults(entries: Iterable[Field]) -> dict[str, Any]:
 
 
 def meaning(entry: Field) -> str:
-    """Its meaning with its unit, and its choices.
+    """The meaning of a setting with its unit and choices.
 
     Example:
         >>> meaning(setting(5.0, "radius of the neighbourhood", "Å"))
@@ -144,18 +144,18 @@ def meaning(entry: Field) -> str:
 
 
 def default_text(entry: Field) -> str:
-    """The default in words; empty where there is none."""
+    """The default in words; empty if there is none."""
     if entry.default is None:
         return entry.metadata["none"]
     return "" if entry.default is False else str(entry.default)
 
 
 def as_yaml(groups: Mapping[str, Sequence[Field]], values: Mapping[str, Any], title: str) -> str:
-    """A file of settings, with a comment on each, that ``read_settings`` reads.
+    """The text of a commented settings file that ``read_settings`` reads.
 
     Args:
         groups: the settings under their headings.
-        values: of all of them.
+        values: the values of all settings.
         title: comment at the top.
     """
     lines = [f"# {line}" for line in title.splitlines()]
@@ -173,7 +173,7 @@ def as_yaml(groups: Mapping[str, Sequence[Field]], values: Mapping[str, Any], ti
 
 
 def as_markdown(entries: Iterable[Field]) -> str:
-    """The table of settings that the documentation has."""
+    """The table of settings in the documentation."""
     lines = ["| name | default | meaning |", "|---|---|---|"]
     for entry in entries:
         default = default_text(entry) or str(entry.default).lower()
@@ -185,11 +185,11 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """Settings from a YAML file, for ``with_settings``.
 
     Raises:
-        InputError: the file is missing, or is not a mapping of names to values.
+        InputError: the file is missing, or does not contain a mapping of names to values.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} is not a file; give a YAML file of settings")
+        raise InputError(f"{path} is not a file: expected a YAML file of settings")
     try:
         settings = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -198,7 +198,9 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     if settings is None:
         return {}
     if not isinstance(settings, dict):
-        raise InputError(f"{path} holds a {type(settings).__name__}; give lines 'name: value'")
+        raise InputError(
+            f"{path} contains a {type(settings).__name__}: expected lines 'name: value'"
+        )
     return settings
 
 
@@ -212,13 +214,13 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(BOOL, re.compile("^(true|True|TRUE|false|False|FALSE)$"), "tTfF")
-_Loader.add_implicit_resolver(  # whole numbers come first
+_Loader.add_implicit_resolver(  # after integers, which take precedence
     NUMBER, re.compile(r"^[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"), "-+.0123456789"
 )
 
 
 def _value(value: Any) -> str:
-    """A value on one line: as JSON, which is YAML too, but with plain words where they will do."""
+    """A value on one line: as JSON, which is also YAML, but without quotes where possible."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_value(k)}: {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, str) and re.fullmatch(r"[\w./][\w./-]*", value):

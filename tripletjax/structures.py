@@ -1,4 +1,4 @@
-"""Structures as users give them: checked, and moved to where float32 resolves them best."""
+"""Validation of input structures, and their translation to where float32 resolves them best."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ from ase.cell import Cell
 
 from tripletjax.types import Array, InputError
 
-MIN_CELL_VOLUME = 1e-4  # of the product of the three lengths; flatter cells count as singular
+MIN_CELL_VOLUME = 1e-4  # relative to the product of the lengths; flatter cells are singular
 MAX_LENGTH = 1e8  # Å; float64 resolves positions up to here to 1e-8 Å
-EDGE = 1e-6  # of a lattice vector; atoms halfway along one all go to the same side
+EDGE = 1e-6  # of a lattice vector; atoms halfway along one all wrap to the same side
 
 
 def check_frames(frames: Atoms | Iterable[Atoms]) -> list[Atoms]:
     """One structure or several as a list, each validated by ``check_frame``.
 
     Raises:
-        InputError: names the frame and atom, for anything but Atoms, no atoms, positions that are
-            not finite, and periodic directions without a proper cell.
+        InputError: not Atoms, no atoms, positions that are
+            not finite, or periodic directions without a valid cell; the frame and atom are named.
     """
     if not isinstance(frames, (Atoms, Iterable)):
         raise InputError(
@@ -27,7 +27,7 @@ def check_frames(frames: Atoms | Iterable[Atoms]) -> list[Atoms]:
         )
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
     if not frames:
-        raise InputError("no structures were given: expected one ASE Atoms or a list of them")
+        raise InputError("no structures given: expected one ASE Atoms or a list of them")
     for index, frame in enumerate(frames):
         check_frame(frame, f"frame {index}")
     return frames
@@ -43,7 +43,7 @@ def check_frame(frame: Atoms, where: str) -> None:
     if not usable.all():
         atom = int(np.argmin(usable))
         raise InputError(
-            f"atom {atom} of {where} lies at {frame.positions[atom].tolist()}: expected finite "
+            f"atom {atom} of {where} is at {frame.positions[atom].tolist()}: expected finite "
             f"positions within {MAX_LENGTH:g} Å of the origin"
         )
     _check_cell(frame, where)
@@ -63,19 +63,19 @@ def _check_cell(frame: Atoms, where: str) -> None:
         raise InputError(
             f"the cell of {where} is singular along its periodic directions "
             f"{''.join(np.array(list('xyz'))[periodic])}: {cell.tolist()}; "
-            "give independent lattice vectors (Å), or set pbc=False"
+            "expected linearly independent lattice vectors (Å), or pbc=False"
         )
 
 
 def _relative_volume(rows: np.ndarray) -> float:
-    """The volume that some vectors span, over the product of their lengths; NaN for zero ones."""
+    """The volume of some vectors relative to the product of their lengths; NaN for zero vectors."""
     lengths = np.linalg.norm(rows, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(np.linalg.det(rows @ rows.T / np.outer(lengths, lengths)))
 
 
 def full_cell(frame: Atoms) -> np.ndarray:
-    """Three independent lattice vectors, also where some or all directions are not periodic.
+    """Three independent lattice vectors, even if some or all directions are not periodic.
 
     Example:
         >>> full_cell(Atoms("H")).tolist()
@@ -84,37 +84,37 @@ def full_cell(frame: Atoms) -> np.ndarray:
     if not frame.pbc.any():
         return np.eye(3)
     cell = frame.cell.complete()
-    if not _relative_volume(cell.array) > MIN_CELL_VOLUME:  # a vector that no direction uses
+    if not _relative_volume(cell.array) > MIN_CELL_VOLUME:  # an unused vector
         cell = Cell(np.where(frame.pbc[:, None], frame.cell.array, 0)).complete()
     return cell.array
 
 
 class Centred(NamedTuple):
-    """The atoms of a structure near the origin, and how to get back: see ``centred``."""
+    """The atoms of a structure near the origin, and the shifts to restore them: see ``centred``."""
 
     positions: np.ndarray  # [N, 3] Å, float64
-    wraps: np.ndarray  # [N, 3] lattice vectors taken off each atom, whole numbers
-    translation: np.ndarray  # [3] Å, taken off all atoms
+    wraps: np.ndarray  # [N, 3] lattice vectors subtracted from each atom, integers
+    translation: np.ndarray  # [3] Å, subtracted from all atoms
 
     def restored(self, positions: Array, cell: Array) -> np.ndarray:
-        """Where atoms that have moved to these positions are in the original frame, in float64.
+        """Positions in the original frame of atoms that have moved to ``positions``, in float64.
 
         Args:
-            positions: ``[N, 3]`` Å, of the atoms that lay at ``self.positions``.
-            cell: ``[3, 3]`` Å, as it is now.
+            positions: ``[N, 3]`` Å, of the atoms that were at ``self.positions``.
+            cell: ``[3, 3]`` Å, the current cell.
         """
         lattice = self.wraps @ np.asarray(cell, np.float64)
         return np.asarray(positions, np.float64) + lattice + self.translation
 
 
 def centred(frame: Atoms) -> Centred:
-    """The atoms of a checked structure wrapped into the cell about the first and centred, float64.
+    """Wrap the atoms of a valid structure into the cell around the first one, and centre them.
 
-    float32 resolves about 1e-7 of a coordinate: it must not grow with the distance from the origin,
-    or with the number of cells that an atom has crossed. Along periodic directions all atoms are
-    wrapped to within half a lattice vector of the first; then the middle of the structure moves to
-    the origin. Distances to periodic images stay, with shifts changed by the differences of the
-    wraps.
+    float32 resolves about 1e-7 of a coordinate, so coordinates must not grow with the distance from
+    the origin or with the number of cells that an atom has crossed. Along periodic directions all
+    atoms are wrapped to within half a lattice vector of the first; then the structure is centred on
+    the origin. Distances to periodic images do not change if the shifts are changed by the
+    differences of the wraps. All arrays are float64.
 
     Example:
         >>> frame = Atoms("H2", [[100, 1, 1], [98.6, 1, 4]], cell=[3, 3, 3], pbc=[1, 1, 0])
@@ -136,14 +136,14 @@ def centred(frame: Atoms) -> Centred:
 
 
 def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> np.ndarray:
-    """Sorted atomic numbers of the species channels, checked to cover the neighbours.
+    """Sorted atomic numbers of the species channels, checked to include all species of the frames.
 
     Args:
         frames: the structures.
-        species: atomic numbers or chemical symbols; None takes all that occur.
+        species: atomic numbers or chemical symbols; None: all that occur.
 
     Raises:
-        InputError: names an atom whose species is not among those given.
+        InputError: the species of an atom, which is named, is not among those given.
     """
     numbers = [frame.numbers for frame in frames]
     if species is None:
@@ -163,7 +163,7 @@ def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> 
 def first_unknown(
     frames: Iterable[Atoms], known: np.ndarray | Sequence[int]
 ) -> tuple[int, int] | None:
-    """The first (frame, atom) whose atomic number is not among the known ones; None: there is none.
+    """The first (frame, atom) whose atomic number is not among the known ones, or None.
 
     Example:
         >>> first_unknown([Atoms("H2"), Atoms("HCO")], [1, 6])
@@ -177,7 +177,7 @@ def first_unknown(
 
 
 def require_known(frames: Iterable[Atoms], known: Sequence[int], owner: str) -> None:
-    """Raise InputError at a species that a fitted model lacks.
+    """Raise InputError for a species that a fitted model does not know.
 
     Example:
         >>> require_known([Atoms("H2")], (1, 8), "the potential")
@@ -187,7 +187,7 @@ def require_known(frames: Iterable[Atoms], known: Sequence[int], owner: str) -> 
         index, atom = unknown
         raise InputError(
             f"atom {atom} of frame {index} has atomic number {frames[index].numbers[atom]}, but "
-            f"{owner} knows only {list(known)}; train it on this species too"
+            f"{owner} knows only {list(known)}; fit it to structures with this species"
         )
 
 
@@ -204,7 +204,7 @@ def _atomic_number(species: Any) -> int:
 
 
 def require_centers(frames: Sequence[Atoms], centers: Iterable[int] | None) -> list[np.ndarray]:
-    """The central atoms of each frame: all, or the given ones, which every frame must have."""
+    """The central atoms of each frame: all, or the given ones, which must exist in every frame."""
     if centers is None:
         return [np.arange(len(frame)) for frame in frames]
     chosen = np.asarray(centers if isinstance(centers, (np.ndarray, int)) else list(centers))
@@ -215,6 +215,6 @@ def require_centers(frames: Sequence[Atoms], centers: Iterable[int] | None) -> l
         if outside.any():
             raise InputError(
                 f"centers holds {chosen[outside][0]}, but frame {index} has atoms 0 to "
-                f"{len(frame) - 1}; give atoms that every frame has"
+                f"{len(frame) - 1}; expected atoms that every frame has"
             )
     return [chosen] * len(frames)

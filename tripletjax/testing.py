@@ -1,7 +1,7 @@
 """Assertions for tests of descriptors and potentials: symmetry, padding and derivatives.
 
 An *environment function* is any ``function(vectors, species, mask)`` of one environment, such as
-``Descriptor.environment``. Errors are measured by the 2-norm and relative to the expected value.
+``Descriptor.environment``. Errors are 2-norms relative to the expected value.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ import numpy as np
 
 from tripletjax.types import Array
 
-INVARIANCE = {"float32": 1e-5, "float64": 1e-12}  # relative error that symmetries may show
-PADDING = {"float32": 1e-6, "float64": 1e-14}  # relative change that padding may make
-GRADIENTS = {"float32": 3e-3, "float64": 1e-8}  # relative error of a finite difference
+INVARIANCE = {"float32": 1e-5, "float64": 1e-12}  # allowed relative error of symmetries
+PADDING = {"float32": 1e-6, "float64": 1e-14}  # allowed relative change due to padding
+GRADIENTS = {"float32": 3e-3, "float64": 1e-8}  # allowed relative error of a finite difference
 
-# Derivatives are long programs that run once: most of the time of compiling them is saved.
+# Derivatives are long programs that run once: this saves most of their compilation time.
 FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-if jax.__version_info__ < (0, 11):  # later releases retire the code generator without fusions
+if jax.__version_info__ < (0, 11):  # later releases drop the code generator without fusions
     FAST_COMPILATION |= {
         "xla_cpu_use_fusion_emitters": False,
         "xla_cpu_parallel_codegen_split_count": 1,
@@ -52,9 +52,9 @@ def random_rotation(seed: int = 0) -> np.ndarray:
 
 
 def relative_error(actual: Array, expected: Array, axis: int | None = None) -> float:
-    """Largest |actual - expected| / |expected| over the 2-norms along ``axis`` (None: of all).
+    """Largest |actual - expected| / |expected|, with 2-norms along ``axis`` (None: of all values).
 
-    Zero where both are equal; infinite where only the expected norm is zero, or at a NaN.
+    Zero if both are equal; infinite if only the expected norm is zero, or for a NaN.
 
     Example:
         >>> relative_error(np.array([3.0, 4.0]), np.array([3.0, 5.0])) < 0.2
@@ -82,7 +82,7 @@ def assert_close(
         >>> assert_close(np.array([1.0, 1e-9]), np.array([1.0, 0.0]), rtol=1e-8)
     """
     error = relative_error(actual, expected, axis)
-    assert error <= rtol, f"{what or 'values'} differ by {error:.1e} relative, allowed is {rtol}"
+    assert error <= rtol, f"{what or 'values'} differ by {error:.1e} (relative), allowed: {rtol}"
 
 
 def assert_invariant(
@@ -97,9 +97,9 @@ def assert_invariant(
 
     Args:
         function: for example ``lambda v: descriptor.environment(v, species, mask)``.
-        vectors: one point.
-        inversion: whether to turn by an improper rotation too.
-        rtol: None: ``INVARIANCE`` of the values' dtype.
+        vectors: the point at which it is tested.
+        inversion: whether to test an improper rotation too.
+        rtol: relative tolerance; None: ``INVARIANCE`` for the dtype of the values.
         seed: of the rotation.
 
     Example:
@@ -124,8 +124,8 @@ def assert_permutation_invariant(
     rtol: float | None = None,
     seed: int = 0,
 ) -> None:
-    """Fail unless an environment function is unchanged when its neighbours, padding and all,
-    are put in another order.
+    """Fail unless an environment function is unchanged when its neighbours, including padding,
+    are reordered.
 
     Example:
         >>> species, mask = jnp.zeros(2, int), jnp.ones(2, bool)
@@ -147,9 +147,9 @@ def assert_padding_changes_nothing(
     extra: int = 3,
     rtol: float | None = None,
 ) -> None:
-    """Fail unless masked columns, whatever they hold, leave an environment function unchanged.
+    """Fail unless an environment function is independent of the content of masked columns.
 
-    Tried are zero vectors, copies of the first neighbour and numbers far out of range.
+    Tests zero vectors, copies of the first neighbour and very large numbers.
 
     Example:
         >>> def count(vectors, species, mask):
@@ -165,7 +165,7 @@ def assert_padding_changes_nothing(
 
 
 def paddings(vectors: Array, species: Array) -> dict[str, tuple[Array, Array]]:
-    """What may stand in masked columns, by name: a vector [3] and a species."""
+    """Possible content of masked columns, by name: a vector [3] and a species."""
     vectors, species = jnp.asarray(vectors), jnp.asarray(species)
     return {
         "zero vectors": (jnp.zeros(3, vectors.dtype), jnp.zeros((), species.dtype)),
@@ -177,7 +177,7 @@ def paddings(vectors: Array, species: Array) -> dict[str, tuple[Array, Array]]:
 def pad_environment(
     vectors: Array, species: Array, mask: Array, extra: int, vector: Array, kind: Array
 ) -> tuple[Array, Array, Array]:
-    """Append ``extra`` masked columns that hold the given vector [3] and species.
+    """Append ``extra`` masked columns with the given vector [3] and species.
 
     Example:
         >>> environment = jnp.eye(3), jnp.zeros(3, int), jnp.ones(3, bool)
@@ -197,9 +197,10 @@ def assert_gradients(
 ) -> None:
     """Fail unless forward, reverse and finite-difference derivatives agree.
 
-    Along one random direction of all arguments: the forward derivative with a central difference
-    of fourth order, to ``rtol`` of the values and their derivative; and, for a random combination
-    of the values, the reverse derivative with the forward one, to ``INVARIANCE``.
+    Along one random direction of all arguments, the forward derivative is compared with a
+    fourth-order central difference, to ``rtol`` of the values and their derivative; for a random
+    combination of the values, the reverse derivative is compared with the forward one, to
+    ``INVARIANCE``.
 
     Example:
         >>> assert_gradients(jnp.sin, jnp.array(0.3))
@@ -228,7 +229,7 @@ def assert_gradients(
         difference += coefficient * np.asarray(derivatives(*moved)[0], float) / (12 * step)
     error = np.linalg.norm(forward - difference)
     size = np.linalg.norm(values) + np.linalg.norm(forward)
-    assert error <= rtol * size, f"forward derivative is off by {error / size:.1e} relative"
+    assert error <= rtol * size, f"forward derivative: relative error {error / size:.1e}"
     error = abs(np.sum(np.asarray(weights, float) * forward) - reverse)
     size = np.linalg.norm(weights) * np.linalg.norm(forward)
     allowed = tolerance(INVARIANCE, values) * size
@@ -238,16 +239,16 @@ def assert_gradients(
 def successive_derivatives(
     function: Callable[[Array], Array], x: Array, order: int = 3, seed: int = 0
 ) -> list[Any]:
-    """Value, gradient, second and third derivatives of a function, along random directions.
+    """Value, gradient, and second and third derivatives of a function along random directions.
 
-    The gradient, by reverse differentiation, is that of a random combination E of all values; the
-    higher derivatives, forward over it, are H·a and T·a·b: a NaN anywhere in them shows.
+    The gradient is that of a random combination E of all values, by reverse differentiation; the
+    higher derivatives, forward over reverse, are H·a and T·a·b, which reveal a NaN anywhere.
 
     Args:
-        function: of one array.
+        function: function of one array.
         x: the point.
-        order: of the highest derivative, 1 to 3.
-        seed: of the directions.
+        order: order of the highest derivative, 1 to 3.
+        seed: seed of the directions.
 
     Returns:
         ``order + 1`` arrays: the values, then arrays like x.
@@ -278,9 +279,9 @@ def successive_derivatives(
 
 
 def _along(function: Callable, direction: Array, x: Array):
-    """From x -> (f, found) to x -> (f', (f', *found)), f' the derivative of f along a direction."""
-    _, slope, found = jax.jvp(function, (x,), (direction,), has_aux=True)
-    return slope, (slope, *found)
+    """From x -> (f, lower) to x -> (f', (f', *lower)), f' the derivative of f along a direction."""
+    _, slope, lower = jax.jvp(function, (x,), (direction,), has_aux=True)
+    return slope, (slope, *lower)
 
 
 def assert_finite_derivatives(
@@ -290,14 +291,14 @@ def assert_finite_derivatives(
     names: list[str] | None = None,
     order: int = 3,
 ) -> None:
-    """Fail if values or derivatives to third order hold a NaN or infinity at any of some points.
+    """Fail if values or derivatives up to third order are NaN or infinite at any of the points.
 
     Args:
-        function: ``function(x, *others)``, differentiated by its first argument.
-        points: ``[P, ...]``, tried one by one with one compiled program.
+        function: ``function(x, *others)``, differentiated with respect to its first argument.
+        points: ``[P, ...]``, tested one by one with one compiled program.
         *others: ``[P, ...]`` further arguments of each point.
-        names: of the points, for the message.
-        order: of the highest derivative, 1 to 3.
+        names: names of the points, for the message.
+        order: order of the highest derivative, 1 to 3.
 
     Example:
         >>> assert_finite_derivatives(lambda x: jnp.sum(x**3), jnp.zeros((2, 3)))

@@ -1,4 +1,4 @@
-"""The types that every module shares. Units: Å, eV, eV/Å, eV/Å³, fs, atomic mass units."""
+"""Types shared by all modules. Units: Å, eV, eV/Å, eV/Å³, fs, atomic mass units."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -25,33 +25,33 @@ Array = jax.Array | np.ndarray
 # f_c(r): (distances [...] Å, cutoff, cutoff_width) -> [...], pure and smooth
 CutoffFunction = Callable[[Any, float, float], Any]
 RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian")
-SMEARED_BASES = ("gto", "laplacian", "gaussian")  # those that read gaussian_width
+SMEARED_BASES = ("gto", "laplacian", "gaussian")  # bases that read gaussian_width
 TRIPLET_FORMS = ("edge", "stretched")
 COUPLINGS = ("minimal", "coupled")
 NU_LIMIT = 20
-L_MAX_LIMIT = 20  # tables and recursions are tested up to here
+L_MAX_LIMIT = 20  # tables and recursions are tested up to this degree
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Prepared:
-    """What a batch was prepared with: hashable, and static under ``jit``, so that it is checked
-    there too."""
+    """The settings that a batch was prepared with: hashable and static, so that they can be checked
+    under ``jit`` too."""
 
     cutoff: float  # Å
     elements: tuple[int, ...]  # atomic numbers, ascending
 
 
 class Batch(NamedTuple):
-    """Padded structures with their neighbour lists; a pytree of arrays, made by ``prepare``.
+    """Padded structures with their neighbour lists: a pytree of arrays, created by ``prepare``.
 
-    A atoms in all, S structures, C environments (one a centre), K neighbours at most, E elements;
-    A, C and K are rounded up to a few sizes so that one compiled program serves many inputs.
+    A atoms in total, S structures, C environments (one per centre), up to K neighbours, E elements;
+    A, C and K are rounded up to a few sizes, so that one compiled program serves many inputs.
     Neighbours are sorted by distance: ``vectors[c, k] = positions[neighbors[c, k]] +
     shifts[c, k] @ cells[structure] - positions[centers[c]]``.
     """
 
-    positions: Array  # [A, 3] Å, each structure wrapped into its cell and about the origin
+    positions: Array  # [A, 3] Å, each structure wrapped into its cell and centred on the origin
     cells: Array  # [S, 3, 3] Å, rows are lattice vectors
     species: Array  # [A] index into elements
     structure: Array  # [A] index of the structure of each atom
@@ -59,33 +59,33 @@ class Batch(NamedTuple):
     centers: Array  # [C] index of the central atom
     center_mask: Array  # [C] False on padding
     neighbors: Array  # [C, K] index of the neighbouring atom
-    shifts: Array  # [C, K, 3] lattice translations, whole numbers
+    shifts: Array  # [C, K, 3] lattice translations, integers
     neighbor_mask: Array  # [C, K] False on padding
     elements: Array  # [E] atomic numbers, ascending
-    prepared: Prepared | None = None  # None: made by hand, and not checked
+    prepared: Prepared | None = None  # None: created by hand, and not checked
 
     @property
     def cutoff(self) -> float | None:
-        """Å; atoms strictly inside are neighbours. None where it is not known."""
+        """Å; atoms strictly inside are neighbours. None if unknown."""
         return None if self.prepared is None else self.prepared.cutoff
 
 
 def require_prepared(
     batch: Batch, cutoff: float, elements: tuple[int, ...], user: str, exact: bool = False
 ) -> None:
-    """Check, also under ``jit``, that a batch holds all that is to be evaluated on it.
+    """Check, also under ``jit``, that a batch was prepared for what is evaluated on it.
 
-    A batch made by hand, with ``prepared=None``, is not checked.
+    A batch created by hand, with ``prepared=None``, is not checked.
 
     Args:
-        batch: from ``prepare``, or changed since then.
-        cutoff: Å; the batch must have been prepared with this one, or a larger one.
-        elements: atomic numbers, ascending, that the user knows.
-        user: what evaluates the batch, for messages.
-        exact: the batch must have these elements in this order, not just some of them.
+        batch: from ``prepare``, possibly modified since.
+        cutoff: Å; the batch must have been prepared with this cutoff or a larger one.
+        elements: atomic numbers, ascending, that ``user`` supports.
+        user: name of what evaluates the batch, for messages.
+        exact: the batch must have exactly these elements, rather than a subset of them.
 
     Raises:
-        InputError: names the cutoffs or the elements of both.
+        InputError: the cutoff or the elements of the batch do not match.
 
     Example:
         >>> from ase.build import molecule
@@ -109,9 +109,9 @@ def require_prepared(
 
 
 class Environments(NamedTuple):
-    """Padded environments, C of them with at most K neighbours: what functions of atoms see.
+    """C padded environments with at most K neighbours: the input of functions of atoms.
 
-    Species are indices, into the species of whatever model or descriptor the environments are for.
+    Species are indices into the species of the model or descriptor that the environments are for.
     """
 
     vectors: Array  # [C, K, 3] Å, from each centre to its neighbours
@@ -124,7 +124,7 @@ class Environments(NamedTuple):
 @jax.tree_util.register_static
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """Hyperparameters of the density expansion: hashable, and static under ``jit``.
+    """Hyperparameters of the density expansion: hashable and static under ``jit``.
 
     ``n_max`` counts the radial functions and ``l_max`` is inclusive, so that each species has
     ``n_max * (l_max + 1)**2`` coefficients.
@@ -133,7 +133,7 @@ class Basis:
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
     cutoff_function: str | CutoffFunction = setting(
         "shifted_cosine",
-        "cutoff function; smooth is three times differentiable, bump infinitely often",
+        "cutoff function; smooth is three times, bump infinitely differentiable",
         choices=CUTOFF_FUNCTIONS,
     )
     cutoff_width: float = setting(
@@ -180,14 +180,14 @@ class Basis:
 
     @property
     def n_harmonics(self) -> int:
-        """(l_max + 1)², the number of (l, m)."""
+        """(l_max + 1)², the number of pairs (l, m)."""
         return (self.l_max + 1) ** 2
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, kw_only=True)
 class Hypers(Basis):
-    """Every hyperparameter of every descriptor, with its default: those of the basis and these."""
+    """All hyperparameters of all descriptors with their defaults, including those of the basis."""
 
     tags: int | None = setting(
         None,
@@ -225,12 +225,12 @@ class Hypers(Basis):
 
     @property
     def basis(self) -> Basis:
-        """The density expansion alone: equal for descriptors that share it."""
+        """Only the density expansion: equal for descriptors that share it."""
         return Basis(**{field.name: getattr(self, field.name) for field in fields(Basis)})
 
     @classmethod
     def from_keywords(cls, **keywords: Any) -> "Hypers":
-        """Check the names too: a misspelt one raises InputError and names the nearest."""
+        """Check the names too: a misspelt name raises InputError with the nearest match."""
         require_names(keywords, [field.name for field in fields(cls)], "hyperparameter")
         return cls(**keywords)
 
@@ -247,5 +247,5 @@ def _as_range(name: str, value: Any) -> tuple[float, float]:
     pair: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
     numbers = len(pair) == 2 and all(map(is_finite, pair))
     if not (numbers and 0 <= pair[0] < pair[1]):
-        raise InputError(f"{name}={value!r} is not usable; give (low, high) in Å, 0 <= low < high")
+        raise InputError(f"invalid {name}={value!r}: expected (low, high) in Å, 0 <= low < high")
     return float(pair[0]), float(pair[1])

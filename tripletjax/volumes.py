@@ -1,4 +1,4 @@
-"""Which structures have a stress: those whose cell has a volume of its own."""
+"""Which structures have a stress: those whose cell has a well-defined volume."""
 
 import logging
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def has_volume(frame: Atoms) -> bool:
-    """Whether a structure has a stress: periodic along some direction, three independent vectors.
+    """Whether a structure has a stress: some periodic direction and three independent vectors.
 
-    A layer (pbc T T F) in a cell with a third vector has one, as in ASE; a molecule in a box has
-    none.
+    A layer (pbc T T F) in a cell with a third vector has a stress, as in ASE; a molecule in a box
+    does not.
 
     Example:
         >>> cell = [3.0, 3.0, 10.0]
@@ -32,14 +32,14 @@ def has_volume(frame: Atoms) -> bool:
 def stress_with_volume(
     frames: Sequence[Atoms], stress: Sequence[np.ndarray | None], source: str = "the data"
 ) -> list[np.ndarray | None]:
-    """The stress of each structure, or None where its cell has no volume of its own.
+    """The stress of each structure, or None if its cell has no well-defined volume.
 
-    What is left out is logged once, with the count.
+    The number of structures whose stress is ignored is logged once.
 
     Args:
         frames: the structures.
-        stress: of each, or None.
-        source: where they are from, for the log.
+        stress: of each structure, or None.
+        source: origin of the structures, for the log.
     """
     counted = [
         value if value is not None and has_volume(frame) else None
@@ -49,8 +49,8 @@ def stress_with_volume(
     dropped = given - sum(value is not None for value in counted)
     if dropped:
         log.info(
-            "left out the stress of %d of %d structures of %s: no periodic direction, or a cell "
-            "without a volume of its own",
+            "ignored the stress of %d of %d structures of %s: no periodic direction, or a cell "
+            "without a well-defined volume",
             dropped,
             len(frames),
             source,

@@ -1,1 +1,1 @@
-"""Functions of one distance or direction, and the density coefficients that they expand."""
+"""Radial functions, spherical harmonics, and the density coefficients built from them."""

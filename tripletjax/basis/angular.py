@@ -16,7 +16,7 @@ from tripletjax.types import Array
 
 
 def harmonic_slice(l: int) -> slice:
-    """Where the 2l+1 components of degree l lie along a flattened (l, m) axis."""
+    """Slice of the 2l+1 components of degree l along a flattened (l, m) axis."""
     return slice(l * l, (l + 1) * (l + 1))
 
 
@@ -42,11 +42,11 @@ def spherical_harmonics(directions: Array, l_max: int) -> Array:
     """Real orthonormal spherical harmonics of unit vectors.
 
     Y_lm = P̃_l^|m|(z) · {√2 Im (x+iy)^|m| for m < 0, 1 for m = 0, √2 Re (x+iy)^m for m > 0}
-    with P̃_l^m the normalised associated Legendre function over sin^m θ, a polynomial in z: so Y
-    is a polynomial of the components and smooth at the poles, in every derivative.
+    with P̃_l^m the normalised associated Legendre function divided by sin^m θ, a polynomial in z.
+    Hence Y is a polynomial in the components, and all its derivatives are smooth at the poles.
 
     Args:
-        directions: ``[..., 3]`` unit vectors, of NumPy or JAX.
+        directions: ``[..., 3]`` unit vectors, a NumPy or JAX array.
         l_max: highest degree, inclusive.
 
     Returns:
@@ -109,7 +109,7 @@ def wigner_matrix(rotation: np.ndarray, l_max: int) -> np.ndarray:
         l_max: highest degree, inclusive.
 
     Returns:
-        ``[(l_max + 1)², (l_max + 1)²]``. Coefficients c_lm = Σ_j f(r_j) Y_lm turn with it too.
+        ``[(l_max + 1)², (l_max + 1)²]``. It also rotates coefficients c_lm = Σ_j f(r_j) Y_lm.
     """
     points, weights = _sphere_quadrature(2 * l_max)
     turned = spherical_harmonics(points @ np.asarray(rotation, dtype=float).T, l_max)
@@ -123,7 +123,7 @@ def wigner_matrix(rotation: np.ndarray, l_max: int) -> np.ndarray:
 
 # Cyclic permutations of the axes, so that a given axis becomes x: k = 0, 1, 2 for x, y, z.
 _CYCLIC = np.stack([np.roll(np.eye(3), k, axis=1) for k in range(3)])
-# Carries z to y: its inverse brings a turn about y to one about the pole.
+# Maps z to y: its inverse converts a rotation about y to one about the pole.
 _POLE_TO_Y = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 
 
@@ -138,23 +138,23 @@ def _tilt_wigner(l_max: int) -> np.ndarray:
 
 
 class EdgeFrame(NamedTuple):
-    """The rotation that carries one direction to +z, in the pieces that turn coefficients.
+    """The rotation that maps one direction to +z, in the factors that rotate coefficients.
 
     Its angle about the direction (the gauge) is arbitrary and jumps where the largest component
-    changes; only what does not depend on it may be used.
+    changes; results must not depend on it.
     """
 
-    axes: Array  # [3, 3] rows are the axes of the frame, the last along the direction
-    largest: Array  # [3] one-hot: the largest component, which the permutation carries to x
+    axes: Array  # [3, 3] rows are the axes of the frame, the last one along the direction
+    largest: Array  # [3] one-hot: the largest component, which the permutation maps to x
     azimuth: tuple[Array, Array]  # [m] cos and sin of m times the azimuth after the permutation
     polar: tuple[Array, Array]  # [m] cos and sin of m times the polar angle
 
 
 def edge_frame(direction: Array, l_max: int) -> EdgeFrame:
-    """A frame with its z axis along ``direction`` [3], a unit vector, for degrees to ``l_max``.
+    """A frame with its z axis along ``direction`` [3], a unit vector, for degrees up to ``l_max``.
 
-    The axes are first permuted so that the largest component lies along x: the direction stays
-    away from the pole, where azimuth angles are singular.
+    The axes are first permuted so that the largest component is along x. This keeps the direction
+    away from the pole, where azimuthal angles are singular.
     """
     magnitude = jnp.abs(direction)
     largest = (jnp.arange(3) == jnp.argmax(magnitude)).astype(direction.dtype)
@@ -176,9 +176,9 @@ def edge_frame(direction: Array, l_max: int) -> EdgeFrame:
 
 
 def to_edge_frame(coefficients: Array, frame: EdgeFrame, l_max: int) -> Array:
-    """Coefficients [..., (l_max + 1)²] as seen in the frame: those of the turned density.
+    """Rotate coefficients [..., (l_max + 1)²] into the frame: those of the rotated density.
 
-    Two turns about the polar axis and constant matrices, no Wigner matrix of the direction.
+    Two rotations about the polar axis and constant matrices; no Wigner matrix of the direction.
     """
     dtype = coefficients.dtype
     cyclic, tilt = _cast(_cyclic_wigner(l_max), dtype), _cast(_tilt_wigner(l_max), dtype)
@@ -188,7 +188,7 @@ def to_edge_frame(coefficients: Array, frame: EdgeFrame, l_max: int) -> Array:
 
 
 def _turn_about_pole(coefficients: Array, cosines: Array, sines: Array, l_max: int) -> Array:
-    """Turn by -angle about z, given cos and sin of m·angle, m = 0 ... l_max."""
+    """Rotate by -angle about z, given cos and sin of m·angle, m = 0 ... l_max."""
     turned = []
     for l in range(l_max + 1):
         part = coefficients[..., harmonic_slice(l)]

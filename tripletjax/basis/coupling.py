@@ -8,11 +8,11 @@ import numpy as np
 
 @cache
 def clebsch_gordan(l1: int, l2: int, l: int) -> np.ndarray:
-    """Coefficients C[m1, m2, m] that couple two real tensors of degree l1 and l2 to degree l.
+    """Coefficients C[m1, m2, m] that couple two real tensors of degrees l1 and l2 to degree l.
 
     y_m = Σ_{m1 m2} C[m1, m2, m] a_{m1} b_{m2} transforms as Y_lm; Σ_{m1 m2} C[..., m] C[..., m']
-    = δ_{mm'}. For l1 + l2 + l odd the complex coefficients turn imaginary in the real basis and
-    are multiplied by the unit that makes (1, 1, 1) the cross product over +√2; y is then a
+    = δ_{mm'}. If l1 + l2 + l is odd, the complex coefficients are imaginary in the real basis and
+    are multiplied by the unit that makes (1, 1, 1) the cross product divided by +√2; y is then a
     pseudotensor.
 
     Args:

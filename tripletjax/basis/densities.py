@@ -1,8 +1,8 @@
 """The neighbour density of one environment, expanded in radial functions and harmonics.
 
-Every function here takes one environment: ``vectors`` [K, 3] in Å from the centre to its
-neighbours, ``species`` [K] whole numbers from 0, ``mask`` [K] False on padding. Lift with ``vmap``.
-With a ``Mixing``, a and n in the shapes are its channels.
+All functions here take one environment: ``vectors`` [K, 3] in Å from the centre to its neighbours,
+``species`` [K] integers from 0, ``mask`` [K] False on padding. Batch with ``vmap``. With a
+``Mixing``, a and n in the shapes are its channels.
 """
 
 from typing import NamedTuple
@@ -17,21 +17,21 @@ from tripletjax.types import Array, Basis
 
 
 class Mixing(NamedTuple):
-    """Linear maps of the density's channels to fewer, or to better ones; a pytree.
+    """Linear maps of the density's channels to fewer or better ones; a pytree.
 
     The species channels become Σ_a S_{ba} c_{a,nlm}. A neighbour of species a then adds column a of
-    S, so that species are told apart only if no two columns are equal, and any density only if S
-    is injective, which it is not with fewer rows than columns: fewer channels are not complete.
-    The radial functions become Σ_n W_{l,pn} R_nl, one matrix for each l: a learned radial basis.
-    Both are constants, fitted on data (``mixing.fit_mixing``), or learned through ``jax.grad``.
+    S, so species are distinguished only if no two columns are equal, and all densities only if S is
+    injective, which it cannot be with fewer rows than columns: fewer channels are not complete. The
+    radial functions become Σ_n W_{l,pn} R_nl, with one matrix for each l: a learned radial basis.
+    Both are constants fitted to data (``mixing.fit_mixing``), or learned with ``jax.grad``.
     """
 
     species: Array | None = None  # [b, a]; None: one channel for each species
-    radial: Array | None = None  # [l, p, n]; None: the basis as it is
+    radial: Array | None = None  # [l, p, n]; None: the original basis
 
 
 class Neighborhood(NamedTuple):
-    """What all descriptors need of one environment."""
+    """The quantities of one environment that all descriptors need."""
 
     distances: Array  # [K] Å; the cutoff on padding and beyond
     directions: Array  # [K, 3] unit vectors
@@ -51,7 +51,7 @@ def neighborhood(
 ) -> Neighborhood:
     """Distances, directions, cutoff weights, channels, radial functions and harmonics.
 
-    Neighbours at and beyond the cutoff are padding: a batch may be prepared with a larger one.
+    Neighbours at or beyond the cutoff are masked, as a batch may be prepared with a larger cutoff.
     """
     inside = mask & (safe_norm(vectors) < basis.cutoff)
     vectors = fill_padding(vectors, inside, basis.cutoff)
@@ -77,7 +77,7 @@ def neighborhood(
 
 
 def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
-    """Each neighbour's term of the density: g^{ij}_{nlm} = f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij).
+    """Term of each neighbour in the density: g^{ij}_{nlm} = f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij).
 
     Args:
         vectors, mask: one environment, [K, 3] Å and [K].
@@ -97,7 +97,7 @@ def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
 
 
 def pairs_of(hood: Neighborhood) -> Array:
-    """``pair_expansion`` from a neighbourhood that is at hand, [K, n, lm]."""
+    """``pair_expansion`` of a given neighbourhood, [K, n, lm]."""
     weighted = hood.weights[:, None, None] * hood.radial  # [K, l, n]
     parts = []
     for l in range(hood.radial.shape[1]):
@@ -114,7 +114,7 @@ def density_coefficients(
     n_species: int,
     mixing: Mixing | None = None,
 ) -> Array:
-    """c_{a,nlm} = Σ_{j of species a} f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij); the centre is not in it.
+    """c_{a,nlm} = Σ_{j of species a} f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij), without the centre.
 
     Args:
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
@@ -138,7 +138,7 @@ def density_coefficients(
 
 
 def density_of(hood: Neighborhood) -> Array:
-    """``density_coefficients`` from a neighbourhood that is at hand, [a, n, lm]."""
+    """``density_coefficients`` of a given neighbourhood, [a, n, lm]."""
     channels = hood.channels * hood.weights[:, None]  # [K, a]
     parts = []
     for l in range(hood.radial.shape[1]):

@@ -1,4 +1,4 @@
-"""Fewer, better channels of the density, fitted on data; host side, float64."""
+"""Fewer, better channels of the density, fitted to data; host side, float64."""
 
 import numpy as np
 
@@ -10,23 +10,23 @@ from tripletjax.types import Array, InputError, as_integer
 def fit_mixing(
     coefficients: Array, n_species: int | None = None, n_radial: int | None = None
 ) -> Mixing:
-    """The channels that keep most of the density's mean square: principal components, uncentred.
+    """Fit the channels that keep most of the density's mean square: uncentred principal components.
 
     Species: the leading eigenvectors of Σ c_{a,nlm} c_{b,nlm} over environments, n, l and m.
-    Radial functions: for each l those of Σ c_{a,nlm} c_{a,n'lm}, after mixing the species; from a
+    Radial functions: for each l, those of Σ c_{a,nlm} c_{a,n'lm}, after mixing the species; from a
     fine basis, such as ``radial="chebyshev"`` with ``n_max=12``, this is the optimal radial basis
     of the data. Rows are orthonormal and the largest entry of each is positive.
 
     Args:
         coefficients: ``[N, a, n, (l_max + 1)²]`` densities of some environments, unmixed.
-        n_species: species channels to keep; None: leave them alone.
-        n_radial: radial functions to keep for each l; None: leave them alone.
+        n_species: number of species channels to keep; None: do not mix them.
+        n_radial: number of radial functions to keep for each l; None: do not mix them.
 
     Returns:
         A ``Mixing`` of float64 NumPy arrays.
 
     Raises:
-        InputError: more channels than there are, or than the data can fix.
+        InputError: more channels than there are, or than the data can determine.
 
     Source: Goscinski, Musil, Pozdnyakov, Nigam, Ceriotti, J. Chem. Phys. 155, 104106 (2021).
 
@@ -39,10 +39,10 @@ def fit_mixing(
     density = np.asarray(coefficients, dtype=np.float64)
     if density.ndim != 4 or not density.size or (degree_of(density) + 1) ** 2 != density.shape[-1]:
         raise InputError(
-            f"densities of shape {density.shape} cannot be fitted to; give [N, a, n, (l_max + 1)²]"
+            f"invalid densities of shape {density.shape}: expected [N, a, n, (l_max + 1)²]"
         )
     if not np.isfinite(density).all():
-        raise InputError("the densities are not all finite; give finite coefficients")
+        raise InputError("some densities are not finite: expected finite coefficients")
     species = radial = None
     if n_species is not None:
         rows = np.moveaxis(density, 1, -1).reshape(-1, density.shape[1])
@@ -57,7 +57,7 @@ def fit_mixing(
 
 
 def lost_share(coefficients: Array, mixing: Mixing) -> float:
-    """Share of the densities' mean square outside the kept channels; for orthonormal rows.
+    """Fraction of the densities' mean square outside the kept channels; for orthonormal rows.
 
     Example:
         >>> densities = np.random.default_rng(0).normal(size=(20, 3, 6, 9))
@@ -73,7 +73,7 @@ def lost_share(coefficients: Array, mixing: Mixing) -> float:
             for l, matrix in enumerate(np.asarray(mixing.radial))
         ]
         kept = np.concatenate(parts, -1)
-    return max(0.0, float(1 - (kept**2).sum() / (density**2).sum()))  # rounding may go below
+    return max(0.0, float(1 - (kept**2).sum() / (density**2).sum()))  # negative by rounding
 
 
 def _principal(name: str, count: int, rows: np.ndarray, what: str) -> np.ndarray:

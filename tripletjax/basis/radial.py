@@ -1,8 +1,8 @@
 """Cutoff functions and radial bases R_nl(r).
 
-Bases without a closed form are computed on the host in float64 and carried as Chebyshev series,
-which are exact to 1e-12 of the largest value, smooth in every derivative and cost one matrix
-product: no knots, no table look-up.
+Bases without a closed form are computed on the host in float64 and represented as Chebyshev series,
+which are accurate to 1e-12 of the largest value, have smooth derivatives of all orders and cost one
+matrix product: no knots, no table look-up.
 """
 
 from functools import cache, lru_cache, partial
@@ -16,11 +16,11 @@ from tripletjax.numerics import array_module, bump_step, smooth_step
 from tripletjax.types import Array, Basis, CutoffFunction, InputError
 
 NEAR = 1e-6  # of the cutoff, below it, where a function of the user must be zero to 1e-3
-GTO_DENSITY_WIDTH = 0.3  # Å, where gaussian_width is None
+GTO_DENSITY_WIDTH = 0.3  # Å, if gaussian_width is None
 SERIES_TOLERANCE = 1e-13  # of the largest value
 _SERIES_DEGREES = (32, 64, 128, 256, 512)
-# The series live on an interval a little wider than [0, cutoff]: near the ends of its interval a
-# Chebyshev polynomial of degree k has slopes of k², inside only of k.
+# The series are defined on an interval slightly wider than [0, cutoff]: near the ends of its
+# interval a Chebyshev polynomial of degree k has slopes of k², inside only of k.
 _SERIES_MARGIN = 0.03
 
 
@@ -124,14 +124,14 @@ def _check_own(function: CutoffFunction, cutoff: float, width: float) -> None:
 def radial_functions(distances: Array, basis: Basis) -> Array:
     """R_nl(r) of the chosen basis, without the cutoff function.
 
-    - "gto": a density of Gaussians of width ``gaussian_width`` (default 0.3 Å) projected on
+    - "gto": a density of Gaussians of width ``gaussian_width`` (default 0.3 Å) projected onto
       orthonormalised Gaussian-type orbitals, as in featomic.
     - "laplacian": eigenstates of the Laplacian in the cutoff sphere, j_l(z_nl r / cutoff), for a
       density of delta functions, or of Gaussians if ``gaussian_width`` is given.
-    - "chebyshev": T_n(2 r / cutoff - 1) for every l, delta functions.
-    - "gaussian": exp(-(r - r_n)² / (2 w²)) for every l, r_n evenly over ``radial_range`` (default:
-      half the cutoff to the cutoff), w = ``gaussian_width`` (default: the distance between two
-      centres).
+    - "chebyshev": T_n(2 r / cutoff - 1) for every l, for a density of delta functions.
+    - "gaussian": exp(-(r - r_n)² / (2 w²)) for every l, with r_n evenly spaced over
+      ``radial_range`` (default: half the cutoff to the cutoff) and w = ``gaussian_width`` (default:
+      the distance between two centres).
 
     Args:
         distances: ``[...]`` Å.
@@ -152,7 +152,7 @@ def radial_functions(distances: Array, basis: Basis) -> Array:
 
 
 def _same_for_every_l(distances: Array, basis: Basis) -> Array:
-    """The bases in closed form, for NumPy or JAX arrays, [..., l, n]."""
+    """The bases with a closed form, for NumPy or JAX arrays, [..., l, n]."""
     xp = array_module(distances)
     if basis.radial == "chebyshev":
         values = _chebyshev(2 * distances / basis.cutoff - 1, basis.n_max - 1)
@@ -170,10 +170,10 @@ TYPICAL_NUMBER_DENSITY = 0.1
 
 @cache
 def density_scale(basis: Basis) -> float:
-    """Size of the density coefficients in a gas of typical number density ρ0, host side.
+    """Typical size of the density coefficients in a gas of number density ρ0, host side.
 
     √(Σ_nlm ⟨c_nlm²⟩ - ⟨c_nlm⟩²) = √(ρ0 ∫ r² Σ_nl (2l+1) (f_c R_nl)² dr): the unit in which
-    coefficients are of order one, whatever the radial functions; a constant of the basis.
+    coefficients are of order one for any radial functions; a constant of the basis.
 
     Example:
         >>> round(density_scale(Basis(radial="chebyshev", n_max=1, l_max=0)) ** 2, 1)  # ρ0 ∫ r²
@@ -187,7 +187,7 @@ def density_scale(basis: Basis) -> float:
 
 
 def _chebyshev(x: Array, degree: int) -> Array:
-    """T_0 ... T_degree along a new last axis, by T_{m+j} = 2 T_m T_j - T_{m-j}: few, wide steps."""
+    """T_0 ... T_degree on a new last axis, by T_{m+j} = 2 T_m T_j - T_{m-j} in few, wide steps."""
     xp = array_module(x)
     polynomials = xp.stack([xp.ones_like(x), x], -1)
     while polynomials.shape[-1] <= degree:
@@ -227,7 +227,7 @@ def _series(basis: Basis) -> np.ndarray:
 
 
 def _tabulated(basis: Basis):
-    """r [R] -> R_nl(r) [R, l, n] on the host; r may lie a little outside [0, cutoff]."""
+    """r [R] -> R_nl(r) [R, l, n] on the host; r may be slightly outside [0, cutoff]."""
     if basis.radial == "gto":
         width = basis.gaussian_width or GTO_DENSITY_WIDTH
         orbitals = partial(_gto_orbitals, basis)
@@ -258,11 +258,11 @@ def _gauss_legendre(low: float, high: float, panel: float) -> tuple[np.ndarray, 
 def _smeared(r: np.ndarray, basis_functions, reach: float, width: float, l_max: int) -> np.ndarray:
     """4π (πσ²)^(-3/4) ∫ r'² R_nl(r') exp(-(r² + r'²) / 2σ²) i_l(r r' / σ²) dr', [R, l, n].
 
-    The projection of a Gaussian of width σ at distance r on the basis functions, r' < reach.
+    The projection of a Gaussian of width σ at distance r onto the basis functions, r' < reach.
     """
     x, weights = _gauss_legendre(0.0, reach, width)
     orbitals = basis_functions(x)  # [x, l, n]
-    # Even (odd) l are even (odd) functions of r, which continues them to r < 0.
+    # For even (odd) l they are even (odd) functions of r, which extends them to r < 0.
     z = np.abs(r)[:, None] * x / width**2
     envelope = np.exp(-0.5 * ((np.abs(r)[:, None] - x) / width) ** 2)
     values = []
@@ -298,7 +298,7 @@ def _gto_orbitals(basis: Basis, r: np.ndarray) -> np.ndarray:
 
 
 def _scaled_bessel_i(l: int, z: np.ndarray) -> np.ndarray:
-    """exp(-z) i_l(z), the modified spherical Bessel function without overflow, z >= 0."""
+    """exp(-z) i_l(z), with i_l the modified spherical Bessel function, without overflow; z >= 0."""
     tiny = 1e-8
     safe = np.maximum(z, tiny)
     regular = np.sqrt(np.pi / (2 * safe)) * special.ive(l + 0.5, safe)
@@ -319,7 +319,7 @@ def _laplacian_eigenstates(basis: Basis, r: np.ndarray) -> np.ndarray:
 
 @cache
 def _bessel_zeros(n_max: int, l_max: int) -> np.ndarray:
-    """First n_max positive zeros of j_l, l = 0 ... l_max: each lies between two of j_{l-1}."""
+    """First n_max positive zeros of j_l, l = 0 ... l_max: each is between two zeros of j_{l-1}."""
     zeros = [np.pi * np.arange(1, n_max + l_max + 1)]
     for l in range(1, l_max + 1):
         brackets = zip(zeros[-1][:-1], zeros[-1][1:], strict=True)

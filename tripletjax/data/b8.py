@@ -2,7 +2,7 @@
 
 Two rings of three atoms, equal up to a rotation about z and at heights ±z1, surround the central
 atom; one more atom sits on the axis at +z2 or at -z2. All four-body correlations about the
-central atom agree between the two members, though no isometry maps one onto the other.
+central atom are equal for the two members, although no isometry maps one onto the other.
 
 Source: Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020), arXiv 2001.11696; sampling of
 Nigam et al., arXiv 2302.14770.
@@ -48,7 +48,7 @@ def b8_positions(parameters: np.ndarray) -> np.ndarray:
 
 
 class B8Data(NamedTuple):
-    """The shipped set, in the order +, -, +, - ...: structure 2p and 2p+1 are pair p."""
+    """The included data, in the order +, -, +, - ...: structures 2p and 2p+1 are pair p."""
 
     positions: np.ndarray  # [structure, 8, 3] Å
     energies: np.ndarray  # [structure] eV, GFN2-xTB free energies
@@ -56,7 +56,7 @@ class B8Data(NamedTuple):
     parameters: np.ndarray  # [pair, 6]
 
     def frames(self, which: slice | np.ndarray = slice(None)) -> list[Atoms]:
-        """Some structures (default: all) as ASE Atoms of eight boron atoms."""
+        """Selected structures (default: all) as ASE Atoms of eight boron atoms."""
         return [Atoms("B8", positions=positions) for positions in self.positions[which]]
 
 

@@ -1,7 +1,7 @@
-"""The labelled structures that come with the package.
+"""The labelled structures included in the package.
 
-``ethanol``: one molecule at 500 K; ``molecules``: 40 small ones, with polarisabilities; ``water``:
-a periodic liquid at ten volumes, with stress. All labels are GFN2-xTB.
+``ethanol``: one molecule at 500 K; ``molecules``: 40 small molecules, with polarisabilities;
+``water``: a periodic liquid at ten volumes, with stress. All labels are GFN2-xTB.
 """
 
 from importlib import resources
@@ -26,7 +26,7 @@ def names() -> list[str]:
 
 
 def load_frames(name: str) -> list[Atoms]:
-    """Structures of one set with their labels, where ASE puts them.
+    """Structures of one set, with their labels where ASE puts them.
 
     Energies in eV, forces in eV/Å, dipoles in e·Å and stress in eV/Å³ are results of the
     calculator; ``info["polarizability"]`` is in Å³, [3, 3].
@@ -35,7 +35,7 @@ def load_frames(name: str) -> list[Atoms]:
         name: one of ``names()``.
 
     Raises:
-        InputError: there is no such set.
+        InputError: unknown name.
 
     Example:
         >>> frames = load_frames("ethanol")
@@ -43,6 +43,6 @@ def load_frames(name: str) -> list[Atoms]:
         (400, (9, 3))
     """
     if name not in names():
-        raise InputError(f"there is no data set {name!r}; give one of {', '.join(names())}")
+        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(names())}")
     with resources.as_file(resources.files("tripletjax.data") / f"{name}{ENDING}") as path:
         return read_frames(path)

@@ -1,8 +1,8 @@
 """Atom-centred density correlations of order 2 and 3: power spectrum and bispectrum.
 
 Both are functions of the density coefficients c [a, n, lm] of one environment. With q = (a, n)
-flattened, symmetric products are kept once, weighted so that inner products are those of the full
-tensors.
+flattened, symmetric products are stored once, with weights that preserve the inner products of the
+full tensors.
 """
 
 from functools import lru_cache
@@ -51,7 +51,7 @@ def power_spectrum_index(n_channels: int, l_max: int) -> list[tuple[int, int, in
 
 
 class _Block(NamedTuple):
-    """The products of one (l1 <= l2 <= l3): which of the q1 q2 q3 are kept, and their weight."""
+    """The products of one (l1 <= l2 <= l3): the triples (q1, q2, q3) kept, and their weights."""
 
     degrees: tuple[int, int, int]
     channels: np.ndarray  # [3, columns]
@@ -61,8 +61,9 @@ class _Block(NamedTuple):
 def bispectrum(coefficients: Array, parity: int = 1) -> Array:
     """B = Σ_m C^{l1 l2 l3}_{m1 m2 m3} c_{q1 l1 m1} c_{q2 l2 m2} c_{q3 l3 m3} / √(2 l3 + 1).
 
-    Kept are l1 <= l2 <= l3 within the triangle, with q sorted where degrees are equal; the weight
-    √(number of orderings) keeps inner products. C is the real Clebsch-Gordan table.
+    The columns are l1 <= l2 <= l3 that satisfy the triangle inequality, with q sorted for equal
+    degrees; the weight √(number of orderings) preserves inner products. C are the real
+    Clebsch-Gordan coefficients.
 
     Args:
         coefficients: ``[a, n, (l_max + 1)²]`` density of one environment.
@@ -120,7 +121,7 @@ def _bispectrum_blocks(n_channels: int, l_max: int, parity: int) -> tuple[_Block
 
 
 def _orderings(degrees: tuple[int, int, int], channels: np.ndarray) -> np.ndarray:
-    """In how many orders the three factors (l, q) of each column can be written."""
+    """The number of orderings of the three factors (l, q) of each column."""
     labels = np.array(degrees)[:, None] * (channels.max() + 1) + channels
     distinct = 1 + (np.diff(np.sort(labels, axis=0), axis=0) != 0).sum(0)
     return np.array([1, 3, 6])[distinct - 1]

@@ -1,22 +1,22 @@
-"""Equivariant features of one environment: linear models on them are tensors that turn with it.
+"""Equivariant features of one environment: linear models on them are tensors that rotate with it.
 
 A tensor of degree λ is a sum over triplets of invariants times the stretched bipolar harmonics of
-the two tags, which span every tensor that the triplet can carry,
+the two tags, which span all tensors that a triplet can represent,
 
     y_{kd,λμ} = √(4π) √(2/D) Σ_{j1 ≠ j2} w_{j1} w_{j2} ψ_d(e, o) {Y_l1(r̂_j1) ⊗ Y_l2(r̂_j2)}_λμ,
 
 with k = (l1, l2): l1 + l2 = λ (even type) and l1 + l2 = λ + 1 with l1, l2 >= 1 (odd type). ψ are
 the random cosine features of the fingerprint and w its weights. A true tensor, such as a dipole
-or a polarisability, gains (-1)^λ under inversion: even types take ψ = cos(W·e + b) cos(V·o), odd
-types ψ = cos(W·e + b) sin(V·o). Pseudotensors, which gain -(-1)^λ, take them the other way round.
-Only l1 <= l2 is kept: exchanging the tags turns (l1, l2) into (l2, l1), and all ordered pairs are
-in the sum.
+or a polarisability, is multiplied by (-1)^λ under inversion: even types use ψ = cos(W·e + b)
+cos(V·o), odd types ψ = cos(W·e + b) sin(V·o). For pseudotensors, which are multiplied by -(-1)^λ,
+it is the other way round. Only l1 <= l2 is needed: exchanging the tags turns (l1, l2) into
+(l2, l1), and the sum includes all ordered pairs.
 
-Environments whose atoms lie on one line need level 1, Σ_j w_j ψ_d(e_j) Y_λμ(r̂_j), for true
-tensors; their pseudotensors vanish. A linear model, Σ_d v_d times row d with one v for all μ and
-no intercept unless λ = 0, is symmetry-adapted. As D grows it comes close to any continuous tensor
-on a compact set of environments that are not collinear and that the density, as far as it is
-resolved, fixes: a triplet then knows the whole environment, and a frame to write the tensor in.
+Collinear environments need level 1, Σ_j w_j ψ_d(e_j) Y_λμ(r̂_j), for true tensors; their
+pseudotensors vanish. A linear model, Σ_d v_d times row d with the same v for all μ and no intercept
+unless λ = 0, is symmetry-adapted. As D grows it approximates any continuous tensor on a compact set
+of environments that are not collinear and that are determined by the density at its resolution: a
+triplet then determines the environment, and a frame in which to express the tensor.
 """
 
 import jax
@@ -41,11 +41,11 @@ from tripletjax.invariants.tags import by_distance
 from tripletjax.numerics import cosine, scan_sum
 from tripletjax.types import L_MAX_LIMIT, Array, Basis, as_integer
 
-ROOT_4PI = float(np.sqrt(4 * np.pi))  # with it the harmonic of l1 = 0 is Y_λ of the second tag
+ROOT_4PI = float(np.sqrt(4 * np.pi))  # makes the harmonic of l1 = 0 that of the second tag, Y_λ
 
 
 def bipolar_types(lambda_: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """(l1, l2) of the even and of the odd types, l1 <= l2: λ + 1 of them in all, not 2λ + 1.
+    """(l1, l2) of the even and of the odd types, l1 <= l2: λ + 1 in total, not 2λ + 1.
 
     The others are the same functions with the tags exchanged.
 
@@ -88,7 +88,7 @@ def equivariant_fingerprint(
     pseudo: bool = False,
     mixing: Mixing | None = None,
 ) -> Array:
-    """Features of one environment that turn as Y_λ: rows of tensors, levels 1 and 2.
+    """Features of one environment that rotate as Y_λ: rows of tensors, levels 1 and 2.
 
     Args:
         vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
@@ -97,7 +97,7 @@ def equivariant_fingerprint(
         lambda_: degree λ; may exceed the basis's l_max.
         center: species index of the central atom.
         tags: number of nearest neighbours to tag, as in ``fingerprint``; None: all.
-        pseudo: pseudotensors, of sign -(-1)^λ under inversion instead of (-1)^λ.
+        pseudo: pseudotensors, with sign -(-1)^λ under inversion instead of (-1)^λ.
         mixing: linear maps of the density's channels, as in ``fingerprint``.
 
     Returns:
@@ -108,7 +108,7 @@ def equivariant_fingerprint(
         InputError: λ is out of range.
 
     Source: Grisafi, Wilkins, Csányi, Ceriotti, Phys. Rev. Lett. 120, 036002 (2018), for models
-    of tensors that turn with the structure; Nigam et al., arXiv 2302.14770, for triplets.
+    of tensors that rotate with the structure; Nigam et al., arXiv 2302.14770, for triplets.
 
     Example:
         >>> from tripletjax.invariants.fingerprints import fingerprint_weights
@@ -171,8 +171,8 @@ def bipolar_harmonics(first: Array, seconds: Array, l1: int, l2: int, lambda_: i
     """√(4π) {Y_l1 ⊗ Y_l2}_λμ = √(4π) Σ_{m1 m2} C^{l1 l2 λ}_{m1 m2 μ} Y_{l1 m1} Y_{l2 m2}.
 
     Args:
-        first: ``[lm]`` harmonics of one direction, at least to degree l1.
-        seconds: ``[T, lm]`` harmonics of others, at least to degree l2.
+        first: ``[lm]`` harmonics of one direction, at least up to degree l1.
+        seconds: ``[T, lm]`` harmonics of other directions, at least up to degree l2.
         l1, l2, lambda_: degrees.
 
     Returns:

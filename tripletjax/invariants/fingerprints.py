@@ -4,17 +4,17 @@ Level 2 is the kernel mean embedding of the multiset of triplets in random Fouri
 
     F_d = √(2/D) Σ_{j1 ≠ j2} w_{j1} w_{j2} cos(W_d·e + b_d) cos(V_d·o),
 
-with e the even invariants of the triplet, its geometry and its species, o the odd invariants and
-w = 1 - (1 - f_c)^8 a cutoff weight that stays near one for longer than f_c: what counts is which
-triplets there are, not how the cutoff weighs them. In the mean over random W, V and b,
+where e are the even invariants of the triplet, its geometry and its species, o the odd invariants
+and w = 1 - (1 - f_c)^8 a cutoff weight that stays close to one for longer than f_c, because the
+presence of a triplet matters more than its weight. Averaged over random W, V and b,
 
     F·F' = Σ_t Σ_t' w_t w_t' k(e, e') ½ [k(o, o') + k(o, -o')],
 
-k Gaussian: a characteristic kernel on (e, ±o), hence two environments are equal only if their
+with k Gaussian: a characteristic kernel on (e, ±o), so two environments are equal only if their
 triplets are, up to O(3). Level 1 does the same with one tagged neighbour, for collinear
-environments; level 0 is the centre's species and the isotropic density, for empty ones.
+environments; level 0 is the centre's species and the isotropic density, for empty environments.
 
-The weight of degree l falls as exp(-l (l+1) DAMPING): high degrees vary fast as atoms move.
+The weight of degree l decays as exp(-l (l+1) DAMPING): high degrees vary fast as atoms move.
 """
 
 from functools import lru_cache
@@ -47,7 +47,7 @@ LEVEL_1_SHARE = 8  # level 1 has n_features / 8 columns
 class FingerprintWeights(NamedTuple):
     """All random numbers and scales of a fingerprint."""
 
-    isotropic: np.ndarray  # [n] factors that bring c_{n00} to order one
+    isotropic: np.ndarray  # [n] factors that scale c_{n00} to order one
     level_1: LinearForms
     level_2: LinearForms
 
@@ -61,19 +61,19 @@ def fingerprint_weights(
     seed: int = 0,
     channels: tuple[int, int] | None = None,
 ) -> FingerprintWeights:
-    """Draw the random directions: Gaussian, of standard deviation 1 / length_scale.
+    """Draw the random directions: Gaussian with standard deviation 1 / length_scale.
 
     Invariants are measured in units of ``density_scale``, a constant of the basis, so that
-    ``length_scale`` means the same for every basis and never depends on data.
+    ``length_scale`` has the same meaning for every basis and never depends on data.
 
     Args:
         basis: the density expansion.
         n_species: number of species.
         n_features: columns of level 2.
-        length_scale: width of the Gaussian kernel between triplets; small tells apart finely,
-            large interpolates smoothly.
-        seed: of NumPy's PCG64.
-        channels: species channels and radial functions of the density, where it is mixed.
+        length_scale: width of the Gaussian kernel between triplets; small values distinguish
+            finely, large values interpolate smoothly.
+        seed: seed of NumPy's PCG64.
+        channels: number of species channels and radial functions of the density, if it is mixed.
 
     Returns:
         The weights, a pytree of float64 NumPy arrays.
@@ -122,22 +122,22 @@ def fingerprint(
 ) -> Array:
     """The fingerprint of one environment: levels 0, 1 and 2, concatenated.
 
-    Invariant under rotations and permutations, and under inversion unless ``chiral``, which adds
-    the columns √(2/D) Σ w cos(W·e + b) sin(V·o), of opposite sign for mirror images.
+    Invariant to rotations and permutations, and to inversion unless ``chiral``, which adds
+    the columns √(2/D) Σ w cos(W·e + b) sin(V·o), which have opposite signs for mirror images.
 
     Args:
         vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion.
         weights: from ``fingerprint_weights``, for the same basis.
         center: species index of the central atom.
-        tags: number of nearest neighbours to tag, with all those that share a shell with them
-            and with smooth weights, see ``tags``; None: all.
-        chiral: append the columns that tell mirror images apart.
-        mixing: linear maps of the density's channels; the weights must be drawn for as many.
-        slots: places for tags, where fewer than ``tags.tag_slots`` are known to suffice.
+        tags: number of nearest neighbours to tag, including all neighbours in the same shell, with
+            smooth weights, see ``tags``; None: all.
+        chiral: append the columns that distinguish mirror images.
+        mixing: linear maps of the density's channels; the weights must match their number.
+        slots: slots for tags, if fewer than ``tags.tag_slots`` are known to suffice.
 
     Returns:
-        ``[a (1 + n_max) + D/8 + D]``, or D more if chiral.
+        ``[a (1 + n_max) + D/8 + D]``, plus D if chiral.
 
     Source: Rahimi and Recht, NIPS 2007 (random features); Nigam et al., arXiv 2302.14770.
 

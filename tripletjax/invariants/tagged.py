@@ -1,9 +1,9 @@
-"""The tagged neighbours of one environment, and linear forms of the triplets that they make.
+"""The tagged neighbours of one environment, and linear forms of their triplets.
 
-A feature is a function of W·e + b and V·o, with e the even invariants of a triplet, its geometry
-and its species, o its odd invariants. The linear forms act on the density before it meets the
-second tag: per first tag and feature they become 2 l_max + 1 numbers, and a triplet costs one short
-inner product.
+A feature is a function of W·e + b and V·o, where e are the even invariants of a triplet, its
+geometry and its species, and o its odd invariants. The linear forms are applied to the density
+before the second tag: for each first tag and feature they become 2 l_max + 1 numbers, and a triplet
+costs one short inner product.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class LinearForms(NamedTuple):
 class Tagged(NamedTuple):
     """The tagged neighbours, each with the density in a frame whose axis points to it."""
 
-    distances: Array  # [T] over the cutoff
+    distances: Array  # [T] divided by the cutoff
     directions: Array  # [T, 3]
     weights: Array  # [T] 1 - (1 - f_c)^8, with f_c times ``shell_weights`` if tags are limited
     species: Array  # [T]
@@ -49,9 +49,9 @@ def tagged_neighbors(
     tags: int | None,
     slots: int | None = None,
 ) -> Tagged:
-    """Tag all neighbours, or the nearest ones as ``tags`` does, of at least one.
+    """Tag all neighbours, or the nearest ones by the rule of ``tags``, with at least one slot.
 
-    T is the number of places, see ``triplets.tag_weights``.
+    T is the number of slots, see ``triplets.tag_weights``.
     """
     weights = 1 - (1 - tag_weights(hood, basis, tags, slots)) ** FLATNESS
     n_tags = len(weights)
@@ -75,7 +75,7 @@ def single_phases(tagged: Tagged, forms: LinearForms, center: Array | int) -> Ar
 
 
 def second_phases(tagged: Tagged, forms: LinearForms, center: Array | int) -> Array:
-    """What the second tag alone adds to W·e + b, the centre and b included, [T, D]."""
+    """The part of W·e + b that depends only on the second tag, with the centre and b, [T, D]."""
     phases = forms.species[0, center] + forms.species[2, tagged.species] + forms.phase
     return phases + tagged.distances[:, None] * forms.geometry[1]
 
@@ -83,14 +83,14 @@ def second_phases(tagged: Tagged, forms: LinearForms, center: Array | int) -> Ar
 def pair_phases(
     first: Tagged, tagged: Tagged, forms: LinearForms, of_second: Array
 ) -> tuple[Array, Array]:
-    """W·e + b and V·o of the triplets of one first tag with every second one, [T, D] each.
+    """W·e + b and V·o of the triplets of one first tag with all second tags, [T, D] each.
 
     With e + i o = (c'_m + i c'_-m) (x2 - i y2)^m for m = 0 ... l_max, see ``triplets``.
 
     Args:
         first: one entry of ``tagged``.
-        tagged: all of them.
-        forms: of level 2.
+        tagged: all tagged neighbours.
+        forms: the forms of level 2.
         of_second: from ``second_phases``.
     """
     l_max = degree_of(first.turned)
@@ -112,7 +112,7 @@ def pair_phases(
 
 
 def other_weights(index: Array, tagged: Tagged) -> Array:
-    """Weights of the second tag of each pair: zero where it is the first, [T]."""
+    """Weights of the second tag of each pair: zero for the first tag itself, [T]."""
     return jnp.where(jnp.arange(len(tagged.weights)) == index, 0, tagged.weights)
 
 

@@ -1,19 +1,20 @@
-"""Which neighbours are tagged, where their number is limited: whole shells, with smooth weights.
+"""Which neighbours are tagged if their number is limited: complete shells, with smooth weights.
 
-No continuous rule picks 4 of the 12 equidistant neighbours of a close-packed crystal: they are
-tagged all, or none. Neighbour j therefore has the weight
+No continuous rule can choose 4 of the 12 equidistant neighbours of a close-packed crystal: either
+all or none of them are tagged. Neighbour j therefore has the weight
 
     w_j = f_c(r_j) · h(m_j) · g(n_j),
     m_j = Σ_k a(k nearer than j),   n_j = Σ_k b(k not farther than j),
 
-with a rising from 0 at equal distance to 1 where k is nearer by a fifth, and b falling from 1 at
-equal distance to 0 where k is farther by a fifth: m_j counts the neighbours that are clearly
-nearer, n_j those that are as near or not clearly farther, j included. h falls to zero where T
-neighbours are clearly nearer: neighbours apart from one another are tagged up to the T-th, and the
-shell in which the T-th lies is tagged as a whole. g falls to zero at n_j = S + 1, S = max(16, 2 T):
-only the nearest S neighbours can have a weight, and a larger shell has none.
-Distances are compared by (1 - (r/cutoff)^12) / r, in which the cutoff is infinitely far, so that a
-neighbour that enters there changes no other's weight. All steps have three derivatives.
+where a increases from 0 at equal distance to 1 if k is nearer by a fifth, and b decreases from 1 at
+equal distance to 0 if k is farther by a fifth: m_j counts the neighbours that are clearly nearer,
+n_j those that are not clearly farther, including j. h decreases to zero when T neighbours are
+clearly nearer: well-separated neighbours are tagged up to the T-th, and the shell of the T-th is
+tagged completely. g decreases to zero at n_j = S + 1, S = max(16, 2 T): only the nearest S
+neighbours can have a weight, and a larger shell has none.
+Distances are compared by (1 - (r/cutoff)^12) / r, for which the cutoff is infinitely far, so that
+a neighbour entering at the cutoff does not change the weights of the others. All steps have three
+continuous derivatives.
 """
 
 import jax
@@ -23,15 +24,15 @@ import numpy as np
 from tripletjax.numerics import array_module, smooth_step
 from tripletjax.types import Array
 
-APART = 0.2  # of a distance: neighbours that differ by more are clearly nearer or farther
-LEAST_SLOTS = 16  # 12 of a close-packed shell, 8 + 6 of a body-centred crystal
+APART = 0.2  # relative difference beyond which a neighbour is clearly nearer or farther
+LEAST_SLOTS = 16  # a close-packed shell has 12, a body-centred crystal 8 + 6
 STRETCH = 12  # power of r / cutoff
-OFFSET = 1e-4  # of the inverse distance, keeps ratios finite at the cutoff
-BLOCK = 4096  # environments at once on the host
+OFFSET = 1e-4  # added to the inverse distance, keeps ratios finite at the cutoff
+BLOCK = 4096  # environments processed at a time on the host
 
 
 def tag_slots(tags: int | None, width: int) -> int:
-    """The most neighbours that can have a weight, of ``width`` sorted by distance.
+    """The maximum number of neighbours with a weight, out of ``width`` sorted by distance.
 
     Example:
         >>> tag_slots(None, 40), tag_slots(4, 40), tag_slots(12, 40), tag_slots(12, 6)
@@ -43,12 +44,12 @@ def tag_slots(tags: int | None, width: int) -> int:
 def by_distance(
     vectors: Array, species: Array, mask: Array, tags: int | None, slots: int | None = None
 ) -> tuple[Array, Array, Array]:
-    """One environment, its neighbours by distance where tags need it: atoms may have moved.
+    """Sort the neighbours of one environment by distance, if tags need it: atoms may have moved.
 
     Args:
         vectors, species, mask: the environment, [K, 3] Å, [K] and [K], in any order.
         tags: T; None: all, in any order.
-        slots: given where the neighbours are known to be in order.
+        slots: given if the neighbours are known to be sorted.
 
     Example:
         >>> vectors = np.arange(20.0, 0, -1)[:, None] * np.eye(3)[0]
@@ -70,7 +71,7 @@ def shell_weights(distances: Array, cutoff: float, tags: int, slots: int) -> Arr
         distances: ``[..., K]`` Å, ascending; the cutoff on padding.
         cutoff: Å.
         tags: T, at least 1.
-        slots: how many to give; ``tag_slots`` or, if the others are known to be zero, fewer.
+        slots: number of weights; ``tag_slots`` or, if the others are known to be zero, fewer.
 
     Returns:
         ``[..., slots]``, between 0 and 1.
@@ -89,11 +90,11 @@ def shell_weights(distances: Array, cutoff: float, tags: int, slots: int) -> Arr
 
 
 def ragged_weights(distances: np.ndarray, count: np.ndarray, cutoff: float, tags: int):
-    """``shell_weights`` of environments one after the other, on the host.
+    """``shell_weights`` of concatenated environments, on the host.
 
     Args:
         distances: ``[P]`` Å, ascending in each environment.
-        count: ``[R]`` neighbours of each environment.
+        count: ``[R]`` number of neighbours of each environment.
         cutoff: Å.
         tags: T.
 

@@ -1,7 +1,7 @@
-"""Invariants of one triplet, a centre with two tagged neighbours, seeing the density around it.
+"""Invariants of one triplet, a centre with two tagged neighbours, and the density around it.
 
-Both forms are invertible linear images of the density coefficients c [a, n, lm] wherever the two
-directions are not collinear, smooth everywhere, and made of (l_max + 1)² numbers per (a, n): those
+Both forms are linear maps of the density coefficients c [a, n, lm], invertible unless the two
+directions are collinear, smooth everywhere, and consist of (l_max + 1)² numbers per (a, n): those
 of the even part are invariant under inversion, those of the odd part change sign.
 """
 
@@ -28,14 +28,14 @@ def triplet_invariants(
 ) -> tuple[Array, Array]:
     """Even and odd invariants of one triplet in the minimal basis.
 
-    "edge": with c' the density turned so that ``first`` lies along +z and (x2, y2) the components
-    of ``second`` across it, e_lm + i o_lm = (c'_lm + i c'_{l,-m}) (x2 - i y2)^m, m = 0 ... l: the
-    density in the triplet's own frame times sin^m θ. It does not depend on how the frame is turned
-    about its axis, is diagonal in m, and loses conditioning as sin^-l θ.
+    "edge": e_lm + i o_lm = (c'_lm + i c'_{l,-m}) (x2 - i y2)^m, m = 0 ... l, with c' the density
+    rotated so that ``first`` is along +z and (x2, y2) the components of ``second`` perpendicular to
+    it: the density in the triplet's own frame times sin^m θ. It is independent of the rotation of
+    the frame about its axis and diagonal in m, and its condition number grows as sin^-l θ.
 
     "stretched": t_lk = Σ_m c_lm B^{l,k}_m with the bipolar harmonics
     B^{l,k} = {Y_l1(first) ⊗ Y_l2(second)}_l, l1 + l2 = l (even, k = l1 = 0 ... l) or l + 1 (odd,
-    k = l1 = 1 ... l): symmetric in the two neighbours, conditioned worse.
+    k = l1 = 1 ... l): symmetric in the two neighbours, but less well conditioned.
 
     Args:
         coefficients: ``[a, n, (l_max + 1)²]`` density of the environment.
@@ -62,7 +62,7 @@ def triplet_invariants(
 
 
 def _with_every_second(density: Array, first: Array, directions: Array, form: str):
-    """Even and odd invariants [K, a, n, ...] of one first tag with each direction [K, 3]."""
+    """Even and odd invariants [K, a, n, ...] of one first tag with every direction [K, 3]."""
     if form == "stretched":
         return jax.vmap(lambda second: triplet_invariants(density, first, second, form))(directions)
     frame = edge_frame(first, degree_of(density))
@@ -90,7 +90,7 @@ def environment_triplets(
 
     Returns:
         even ``[K, K, a, n, ...]``, odd ``[K, K, a, n, ...]`` and geometry ``[K, K, 3]``: r_ij1 and
-        r_ij2 in Å and cos θ. The diagonal and padding are there too and mean nothing.
+        r_ij2 in Å and cos θ. The diagonal and the padding are included but meaningless.
     """
     hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
     density = density_of(hood)
@@ -115,14 +115,14 @@ def triplet_sum(
     slots: int | None = None,
 ) -> Array:
     """Σ_{j1 ≠ j2} w_{j1} w_{j2} e^{j1 j2}, w = f_c: linear in every triplet, hence a function of
-    four-body correlations, and blind wherever the bispectrum is. The control of every experiment.
+    four-body correlations, and blind to whatever the bispectrum is. Used as a control.
 
     Args:
         vectors, species, mask, basis, n_species, form: as for ``environment_triplets``.
-        tags: number of nearest neighbours to tag, with whole shells (``tags``); None: all.
+        tags: number of nearest neighbours to tag, in complete shells (``tags``); None: all.
         parity: +1 sums the even invariants, -1 the odd ones.
         mixing: linear maps of the density's channels; None: none.
-        slots: places for tags, where fewer than ``tag_slots`` are known to suffice.
+        slots: slots for tags, if fewer than ``tag_slots`` are known to suffice.
 
     Returns:
         ``[a, n, ...]``, one number per (l, m) of ``triplet_index``.
@@ -146,13 +146,13 @@ def triplet_sum(
 
 
 def tag_weights(hood: Neighborhood, basis: Basis, tags: int | None, slots: int | None) -> Array:
-    """f_c of the tagged neighbours, with ``tags`` times ``shell_weights``, [t].
+    """f_c of the tagged neighbours, multiplied by ``shell_weights`` if ``tags`` is given, [t].
 
     Args:
         hood: neighbours sorted by distance, if ``tags`` is given.
-        basis: of the density; its cutoff is used.
-        tags: how many neighbours to tag, and all that share a shell with them; None: all.
-        slots: how many can have a weight; None: ``tag_slots``.
+        basis: the density expansion, whose cutoff is used.
+        tags: number of nearest neighbours to tag, in complete shells; None: all.
+        slots: maximum number of neighbours with a weight; None: ``tag_slots``.
     """
     if tags is None:
         return hood.weights
@@ -166,7 +166,7 @@ def triplet_index(l_max: int, parity: int) -> list[tuple[int, int]]:
 
 
 def azimuthal_powers(frame: EdgeFrame, direction: Array, l_max: int) -> tuple[Array, Array]:
-    """Re and Im of (x2 + i y2)^m, m = 0 ... l_max: the second direction across the axis."""
+    """Re and Im of (x2 + i y2)^m, m = 0 ... l_max, with (x2, y2) perpendicular to the axis."""
     return powers(frame.axes[0] @ direction, frame.axes[1] @ direction, l_max)
 
 
@@ -185,7 +185,7 @@ def _edge_invariants(turned: Array, frame: EdgeFrame, second: Array) -> tuple[Ar
 
 
 def _stretched(coefficients: Array, first: Array, second: Array, l_max: int):
-    """The stretched form: couple the tags' harmonics with no intermediate loss of degree."""
+    """The stretched form: couple the tags' harmonics to the highest degrees."""
     y1, y2 = (spherical_harmonics(u, max(l_max, 1)) for u in (first, second))
     even, odd = [], []
     for l in range(l_max + 1):
