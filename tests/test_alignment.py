@@ -500,7 +500,7 @@ def test_bad_batches():
         pairwise_lower_bounds(vectors[0], species, mask)
     with pytest.raises(InputError, match="mask has shape"):
         pairwise_lower_bounds(vectors, species, mask[:1])
-    with pytest.raises(InputError, match="pairs name environments outside 0 to 1"):
+    with pytest.raises(InputError, match="expected environments from 0 to 1"):
         aligned_distance_upper(vectors, species, mask, [(0, 2)])
     with pytest.raises(InputError, match="radius=-1"):
         nearest_within(vectors, species, mask, radius=-1)

@@ -128,5 +128,5 @@ def test_bad_input_is_refused():
         invert(np.ones(len(chosen.names)), chosen, np.zeros(0, int))
     with pytest.raises(InputError, match="invariant"):
         invert(np.ones(3), descriptor("density", (1,), **BASIS), np.zeros(2, int))
-    with pytest.raises(InputError, match="were not placed"):
+    with pytest.raises(InputError, match="could not place"):
         random_environment(20, 1.0, np.random.default_rng(0))

@@ -290,8 +290,8 @@ def test_b8_pairs_part_at_order_4(float64):
 
 
 FAULTS = {
-    "n_fit=61 is more than the 60": dict(n_fit=61),
-    "need 7 environments to fit to, but n_fit=5": dict(components=7, n_fit=5),
+    "n_fit=61: expected at most the 60": dict(n_fit=61),
+    "need 7 environments, but n_fit=5": dict(components=7, n_fit=5),
     "invalid nu=2: expected a whole number from 3 to 20": dict(nu=2),
     "invalid components=0: expected a whole number from 1": dict(components=0),
     "components has 3 entries": dict(components=[1, 2, 3]),
@@ -311,7 +311,7 @@ def test_faults_of_the_fit(message):
 
 
 def test_faults_of_the_data():
-    with pytest.raises(InputError, match="cannot be fitted to"):
+    with pytest.raises(InputError, match="invalid densities of shape"):
         fit_contraction(densities(5)[0], 4, 2)
     with pytest.raises(InputError, match="all densities are zero"):
         fit_contraction(0 * densities(5), 4, 2)
@@ -323,11 +323,11 @@ def test_faults_of_the_data():
 
 def test_faults_of_the_order(dtype):
     c, contraction = density(dtype), random_steps(4)
-    with pytest.raises(InputError, match="nu=4 is not usable without a contraction"):
+    with pytest.raises(InputError, match="invalid nu=4 without a contraction"):
         correlations(c, nu=4)
-    with pytest.raises(InputError, match="nu=5 is not usable with this contraction"):
+    with pytest.raises(InputError, match="invalid nu=5 with this contraction"):
         correlations(c, contraction, nu=5)
     with pytest.raises(InputError, match="parity=0"):
         correlations(c, parity=0)
-    with pytest.raises(InputError, match="fitted to a density of 2 channels and l_max=2"):
+    with pytest.raises(InputError, match="fitted to a density with 2 channels and l_max=2"):
         correlations(jnp.zeros((1, 3, HARMONICS), dtype), contraction, 4)

@@ -113,13 +113,13 @@ def test_a_failed_save_leaves_the_old_file(saved):
     narrow = fitted()
     broken = narrow._replace(weights=({k: w[1:] for k, w in narrow.weights[0].items()},))
     half = jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16), narrow)
-    with pytest.raises(InputError, match=r"does not hold together: the shape of weights\.2"):
+    with pytest.raises(InputError, match=r"inconsistent contraction: the shape of weights\.2"):
         save_contraction(saved, broken)
     with pytest.raises(InputError, match="orders are missing"):
         save_contraction(saved, narrow._replace(weights=(*narrow.weights, {})))
     with pytest.raises(InputError, match="bfloat16; cast it to one of float16"):
         save_contraction(saved, half)
-    with pytest.raises(InputError, match="dict is not a contraction; give what fit_contraction"):
+    with pytest.raises(InputError, match="contraction=dict: expected one from fit_contraction"):
         save_contraction(saved, {})  # pyright: ignore[reportArgumentType]
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
@@ -142,7 +142,7 @@ def test_missing_and_foreign_files(tmp_path):
     assert_not_loaded(tmp_path, "is not a file")
     for content in (b"", b"some text", b"PK\x03\x04" * 100):
         path.write_bytes(content)
-        assert_not_loaded(path, "is not a contraction, or not all of one")
+        assert_not_loaded(path, "is not a contraction, or is truncated")
     for metadata in (None, {"version": "1"}):
         save_file({"x": np.zeros(3, jnp.bfloat16)}, path, metadata)
         assert_not_loaded(path, "is a safetensors file but not a contraction")
@@ -152,7 +152,7 @@ def test_truncated_files(saved):
     whole = saved.read_bytes()
     for length in (4, 100, len(whole) // 2, len(whole) - 1):
         saved.write_bytes(whole[:length])
-        assert_not_loaded(saved, "not all of one")
+        assert_not_loaded(saved, "is truncated")
 
 
 def rewritten(path, change):

@@ -15,7 +15,7 @@ from scipy import optimize, special
 from tripletjax.numerics import array_module, bump_step, smooth_step
 from tripletjax.types import Array, Basis, CutoffFunction, InputError
 
-NEAR = 1e-6  # of the cutoff, below it, where a function of the user must be zero to 1e-3
+NEAR = 1e-6  # of the cutoff: at this distance below it a user's function must be zero to 1e-3
 GTO_DENSITY_WIDTH = 0.3  # Å, if gaussian_width is None
 SERIES_TOLERANCE = 1e-13  # of the largest value
 _SERIES_DEGREES = (32, 64, 128, 256, 512)
@@ -25,7 +25,7 @@ _SERIES_MARGIN = 0.03
 
 
 def cutoff_function(distances: Array, basis: Basis) -> Array:
-    """f_c(r) of a basis: see ``cutoff_weights``.
+    """f_c(r) of a basis; see ``cutoff_weights``.
 
     Args:
         distances: ``[...]`` Å.
@@ -44,16 +44,16 @@ def cutoff_function(distances: Array, basis: Basis) -> Array:
 def cutoff_weights(
     distances: Array, cutoff: float, width: float, function: str | CutoffFunction
 ) -> Array:
-    """f_c(r): 1 up to cutoff - width, then falling to 0 at the cutoff.
+    """f_c(r): 1 up to cutoff - width, then decreasing to 0 at the cutoff.
 
     With x = (r - cutoff + width) / width in [0, 1]: "shifted_cosine" is ½ (1 + cos πx), once
-    differentiable at the ends; "smooth" is 1 - x⁴ (35 - 84 x + 70 x² - 20 x³), three times, "bump"
-    is 1 / (1 + exp(1/(1-x) - 1/x)), infinitely often.
+    differentiable at the ends; "smooth" is 1 - x⁴ (35 - 84 x + 70 x² - 20 x³), three times
+    differentiable; "bump" is 1 / (1 + exp(1/(1-x) - 1/x)), infinitely differentiable.
 
     A function of your own is called as ``function(r, cutoff, width)`` with a JAX array of distances
-    inside the cutoff, and returns an array of the same shape. It must be pure, smooth, and fall to
-    0 at the cutoff; by convention it is 1 up to cutoff - width. Programs are compiled once for each
-    function object: define it once, not as a new lambda in every call.
+    inside the cutoff, and returns an array of the same shape. It must be pure and smooth and
+    decrease to 0 at the cutoff; by convention it is 1 up to cutoff - width. Programs are compiled
+    once for each function object: define it once, not as a new lambda in every call.
 
     Args:
         distances: ``[...]`` Å.
@@ -64,8 +64,8 @@ def cutoff_weights(
         ``[...]``, zero at and beyond the cutoff.
 
     Raises:
-        InputError: a function of your own is no function of JAX arrays, is not finite, or does not
-            fall to 0.
+        InputError: your function does not accept JAX arrays, is not finite, or does not decrease
+            to 0.
 
     Example:
         >>> line = lambda r, cutoff, width: (cutoff - r) / width
@@ -86,7 +86,7 @@ def cutoff_weights(
 
 
 def _own(distances: Array, cutoff: float, width: float, function: CutoffFunction) -> Array:
-    """A function of the user, who need not care for what lies at and beyond the cutoff."""
+    """A user's function, which is not called with distances at or beyond the cutoff."""
     inside = distances < cutoff
     values = function(jnp.where(inside, distances, 0.5 * cutoff), cutoff, width)
     return jnp.where(inside, jnp.asarray(values, distances.dtype), 0)

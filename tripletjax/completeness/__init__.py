@@ -1,4 +1,4 @@
-"""What a descriptor can and cannot tell apart: degenerate structures, measures, search, audit."""
+"""What a descriptor can and cannot distinguish: degenerate structures, measures, search, audit."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

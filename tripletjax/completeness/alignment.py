@@ -1,6 +1,6 @@
 """The geometric distance between two atomic environments, with bounds.
 
-Host side, NumPy and SciPy in float64: a measure for laboratories and tests, not for training.
+Host side, NumPy and SciPy in float64: for analysis and tests, not for training.
 """
 
 from typing import Any, NamedTuple
@@ -24,11 +24,11 @@ _MAX_CELLS = 500_000
 
 
 class Distance(NamedTuple):
-    """A distance between environments, what attains it, and bounds of the true minimum."""
+    """A distance between environments, the alignment that attains it, and bounds on the minimum."""
 
-    value: float  # Å, attained by the rotation and the permutation: equal to upper
+    value: float  # Å, attained by the rotation and the permutation, equal to upper
     rotation: np.ndarray  # [3, 3], second ≈ first @ rotation.T
-    permutation: np.ndarray  # [n] partner of each neighbour of the first, -1 if unmatched
+    permutation: np.ndarray  # [n] partner of each neighbour in the first, -1 if unmatched
     exact: bool  # the bounds meet
     lower: float  # Å
     upper: float  # Å
@@ -52,39 +52,39 @@ def environment_distance(
 
     d(A, B)² = min over Q in O(3), and over partial matchings M of neighbours of equal species, of
     Σ_{(a,b) in M} |Q a - b|² + Σ_{a not in M} w(|a|)² + Σ_{b not in M} w(|b|)²:
-    the root of the **sum** of squares, so that one displaced atom counts its displacement. Any
-    neighbour may be left unmatched, also between environments of equal size, at the cost
+    the root of the **sum** of squares, so a single displaced atom contributes its displacement. Any
+    neighbour may be left unmatched, even between environments of equal size, at the cost
     w(r) = min over s >= r of [unmatched_cost f_c(s) + s - r]: ``unmatched_cost`` (1 Å) well
     inside and zero at the cutoff (``leaving_cost``).
 
     Because w changes no faster than an atom moves, and because any atom may leave, d is a
     pseudometric (d(A, C) <= d(A, B) + d(B, C)), zero only between environments that are equal up
     to O(3) and the order of their neighbours; it never changes by more than the norm of all
-    displacements, also when atoms cross the cutoff. It is at most √(Σ w²): a pair further apart
-    than √(w_a² + w_b²) is not matched. For the plain Procrustes distance of equal sets, give a
-    large ``unmatched_cost`` and a larger cutoff.
+    displacements, even when atoms cross the cutoff. It is at most √(Σ w²): a pair further apart
+    than √(w_a² + w_b²) is not matched. For the plain Procrustes distance of sets of equal size, use
+    a large ``unmatched_cost`` and a larger cutoff.
 
-    The upper bound comes from matching and aligning in turn, from many starts. The lower bound is
-    that of the radii (``pairwise_lower_bounds``) or of a branch and bound over rotation cells,
-    which goes on until the bounds meet, upper² - lower² <= 2e-13 (Σ |a|² + Σ |b|² + Σ w²), or too
-    many cells have been looked at: ``max_cells`` for up to ``exact_limit`` neighbours on each
-    side, a fiftieth of it for more. ``exact`` is True only if they meet; both bounds hold anyway.
+    The upper bound is found by alternate matching and alignment from many starts. The lower bound
+    is that of the radii (``pairwise_lower_bounds``) or of a branch and bound over rotation cells,
+    which ends when the bounds meet, upper² - lower² <= 2e-13 (Σ |a|² + Σ |b|² + Σ w²), or when too
+    many cells have been examined: ``max_cells`` for up to ``exact_limit`` neighbours on each side,
+    a fiftieth of it for more. ``exact`` is True only if they meet; both bounds are always valid.
 
     Args:
         first_vectors: ``[n, 3]`` Å, from the centre to each neighbour.
         first_species: ``[n]``.
         second_vectors: ``[m, 3]`` Å.
         second_species: ``[m]``.
-        cutoff: Å; neighbours at or beyond it do not count.
+        cutoff: Å; neighbours at or beyond it are ignored.
         cutoff_function: f_c, "shifted_cosine" or "smooth".
-        cutoff_width: Å, of the fall of f_c.
-        unmatched_cost: Å, of an unmatched neighbour well inside the cutoff.
-        allow_reflection: False: rotations alone, so that mirror images differ.
-        exact_limit: neighbours on one side up to which the whole of ``max_cells`` is spent.
-        max_cells: of rotations that may be looked at, beyond the first few hundred.
+        cutoff_width: Å, width of the decay of f_c.
+        unmatched_cost: Å, cost of an unmatched neighbour well inside the cutoff.
+        allow_reflection: False: only rotations, so that mirror images differ.
+        exact_limit: number of neighbours on one side up to which all of ``max_cells`` is used.
+        max_cells: maximum number of rotation cells beyond the first few hundred.
 
     Returns:
-        The distance; ``permutation`` counts neighbours as they were given.
+        The distance; ``permutation`` refers to neighbours in the given order.
 
     Raises:
         InputError: wrong shapes, positions that are not finite, a bad cutoff.
@@ -138,7 +138,7 @@ def aligned_distance_upper(
     allow_reflection: bool = True,
     n_starts: int = 8,
 ) -> np.ndarray:
-    """Upper bounds of the distance of many pairs of environments, from a few starts each.
+    """Upper bounds on the distance of many pairs of environments, from a few starts each.
 
     Args:
         vectors: ``[E, K, 3]`` Å, from the centre to each neighbour.
@@ -147,7 +147,7 @@ def aligned_distance_upper(
         pairs: ``[P, 2]`` indices of environments.
         cutoff, cutoff_function, cutoff_width, unmatched_cost, allow_reflection: as in
             ``environment_distance``.
-        n_starts: rotations from which matching and aligning begin.
+        n_starts: number of initial rotations for matching and alignment.
 
     Returns:
         ``[P]`` Å.
@@ -165,7 +165,7 @@ def aligned_distance_upper(
     vectors, species, mask = check_batch(vectors, species, mask)
     pairs = np.asarray(pairs, int).reshape(-1, 2)
     if pairs.size and not (0 <= pairs.min() and pairs.max() < len(vectors)):
-        raise InputError(f"pairs name environments outside 0 to {len(vectors) - 1}")
+        raise InputError(f"invalid pairs: expected environments from 0 to {len(vectors) - 1}")
     as_integer("n_starts", n_starts)
     sides = {
         int(i): neighbors_of(
@@ -194,9 +194,9 @@ def nearest_within(
     allow_reflection: bool = True,
     exact_limit: int = 10,
 ) -> list[tuple[int, int, Distance]]:
-    """All pairs of environments that may lie within a radius of each other, nearest first.
+    """All pairs of environments that may be within a radius of each other, nearest first.
 
-    Pairs are discarded by their radii alone where these part them; the others are aligned.
+    Pairs whose radii differ enough are discarded; the others are aligned.
 
     Args:
         vectors: ``[E, K, 3]`` Å, from the centre to each neighbour.
@@ -207,9 +207,9 @@ def nearest_within(
             ``environment_distance``.
 
     Returns:
-        (i, j, distance) with i < j for every pair whose lower bound is not above the radius, in
-        the order of their values. None within the radius is missing; where ``exact`` is False the
-        value itself may be above it.
+        (i, j, distance) with i < j for every pair whose lower bound does not exceed the radius,
+        sorted by value. No pair within the radius is missing; if ``exact`` is False the value may
+        exceed it.
 
     Raises:
         InputError: wrong shapes, positions that are not finite, a bad cutoff or radius.
@@ -244,7 +244,7 @@ def nearest_within(
 def _attained(
     problem: Problem, first: Neighbors, second: Neighbors, n_starts: int
 ) -> tuple[Alignment, float]:
-    """The best local optimum and its distance; environments without neighbours are left alone."""
+    """The best local optimum and its distance; environments without neighbours are not aligned."""
     if len(problem.first) and len(problem.second):
         best = local_optimum(problem, n_starts, seed=0)
     else:
@@ -253,8 +253,8 @@ def _attained(
 
 
 def _cost(problem: Problem, first: Neighbors, second: Neighbors, found: Alignment) -> float:
-    """The distance that an alignment attains, term by term: differences of large numbers are not
-    taken, so that equal environments are equal to rounding."""
+    """The distance attained by an alignment, term by term: without differences of large numbers,
+    so that equal environments are equal to rounding."""
     matched = found.matching >= 0
     partners = found.matching[matched]
     left = np.ones(len(problem.second), bool)

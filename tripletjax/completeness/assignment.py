@@ -1,7 +1,7 @@
-"""Matching and aligning two sets of neighbours in turn: a local optimum from each start.
+"""Alternately match and align two sets of neighbours: a local optimum from each start.
 
-Host side, NumPy in float64. The square of the distance is what it costs to leave all neighbours
-unmatched, less the gain of matching: for a matched pair w_a² + w_b² - |Q a - b|².
+Host side, NumPy in float64. The squared distance is the cost of leaving all neighbours unmatched
+minus the gain of matching, which is w_a² + w_b² - |Q a - b|² for a matched pair.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from tripletjax.completeness.matching import Neighbors
 from tripletjax.completeness.rotations import best_overlaps, best_rotations, random_rotations
 
-_MAX_ROUNDS = 50  # of matching and aligning; each one gains, so it ends by itself
+_MAX_ROUNDS = 50  # of matching and aligning; the gain increases every time, so the loop terminates
 
 
 class Problem(NamedTuple):
@@ -27,7 +27,7 @@ class Problem(NamedTuple):
 
 
 class Alignment(NamedTuple):
-    """A matching, a rotation, and what they gain."""
+    """A matching, a rotation, and their gain."""
 
     gain: float
     matching: np.ndarray  # [n] partner in the second set, -1 if unmatched
@@ -52,7 +52,7 @@ def problem_of(first: Neighbors, second: Neighbors, allow_reflection: bool) -> P
 
 
 def best_matching(gains: np.ndarray) -> np.ndarray:
-    """The partial matching [n] of greatest total gain, for gains [n, m] clipped at zero."""
+    """The partial matching [n] with the largest total gain, for gains [n, m] clipped at zero."""
     rows, columns = linear_sum_assignment(gains, maximize=True)
     matching = np.full(len(gains), -1)
     matching[rows] = np.where(gains[rows, columns] > 0, columns, -1)
@@ -60,7 +60,7 @@ def best_matching(gains: np.ndarray) -> np.ndarray:
 
 
 def clipped_gains(problem: Problem, rotations: np.ndarray) -> np.ndarray:
-    """Gain of each pair under each rotation [R, 3, 3], zero where leaving is better, [R, n, m]."""
+    """Gain of each pair under each rotation [R, 3, 3], zero if unmatched is better, [R, n, m]."""
     overlaps = (problem.first @ np.swapaxes(rotations, -1, -2)) @ problem.second.T
     return np.maximum(problem.offsets + 2 * overlaps, 0)
 
@@ -72,7 +72,7 @@ def matched_products(problem: Problem, matchings: np.ndarray) -> np.ndarray:
 
 
 def aligned_gains(problem: Problem, matchings: np.ndarray) -> np.ndarray:
-    """The greatest gain of each matching [M, n] over all allowed rotations, [M]."""
+    """The largest gain of each matching [M, n] over all allowed rotations, [M]."""
     offsets = problem.offsets[np.arange(matchings.shape[1]), matchings]
     offsets = np.where(matchings >= 0, offsets, 0).sum(axis=1)
     products = matched_products(problem, matchings)
@@ -80,12 +80,13 @@ def aligned_gains(problem: Problem, matchings: np.ndarray) -> np.ndarray:
 
 
 def starting_rotations(problem: Problem, number: int, seed: int) -> np.ndarray:
-    """Rotations that bring a pair of one set onto a pair of the other, and random ones.
+    """Rotations that map a pair of one set onto a pair of the other, and random rotations.
 
     The frame of two neighbours of the first set, the longest and the one that spans the largest
-    triangle with it, is laid on the frame of every ordered pair of the second with like species
-    and with lengths that make matching worth it. Of these and of ``number`` random rotations
-    (and their negatives, with reflections), the ``number`` of greatest unassigned gain are kept.
+    triangle with it, is mapped onto the frame of every ordered pair of the second set with the same
+    species and with lengths for which matching pays off. Of these and of ``number`` random
+    rotations (and their negatives, with reflections), the ``number`` with the largest unassigned
+    gain are kept.
     """
     random = random_rotations(number, np.random.default_rng(seed))
     found = [random, -random] if problem.allow_reflection else [random]
@@ -117,7 +118,7 @@ def _frames(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def refined(problem: Problem, rotations: np.ndarray) -> Alignment:
-    """Match, align and match again from each of the rotations [R, 3, 3]; the best end point."""
+    """Match and align alternately from each of the rotations [R, 3, 3]; return the best result."""
     seen: set[bytes] = set()
     best = Alignment(0.0, np.full(len(problem.first), -1), np.eye(3))
     for _ in range(_MAX_ROUNDS):

@@ -1,7 +1,7 @@
-"""The audit: does a descriptor lose information on these data, where, and what cures it? Host side.
+"""The audit: where does a descriptor lose information on these data, and what fixes it? Host side.
 
-Nearest rows of the descriptor are compared in geometry. A *collision* is a pair of environments
-whose rows are equal to working precision though their geometric distance exceeds a floor.
+The nearest rows of the descriptor are compared in geometry. A *collision* is a pair of environments
+whose rows are equal to working precision although their geometric distance exceeds a floor.
 """
 
 import time
@@ -29,13 +29,13 @@ from tripletjax.progress import progress_bar
 from tripletjax.types import InputError, as_integer, as_positive
 
 ROUNDING = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}  # of the median norm
-MAX_ROUNDS = 4  # of looking again, with one of each set of equal environments
-CELLS = 2000  # rotations looked at to certify one distance
-N_RANDOM = 500  # pairs that show what is usual
+MAX_ROUNDS = 4  # of searching again with one of each set of equal environments
+CELLS = 2000  # rotations examined to certify one distance
+N_RANDOM = 500  # random pairs for reference
 
 
 class Clusters(NamedTuple):
-    """Padded environments on the host, a row each, to be looked at as molecules."""
+    """Padded environments on the host, one per row, as molecules."""
 
     vectors: np.ndarray  # [N, K, 3] Å
     species: np.ndarray  # [N, K] index into the elements
@@ -51,40 +51,40 @@ class Clusters(NamedTuple):
 
 
 class PairTable(NamedTuple):
-    """Pairs of environments, by ascending distance of their rows."""
+    """Pairs of environments, sorted by the distance of their rows."""
 
     first: np.ndarray  # [P] row
     second: np.ndarray  # [P] row
-    descriptor: np.ndarray  # [P] |F_i - F_j| over the median norm of rows
-    lower: np.ndarray  # [P] Å, bounds of the geometric distance
+    descriptor: np.ndarray  # [P] |F_i - F_j| divided by the median norm of rows
+    lower: np.ndarray  # [P] Å, bounds on the geometric distance
     upper: np.ndarray  # [P] Å
 
 
 class Search(NamedTuple):
-    """How much of all pairs of environments was compared."""
+    """The extent of the comparison of pairs of environments."""
 
-    n_equal: int  # environments left out because another is nearer than the floor
-    n_pairs: int  # pairs of the others that have one central species
-    skipped: np.ndarray  # [T] distances of rows of the pairs found and not compared in geometry
-    reach: np.ndarray  # [M] for each of the others, every row nearer than this was found
+    n_equal: int  # environments excluded because another one is within the floor
+    n_pairs: int  # pairs of the others with the same central species
+    skipped: np.ndarray  # [T] row distances of the pairs that were not compared in geometry
+    reach: np.ndarray  # [M] for each of the others, all rows nearer than this were found
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found."""
+    """The results of an audit."""
 
     structure: np.ndarray  # [N] frame of each environment
-    atom: np.ndarray  # [N] atom of it
-    pairs: PairTable  # the nearest in the descriptor
+    atom: np.ndarray  # [N] central atom in the frame
+    pairs: PairTable  # the nearest rows
     search: Search
-    random: PairTable  # pairs at random
+    random: PairTable  # random pairs
     smallest: np.ndarray  # [S] smallest singular values of the Jacobian of some environments, 1/Å
-    soft: np.ndarray  # [S] their soft directions
-    parted: list[dict[str, Any]]  # smallest l_max that parts the first pairs of equal rows
+    soft: np.ndarray  # [S] number of their soft directions
+    parted: list[dict[str, Any]]  # smallest l_max that separates the first pairs of equal rows
     floor: float  # Å
     precision: float  # Å
-    tolerance: float  # of the descriptor's distance, up to which rows are equal
-    label: str  # of the descriptor
+    tolerance: float  # descriptor distance up to which rows are equal
+    label: str  # name of the descriptor
     hypers: dict[str, Any]
     seconds: float
 
@@ -95,18 +95,18 @@ class Audit:
 
     @property
     def collisions(self) -> np.ndarray:
-        """Places in ``pairs``: equal rows, and certainly further apart than the floor."""
+        """Indices in ``pairs``: equal rows, certified to be further apart than the floor."""
         return np.flatnonzero(self.equal & (self.pairs.lower > self.floor))
 
     @property
     def undecided(self) -> np.ndarray:
-        """Places in ``pairs``: equal rows, and the bounds of the distance enclose the floor."""
+        """Indices in ``pairs``: equal rows, but the bounds on the distance include the floor."""
         enclosed = (self.pairs.lower <= self.floor) & (self.pairs.upper > self.floor)
         return np.flatnonzero(self.equal & enclosed)
 
     @property
     def n_equal_skipped(self) -> int:
-        """Pairs of equal rows that were not compared in geometry: there are over ``max_pairs``."""
+        """Pairs of equal rows beyond ``max_pairs``, which were not compared in geometry."""
         return int((self.search.skipped <= self.tolerance).sum())
 
     @property
@@ -133,28 +133,28 @@ def audit(
     mixing: Mixing | None = None,
     **hypers: Any,
 ) -> Audit:
-    """Look for different environments that a descriptor gives equal rows.
+    """Search for different environments with equal rows of a descriptor.
 
     The nearest rows of environments with the same central species are compared in geometry: by
-    alignment from several starts, and with certified bounds where rows are equal. Environments
-    that are equal in geometry count once. Where the bounds do not part a pair of equal rows from
-    the floor it is ``undecided``; what was not compared at all is in ``search``.
+    alignment from several starts, and with certified bounds if the rows are equal. Environments
+    with equal geometry count once. A pair of equal rows whose bounds include the floor is
+    ``undecided``; ``search`` counts the pairs that were not compared.
 
     Args:
         frames: one ASE Atoms or several.
         kind: an invariant kind of ``describe``, or an invariant descriptor: any object with
             ``cutoff``, ``elements`` and ``environment``, which takes no hyperparameters here.
         centers, species, contraction, mixing: as for ``describe``.
-        dtype: "float64", or "float32", which is faster and cannot see small differences.
-        floor: Å; environments nearer than this count as equal.
-        precision: Å; rows are equal if they differ by no more than a displacement by so much
-            changes them in the median over random pairs. The default is the rounding of files with
-            eight decimals; that of the arithmetic is allowed for as well.
-        max_pairs: pairs to compare in geometry, at most; those with the nearest rows come first.
-        n_sensitivity: environments, chosen at random, whose Jacobian is looked at.
-        n_parted: pairs of equal rows, collisions first, for which the smallest l_max is sought
-            that parts them.
-        seed: of random choices, and of the directions of kind "fingerprint".
+        dtype: "float64", or "float32", which is faster but cannot resolve small differences.
+        floor: Å; environments nearer than this are considered equal.
+        precision: Å; rows are equal if they differ by at most the median change, over random pairs,
+            due to a displacement of this length. The default is the rounding of files with eight
+            decimals; rounding errors of the descriptor are taken into account as well.
+        max_pairs: maximum number of pairs to compare in geometry, nearest rows first.
+        n_sensitivity: number of random environments whose Jacobian is examined.
+        n_parted: number of pairs of equal rows, collisions first, for which to find the smallest
+            l_max that separates them.
+        seed: seed of random choices, and of the directions of kind "fingerprint".
         progress: show progress.
         **hypers: fields of ``Hypers``; for large sets few ``tags`` and ``n_features``.
 
@@ -162,8 +162,8 @@ def audit(
         An ``Audit``.
 
     Raises:
-        InputError: as ``describe``; also fewer than two environments of one central species, and
-            options out of range.
+        InputError: as for ``describe``; also if fewer than two environments have the same central
+            species, or an option is out of range.
 
     Example:
         >>> from ase.build import molecule
@@ -193,8 +193,8 @@ def audit(
             f"{n} of {chemical_symbols[z]}" for n, z in zip(counts, atoms.elements, strict=False)
         )
         raise InputError(
-            f"an audit compares environments of one central species, but there are {found}; give "
-            "at least two"
+            f"an audit compares environments of one central species, but there are {found}: "
+            "expected at least two"
         )
     compare = _Comparison(described, atoms, progress)
     random = compare.at_random(N_RANDOM, seed)
@@ -233,7 +233,7 @@ def _clusters(frames, chosen: EnvironmentDescriptor, centers, n_rows: int) -> Cl
 
 
 def _weights(hypers: dict[str, Any]) -> dict[str, Any]:
-    """How neighbours at the cutoff count in geometry: as in the descriptor, where that is known."""
+    """Weights of neighbours near the cutoff in the geometry: those of the descriptor, if known."""
     cutoff = hypers["cutoff"]
     fall = {"cutoff": cutoff, "cutoff_width": min(0.5, cutoff)}
     return fall | {k: v for k, v in hypers.items() if k in ("cutoff_function", "cutoff_width")}
@@ -249,7 +249,7 @@ class _Comparison:
         self.basis = _weights(described.hypers)
 
     def nearest(self, floor: float, max_pairs: int, seed: int) -> tuple[PairTable, Search]:
-        """The nearest rows, with one environment for all that are equal in geometry."""
+        """The nearest rows, with one environment for each set with equal geometry."""
         alive = np.arange(len(self.values))
         for _ in range(MAX_ROUNDS):
             near = nearest_pairs(
@@ -316,7 +316,7 @@ def _sensitivity(chosen, atoms: Clusters, n_rows: int, seed: int, progress: bool
 
 
 def _parted(result: Audit, kind, atoms: Clusters, n_pairs: int, hypers) -> list[dict]:
-    """For pairs of equal rows the place in ``pairs``, and the l_max that part them."""
+    """For pairs of equal rows, the index in ``pairs`` and the l_max that separate them."""
     found = []
     for place in np.r_[result.collisions, result.undecided][:n_pairs]:
         rows = int(result.pairs.first[place]), int(result.pairs.second[place])

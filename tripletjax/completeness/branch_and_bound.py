@@ -1,12 +1,13 @@
-"""The greatest gain over all rotations and matchings, certified: branch and bound.
+"""The largest gain over all rotations and matchings, certified by branch and bound.
 
 Rotations are covered by cells. Within an angle θ of a cell's centre the angle of a pair shrinks by
-θ at most, which bounds its gain; the best matching of these bounded gains bounds the cell. Cells
-that cannot exceed the best gain known are dropped. In the others linear-programming duality tells
-which matchings can still exceed it; where they are few, each one is aligned, which is exact for
-all rotations, and the cell is done. The rest is divided. Duality is used as a bound only, so that
-the certificate does not rest on the assignment solver. If one of the sets lies on a line, turning
-about that line is redundant, and only rotations about axes across it are covered.
+at most θ, which bounds its gain; the best matching of these bounds is a bound for the cell. Cells
+that cannot exceed the best known gain are dropped. In the others, linear-programming duality
+determines which matchings can still exceed it; if these are few, each one is aligned, which is
+exact for all rotations, and the cell is settled. The remaining cells are divided. Duality is only
+used as a bound, so the certificate does not depend on the assignment solver. If one of the sets is
+on a line, rotations about that line are redundant, and only rotations about axes perpendicular to
+it are covered.
 
 Host side, NumPy in float64.
 """
@@ -24,32 +25,32 @@ from tripletjax.completeness.assignment import (
 from tripletjax.completeness.rotations import Cells, best_rotations
 
 _CELLS_PER_EDGE = 4  # of the first covering
-_CHUNK = 1_000_000  # pairs bounded at once, of all cells
-_MAX_CHOICES = 5000  # product of the choices of all rows, to list matchings at all
-_MAX_MATCHINGS = 64  # of one cell
-_ROUNDING = 1e-9  # rad, added to the angle of a cell: far above its rounding error
-_MAX_REFINED = 16  # centres of promising cells that are tried as starts, at each level
+_CHUNK = 1_000_000  # pairs bounded at a time, over all cells
+_MAX_CHOICES = 5000  # largest product of the choices of all rows for which matchings are listed
+_MAX_MATCHINGS = 64  # per cell
+_ROUNDING = 1e-9  # rad, added to the angle of a cell; much larger than its rounding error
+_MAX_REFINED = 16  # centres of promising cells used as starts, per level
 
 
 def certified_optimum(
     problem: Problem, start: Alignment, tolerance: float, max_cells: int
 ) -> tuple[Alignment, float]:
-    """The best alignment, and a gain that none exceeds.
+    """The best alignment, and an upper bound on the gain.
 
     Args:
         problem: the two sets of neighbours.
-        start: a good alignment; the better it is, the less is searched.
-        tolerance: of the gain, above its rounding error. The bound is at most this much above the
-            gain of the result, if the search ends.
-        max_cells: no level is begun that would make more cells in all, the first excepted; the
-            bound then is that of the cells that are left.
+        start: a good alignment; the better it is, the shorter the search.
+        tolerance: of the gain, above its rounding error. If the search is completed, the bound
+            exceeds the gain of the result by at most this much.
+        max_cells: no level is started that would exceed this total number of cells, except the
+            first; the bound is then that of the remaining cells.
 
     Returns:
-        The alignment, and the bound of the gain.
+        The alignment, and the upper bound on the gain.
     """
     search = _Search(problem, start, tolerance)
     axis = _common_axis(problem)
-    mirrored = problem.allow_reflection and axis is None  # turning a line is enough
+    mirrored = problem.allow_reflection and axis is None  # rotations are enough for a line
     cells = Cells.covering(_CELLS_PER_EDGE, mirrored)
     cells = cells if axis is None else cells[cells.reach_no_twist()]
     frame = np.eye(3) if axis is None else _onto_z(axis)
@@ -75,7 +76,7 @@ def certified_optimum(
 
 
 def _common_axis(problem: Problem) -> np.ndarray | None:
-    """The direction of a set whose vectors all lie on one line to rounding, else None."""
+    """The direction of a set whose vectors are all on one line to rounding, else None."""
     for vectors in (problem.first, problem.second):
         _, s, vt = np.linalg.svd(np.concatenate([vectors, np.zeros((3, 3))]))
         if s[1] <= 1e-14 * s[0]:
@@ -84,14 +85,14 @@ def _common_axis(problem: Problem) -> np.ndarray | None:
 
 
 def _onto_z(axis: np.ndarray) -> np.ndarray:
-    """A rotation that turns a unit vector onto z."""
+    """A rotation that maps a unit vector to z."""
     q, _ = np.linalg.qr(np.stack([axis, *np.eye(3)[np.argsort(np.abs(axis))[:2]]], axis=1))
     rows = np.stack([q[:, 1], q[:, 2], axis])
     return rows * np.array([[np.linalg.det(rows)], [1.0], [1.0]])
 
 
 class _Search:
-    """The problem, the best alignment so far, and the matchings that have been aligned."""
+    """The problem, the best alignment so far, and the matchings already aligned."""
 
     def __init__(self, problem: Problem, start: Alignment, tolerance: float):
         self.problem, self.best, self.tolerance = problem, start, tolerance
@@ -99,16 +100,16 @@ class _Search:
 
     @property
     def threshold(self) -> float:
-        """Cells up to here are settled."""
+        """Bound up to which cells are settled."""
         return self.best.gain + self.tolerance
 
     def chunks(self, cells: np.ndarray) -> list[np.ndarray]:
-        """Cells in parts whose arrays fit in memory."""
+        """Cells in chunks whose arrays fit in memory."""
         size = max(1, _CHUNK // self.problem.offsets.size)
         return [cells[i : i + size] for i in range(0, len(cells), size)]
 
     def unassigned_bounds(self, rotations: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        """Every neighbour of one side with its best partner, whoever else has it, [C]."""
+        """Bounds with the best partner of every neighbour of one side, despite conflicts, [C]."""
         bounds = np.empty(len(angles))
         for chunk in self.chunks(np.arange(len(angles))):
             gains = bounded_gains(self.problem, rotations[chunk], angles[chunk])
@@ -117,13 +118,13 @@ class _Search:
         return bounds
 
     def assigned_bounds(self, rotations: np.ndarray, angles: np.ndarray) -> np.ndarray:
-        """The best matching of each cell, [C]; -inf where all that could win have been aligned."""
+        """Bounds with the best matching, [C]; -inf if all candidate matchings have been aligned."""
         gains = bounded_gains(self.problem, rotations, angles)
         matchings = np.array([best_matching(g) for g in gains])
         self.align(matchings)
         row_prices, column_prices = dual_prices(gains, matchings)
         slack = row_prices[:, :, None] + column_prices[:, None, :] - gains
-        # Where rounding makes prices too low for a pair, the whole row is raised.
+        # If rounding makes the prices of a pair too low, the complete row is raised.
         lift = np.maximum(-slack.min(axis=2), 0)
         row_prices, slack = row_prices + lift, slack + lift[:, :, None]
         bounds = row_prices.sum(axis=1) + column_prices.sum(axis=1)
@@ -145,7 +146,7 @@ class _Search:
         return bounds
 
     def align(self, matchings) -> None:
-        """Align each matching that is new, and keep the best."""
+        """Align each new matching, and keep the best."""
         fresh = {matching.tobytes(): matching for matching in matchings}
         fresh = {key: fresh[key] for key in fresh if key not in self.aligned}
         if not fresh:
@@ -161,25 +162,26 @@ class _Search:
 
 
 def bounded_gains(problem: Problem, rotations: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Greatest gain of each pair within each cell, not below zero, [C, n, m]."""
+    """Largest gain of each pair within each cell, at least zero, [C, n, m]."""
     n, m = problem.offsets.shape
-    # (Q a)·b = Σ Q_xy b_x a_y, all pairs and cells in one matrix product.
+    # (Q a)·b = Σ Q_xy b_x a_y, for all pairs and cells in one matrix product.
     dyads = np.einsum("jx,iy->xyij", problem.second, problem.first).reshape(9, n * m)
     lengths = np.maximum(problem.limits / 2, 1e-300)
     cosine = (rotations.reshape(-1, 9) @ dyads).reshape(-1, n, m) / lengths
     sine = np.sqrt(np.maximum(1 - cosine**2, 0))
     turned = np.cos(angles)[:, None, None]
     nearer = cosine * turned + sine * np.sin(angles)[:, None, None]
-    # Within reach of alignment; and cells wider than half a turn bound nothing.
+    # Alignment may be within reach; cells wider than half a turn give no bound.
     aligned = (cosine >= turned) | (angles[:, None, None] >= np.pi)
     return np.maximum(problem.offsets + problem.limits * np.where(aligned, 1.0, nearer), 0)
 
 
 def dual_prices(gains: np.ndarray, matchings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Dual prices, rows [C, n] and columns [C, m], whose sum is the value of the best matchings.
+    """Dual prices of rows [C, n] and columns [C, m], whose sum is the value of the best matchings.
 
-    Prices are not negative, those of a pair add up to its gain at least, for a matched pair
-    exactly, and what is unmatched is free: the least fixed point of v_j = max(0, g_ij - u_i).
+    Prices are not negative, those of a pair add up to at least its gain, for a matched pair
+    exactly, and unmatched neighbours have price zero: the least fixed point of
+    v_j = max(0, g_ij - u_i).
     """
     n, m = gains.shape[1:]
     matched = matchings >= 0
@@ -197,17 +199,17 @@ def dual_prices(gains: np.ndarray, matchings: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _n_choices(gains, slack, row_prices, budgets) -> np.ndarray:
-    """Product over rows of the pairs, and of leaving, that the budget allows, [C]."""
+    """Product over rows of the number of choices (pairs, or unmatched) within the budget, [C]."""
     pairs = ((gains > 0) & (slack < budgets[:, None, None])).sum(axis=2)
     leaving = row_prices < budgets[:, None]
     return np.prod((pairs + leaving).astype(float), axis=1)
 
 
 def matchings_within(gains, slack, row_prices, column_prices, budget) -> list[np.ndarray] | None:
-    """All matchings of a cell that stay within the budget, or None if there are too many.
+    """All matchings of a cell within the budget, or None if there are too many.
 
-    A matching falls short of the dual value by the slack of its pairs and by the prices of what
-    it leaves unmatched.
+    A matching is below the dual value by the slack of its pairs and the prices of the neighbours
+    that it leaves unmatched.
     """
     n = len(gains)
     choices = []
@@ -222,7 +224,7 @@ def matchings_within(gains, slack, row_prices, column_prices, budget) -> list[np
     found: list[np.ndarray] = []
 
     def extend(i: int, spent: float, taken: tuple[int, ...]) -> bool:
-        """Whether the list stayed short enough."""
+        """Return whether the list is short enough."""
         if i == n:
             paid = sum(prices[j] for j in taken if j >= 0)
             if spent + free - paid < budget * (1 + 1e-9):

@@ -1,28 +1,29 @@
-"""Does the fingerprint determine this environment? A sufficient condition, read off its symmetry.
+"""Does the fingerprint determine this environment? A sufficient condition based on its symmetry.
 
-A triplet fixes the truncated density c_{a,nlm} up to O(3): two environments of equal fingerprint
-can be turned so that their densities agree. What then remains free are the isometries Q of the
-density, D(Q) c = c, by which each pair of tags may still be carried to another place. They do no
-harm if they are isometries of the environment too.
+A triplet determines the truncated density c_{a,nlm} up to O(3): two environments with equal
+fingerprints can be rotated so that their densities agree. The remaining freedom is that of the
+isometries Q of the density, D(Q) c = c, which may still map each pair of tags to another position.
+They are harmless if they are also isometries of the environment.
 
-Call a neighbour j an *anchor* if every isometry of the density that carries a neighbour i of its
-species to it carries the whole environment to itself.
+A neighbour j is called an *anchor* if every isometry of the density that maps a neighbour i of the
+same species to j maps the environment to itself.
 
-**Theorem.** All neighbours tagged, the fingerprint injective on multisets of triplets, no two
-neighbours in one place: if there are two anchors that are not on a line through the centre, or if
-all neighbours are on one line and there is one anchor, then any environment of equal fingerprint is
-the same up to O(3).
+**Theorem.** Let all neighbours be tagged, the fingerprint be injective on multisets of triplets,
+and no two neighbours coincide. If there are two anchors that are not on a line through the centre,
+or if all neighbours are on one line and there is one anchor, then any environment with the same
+fingerprint is the same up to O(3).
 
-*Proof.* Let E be the environment and E' another of equal fingerprint. For the anchors j, k the
-triplet (j, k) occurs in E'; turn E' by the isometry that carries one onto the other: E' then
-has neighbours at j and k, and the density of E. Any further neighbour x of E' is not on a line with
-one of the two, say j. The triplet (j, x) of E' equals some (i, y) of E: there is an isometry Q of
-the density with Q i = j and Q y = x. As j is an anchor Q y is in E, so E' is part of E; their
-numbers of triplets are equal, so E' = E. On one line, level 1 fixes the density, which is symmetric
-about the line, and the same argument needs j alone. ∎
+*Proof.* Let E be the environment and E' another one with the same fingerprint. For the anchors j, k
+the triplet (j, k) occurs in E'; apply to E' the isometry that maps one triplet onto the other: E'
+then has neighbours at j and k, and the density of E. Any further neighbour x of E' is not on a line
+with one of the two, say j. The triplet (j, x) of E' equals some (i, y) of E: there is an isometry Q
+of the density with Q i = j and Q y = x. As j is an anchor, Q y is in E, so E' is a subset of E;
+their numbers of triplets are equal, so E' = E. On one line, level 1 determines the density, which
+is symmetric about the line, and the same argument needs only j. ∎
 
 If the density has no isometries beyond those of the environment, all neighbours are anchors. The
-condition is sufficient, not necessary: what is not certified may be determined all the same.
+condition is sufficient, not necessary: an environment that is not certified may still be
+determined.
 """
 
 from collections.abc import Iterable
@@ -38,28 +39,28 @@ from tripletjax.basis.angular import harmonic_slice
 from tripletjax.basis.densities import density_coefficients
 from tripletjax.types import Array, Basis, InputError
 
-TOLERANCE = 1e-6  # of |c|: two densities that differ by less are taken for equal
-PLACE_TOLERANCE = 1e-4  # Å: two positions that differ by less are taken for equal
+TOLERANCE = 1e-6  # of |c|: two densities that differ by less are considered equal
+PLACE_TOLERANCE = 1e-4  # Å: two positions that differ by less are considered equal
 NEWTON_STEPS = 8
-OF_A_CIRCLE = (0.0, 1.0, 2.5)  # rad; no environment but one on a line allows the last two
-POINTS_PER_DEGREE = 16  # of the search for the angle of an isometry
+OF_A_CIRCLE = (0.0, 1.0, 2.5)  # rad; only environments on a line allow the last two
+POINTS_PER_DEGREE = 16  # in the search for the angle of an isometry
 
 
 class Certificate(NamedTuple):
-    """What the symmetry of one environment and of its density say; host side, float64."""
+    """The symmetry of one environment and of its density; host side, float64."""
 
     certified: bool  # the fingerprint determines the environment
     n_neighbors: int  # inside the cutoff
     anchors: np.ndarray  # [n_neighbors] bool, in the order given
     density_symmetry: int  # dimension of the continuous symmetry of the density: 0, 1 or 3
-    environment_symmetry: int  # the same of the environment: 1 for a line, 3 for none
-    isometries: np.ndarray  # [S, 3, 3] of the density; each carries a neighbour to a neighbour
-    shared: np.ndarray  # [S] bool: it is an isometry of the environment too
+    environment_symmetry: int  # the same for the environment: 1 for a line, 3 without neighbours
+    isometries: np.ndarray  # [S, 3, 3] of the density; each maps a neighbour to a neighbour
+    shared: np.ndarray  # [S] bool: also an isometry of the environment
     enough_coefficients: bool  # 3 (untagged of a species) <= n_max (l_max + 1)², every species
 
     @property
     def same_symmetry(self) -> bool:
-        """No isometry was found that the density has and the environment has not."""
+        """Whether all isometries found for the density are also isometries of the environment."""
         continuous = self.density_symmetry == self.environment_symmetry
         return continuous and bool(self.shared.all())
 
@@ -77,9 +78,9 @@ def certificate(
     Args:
         vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion of the fingerprint.
-        tags: of the fingerprint; with fewer tags than neighbours nothing is certified, and
-            ``enough_coefficients`` tells whether it could be at all.
-        tolerance: densities that differ by less, relative to |c|, count as equal.
+        tags: tags of the fingerprint; with fewer tags than neighbours nothing is certified, and
+            ``enough_coefficients`` is a necessary condition.
+        tolerance: densities that differ by less, relative to |c|, are considered equal.
 
     Returns:
         A ``Certificate``.
@@ -103,18 +104,18 @@ def resolution_needed(
     l_max: Iterable[int] = range(1, 13),
     tolerance: float = TOLERANCE,
 ) -> int | None:
-    """The smallest of the given l_max at which the environment is certified, all tagged.
+    """The smallest of the given l_max at which the environment is certified, with all tags.
 
     Args:
-        vectors, species, mask, basis, tolerance: as for ``certificate``; the basis' own l_max is
-            not used.
-        l_max: the degrees to try.
+        vectors, species, mask, basis, tolerance: as for ``certificate``; the basis's l_max is
+            ignored.
+        l_max: degrees to try.
 
     Returns:
         The smallest sufficient l_max, or None if none of them suffices.
 
     Raises:
-        InputError: no degrees are given.
+        InputError: no degrees given.
 
     Example:
         >>> ring = np.linspace(0, 2 * np.pi, 5, endpoint=False)  # a regular pentagon
@@ -126,7 +127,7 @@ def resolution_needed(
     """
     degrees = sorted(l_max)
     if not degrees:
-        raise InputError("l_max has no entries; give the degrees to try, such as range(1, 13)")
+        raise InputError("l_max is empty: expected degrees to try, such as range(1, 13)")
     largest = replace(basis, l_max=degrees[-1])
     environment = _TurnedDensities.of(vectors, species, mask, largest)
     for degree in degrees:
@@ -136,11 +137,11 @@ def resolution_needed(
 
 
 class _TurnedDensities(NamedTuple):
-    """Neighbours inside the cutoff, with the density as seen from each of them."""
+    """Neighbours inside the cutoff, with the density in the frame of each."""
 
     vectors: np.ndarray  # [n, 3]
     species: np.ndarray  # [n]
-    frames: np.ndarray  # [n, 3, 3] proper rotations that carry each neighbour to +z
+    frames: np.ndarray  # [n, 3, 3] proper rotations that map each neighbour to +z
     turned: np.ndarray  # [n, a, n_max, lm] density in that frame
     slopes: np.ndarray  # [3, a, n_max, lm] of the density along the infinitesimal rotations
     n_max: int
@@ -185,10 +186,10 @@ class _TurnedDensities(NamedTuple):
         )
 
     def _isometries_to(self, j: int, waves: list[np.ndarray], tolerance: float) -> np.ndarray:
-        """Isometries of the density that carry some neighbour of j's species to j, [S, 3, 3].
+        """Isometries of the density that map some neighbour of j's species to j, [S, 3, 3].
 
-        Seen from two neighbours at one distance, the densities can differ by a turn about the axis
-        only, after a reflection or none: a search over one angle.
+        For two neighbours at the same distance, the densities in their frames can only differ by a
+        rotation about the axis, possibly after a reflection: a search over one angle.
         """
         distances = np.linalg.norm(self.vectors, axis=1)
         near = abs(distances - distances[j]) < PLACE_TOLERANCE
@@ -203,7 +204,7 @@ class _TurnedDensities(NamedTuple):
         return self.frames[j].T @ turn @ self.frames[alike[which % len(alike)]]
 
     def _are_isometries(self, turns: np.ndarray) -> np.ndarray:
-        """Whether each carries every neighbour onto one of the same species, [S]."""
+        """Whether each maps every neighbour onto one of the same species, [S]."""
         moved = self.vectors @ np.swapaxes(turns, 1, 2)  # [S, n, 3]
         arrived = np.ones(moved.shape[:2], bool)
         for j in range(len(self.vectors)):
@@ -214,7 +215,7 @@ class _TurnedDensities(NamedTuple):
 
 @partial(jax.jit, static_argnames=("basis", "n_species"))
 def _turned_densities(vectors, species, frames, basis: Basis, n_species: int):
-    """The density in each frame, and its slopes along infinitesimal rotations of no frame."""
+    """The density in each frame, and its unrotated slopes along infinitesimal rotations."""
     mask = jnp.ones(len(vectors), bool)
 
     def density(turn):
@@ -237,8 +238,8 @@ def _frame(vector: np.ndarray) -> np.ndarray:
 
 
 def _azimuthal(coefficients: np.ndarray, l_max: int) -> np.ndarray:
-    """z_m = c_{l,m} + i c_{l,-m}, [m = 0 ... l_max, a·n·l]: a turn by φ about z multiplies by
-    exp(i m φ), and the reflection of y conjugates."""
+    """z_m = c_{l,m} + i c_{l,-m}, [m = 0 ... l_max, a·n·l]: a rotation by φ about z multiplies by
+    exp(i m φ), the reflection of y conjugates."""
     flat = coefficients.reshape(-1, coefficients.shape[-1])
     waves = np.zeros((l_max + 1, len(flat), l_max + 1), complex)
     for l in range(l_max + 1):
@@ -251,11 +252,11 @@ def _azimuthal(coefficients: np.ndarray, l_max: int) -> np.ndarray:
 def _angles(sources: np.ndarray, target: np.ndarray, tolerance: float):
     """All angles φ with |exp(i m φ) z_m - z'_m| <= tolerance |z'|, for sources z [B, m, ...].
 
-    They maximise the trigonometric polynomial Re Σ_m p_m exp(i m φ), p_m = Σ conj(z'_m) z_m: its
-    maxima on a fine grid are improved by Newton's method.
+    They maximise the trigonometric polynomial Re Σ_m p_m exp(i m φ), p_m = Σ conj(z'_m) z_m, whose
+    maxima on a fine grid are refined by Newton's method.
 
     Returns:
-        Which source, and the angle.
+        The index of the source, and the angle.
     """
     m = np.arange(len(target))
     overlap = np.einsum("mk,bmk->bm", target.conj(), sources)
@@ -263,7 +264,7 @@ def _angles(sources: np.ndarray, target: np.ndarray, tolerance: float):
     rounding = 1e-12 * size**2
     n_grid = POINTS_PER_DEGREE * len(target)
     grid = 2 * np.pi * np.arange(n_grid) / n_grid
-    # A density that is symmetric about the axis: of a circle of angles, three stand for all.
+    # For a density that is symmetric about the axis, three angles represent the circle.
     circles = np.linalg.norm(overlap[:, 1:], axis=1) <= rounding
     on_grid = (overlap @ np.exp(1j * np.outer(m, grid))).real
     highest = on_grid >= np.roll(on_grid, 1, 1) - rounding
@@ -286,7 +287,7 @@ def _angles(sources: np.ndarray, target: np.ndarray, tolerance: float):
 
 
 def _distinct(turns: np.ndarray) -> np.ndarray:
-    """Indices of the different ones among matrices [S, 3, 3]."""
+    """Indices of the distinct matrices among [S, 3, 3]."""
     kept, left = [], np.arange(len(turns))
     while len(left):
         kept.append(left[0])

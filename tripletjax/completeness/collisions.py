@@ -1,4 +1,4 @@
-"""Which environments a descriptor hardly tells apart: nearest neighbours among its rows; NumPy."""
+"""Environments that a descriptor hardly distinguishes: nearest neighbours among its rows; NumPy."""
 
 from typing import Any, NamedTuple
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from tripletjax.progress import progress_bar
 
-BLOCK = 1024  # rows of distances formed at a time
-N_PROJECTED = 384  # columns that distances are searched in
-STRETCH = 1.25  # the projection makes no distance longer by more than this, but one in 1e10
-EXACT_BYTES = 2**27  # of differences formed at a time
+BLOCK = 1024  # rows of distances computed at a time
+N_PROJECTED = 384  # columns of the projection in which neighbours are searched
+STRETCH = 1.25  # the projection stretches distances by at most this factor, except one in 1e10
+EXACT_BYTES = 2**27  # of differences computed at a time
 
 
 class NearPairs(NamedTuple):
     """Pairs of rows, the nearest first."""
 
     first: np.ndarray  # [P]
-    second: np.ndarray  # [P], larger than the first
+    second: np.ndarray  # [P], larger than ``first``
     distance: np.ndarray  # [P] |F_i - F_j|
-    reach: np.ndarray  # [N] every row that is nearer than this makes one of the pairs
+    reach: np.ndarray  # [N] all rows nearer than this are among the pairs
 
 
 def nearest_pairs(
@@ -29,23 +29,23 @@ def nearest_pairs(
     seed: int = 0,
     progress: bool = False,
 ) -> NearPairs:
-    """The pairs of rows of one group that lie nearest to each other.
+    """The nearest pairs of rows within groups.
 
-    Of every row the ``n_neighbors`` nearest are found in float32, in a random projection where
-    rows are long (which keeps distances to a few per cent, and zero at zero); the distances given
-    are differences of the whole rows in their own precision. Where more than
-    ``n_neighbors`` rows are as near as float32 resolves, some are passed over: ``reach`` is then 0.
+    The ``n_neighbors`` nearest rows of every row are found in float32, after a random projection if
+    rows are long (which preserves distances to a few per cent, and zero exactly); the distances
+    returned are computed from the complete rows in their own precision. If more than
+    ``n_neighbors`` rows are equally near within float32, some are skipped: ``reach`` is then 0.
 
     Args:
         values: ``[N, D]``.
-        groups: ``[N]``; only rows of one group make pairs.
-        n_neighbors: nearest rows to look at, of each.
-        max_pairs: how many pairs to return at most; None: all.
-        seed: of the projection.
+        groups: ``[N]``; only rows of the same group form pairs.
+        n_neighbors: number of nearest rows to find for each row.
+        max_pairs: maximum number of pairs to return; None: all.
+        seed: seed of the projection.
         progress: show a progress bar.
 
     Returns:
-        ``NearPairs``; ``reach`` is that of all pairs, before the last are cut off.
+        ``NearPairs``; ``reach`` is that of all pairs, before truncation to ``max_pairs``.
 
     Example:
         >>> rows = np.array([[0.0, 1.0], [5.0, 5.0], [0.0, 1.5], [9.0, 9.0]])
@@ -72,7 +72,7 @@ def nearest_pairs(
 
 
 def pair_distances(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """|F_i - F_j| of pairs [P, 2], from differences: nothing is lost where rows are close."""
+    """|F_i - F_j| of pairs [P, 2], from differences, which are accurate even for close rows."""
     size = max(1, EXACT_BYTES // max(1, values.itemsize * values.shape[1]))
     parts = [
         np.linalg.norm(values[part[:, 0]] - values[part[:, 1]], axis=1)
@@ -82,7 +82,7 @@ def pair_distances(values: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def _projected(values: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Centred, scaled to order one and shortened rows, float32.
+    """Rows centred, scaled to order one and projected to fewer columns, float32.
 
     Returns:
         The rows, and a factor: rows at distance d here are at least that factor times d apart.
@@ -101,9 +101,9 @@ def _projected(values: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
 
 
 def _nearest(rows: np.ndarray, n_neighbors: int, bar: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest other rows of each, [N, n_neighbors], and up to what distance none is missing."""
+    """The nearest other rows, [N, n_neighbors], and the distance up to which all are found."""
     squares = (rows**2).sum(1)
-    # What rounding can add to the squared distance of two rows that are close to each other.
+    # The largest rounding error in the squared distance of two close rows.
     noise = 8 * np.finfo(np.float32).eps * np.sqrt(rows.shape[1]) * squares
     near = np.empty((len(rows), n_neighbors), int)
     reach = np.full(len(rows), np.inf)

@@ -1,9 +1,9 @@
-"""From a descriptor back to the environment: Levenberg-Marquardt from many random starts.
+"""Recover an environment from its descriptor: Levenberg-Marquardt from many random starts.
 
-A neighbour at r = u / √(1 + u²/R²), R the cutoff, cannot leave the cutoff sphere, where the
-descriptor would lose sight of it. The residual is (F(r) - F*) / |F*|. For the fingerprint, levels
-0 and 1, a small part of its columns and cheap, are fitted first from all starts; the best results
-are then fitted to all columns, which decide.
+A neighbour at r = u / √(1 + u²/R²), with R the cutoff, cannot leave the cutoff sphere, outside of
+which the descriptor is independent of it. The residual is (F(r) - F*) / |F*|. For the fingerprint,
+levels 0 and 1, a small and cheap part of its columns, are fitted first from all starts; the best
+results are then fitted to all columns, which are decisive.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from tripletjax.types import Array, InputError
 
 SPACING = 0.8  # Å between two neighbours, and between a neighbour and the centre, of a start
 MARGIN = 0.5  # Å between a neighbour of a start and the cutoff
-BATCH = 32  # starts that are fitted together
-REFINED = 4  # of them that go on to all columns
+BATCH = 32  # starts fitted together
+REFINED = 4  # starts of each batch that are fitted to all columns
 TOLERANCE = {"float32": 1e-4, "float64": 1e-8}  # |F - F*| / |F*| of a success
 
 
@@ -33,7 +33,7 @@ class Inversion(NamedTuple):
     vectors: np.ndarray  # [n, 3] Å, in an arbitrary orientation
     residual: float  # |F - F*| / |F*|
     success: bool  # the residual is at most the tolerance
-    n_starts: int  # how many were used
+    n_starts: int  # number of starts used
 
 
 def levenberg_marquardt(
@@ -42,12 +42,12 @@ def levenberg_marquardt(
     """Minimise |residual(x)|² by damped Gauss-Newton steps; pure, for jit and vmap.
 
     Each step solves (JᵀJ + λ diag JᵀJ) δ = -Jᵀ residual. A step that lowers the sum of squares is
-    taken and λ falls to a fifth; otherwise λ grows fourfold.
+    accepted and λ is divided by five; otherwise λ is multiplied by four.
 
     Args:
-        residual: from [P] to [M].
+        residual: function from [P] to [M].
         start: ``[P]``.
-        n_steps: evaluations of the residual: the start, then steps, taken or not.
+        n_steps: evaluations of the residual: the start, then steps, accepted or not.
         damping: λ at the start.
 
     Returns:
@@ -76,13 +76,13 @@ def levenberg_marquardt(
         gram = jnp.matmul(slopes.T, slopes, precision="highest")
         gradient = jnp.matmul(slopes.T, value, precision="highest")
         diagonal = jnp.diagonal(gram)
-        # A coordinate without influence, and rounding in the matrix, need a floor.
+        # A floor for coordinates without influence, and for rounding in the matrix.
         floor = 1e2 * jnp.finfo(x.dtype).eps * jnp.max(diagonal) + jnp.finfo(x.dtype).tiny
         factor = jax.scipy.linalg.cho_factor(gram + jnp.diag(damping * diagonal + floor))
         trial = x - jax.scipy.linalg.cho_solve(factor, gradient)
         return jnp.where(jnp.isfinite(trial), trial, x), damping, best
 
-    # The start is the first trial: one copy of the residual and its slopes in the program.
+    # The start is the first trial: the program has one copy of the residual and its Jacobian.
     first = jnp.asarray(jnp.inf, start.dtype), start, *nothing
     state = start, jnp.asarray(damping, start.dtype), first
     _, _, (square, x, _, _) = jax.lax.fori_loop(0, n_steps, step, state)
@@ -90,7 +90,7 @@ def levenberg_marquardt(
 
 
 def inside(coordinates: Array, radius: float) -> Array:
-    """r = u / √(1 + u²/R²): from all of space [..., 3] into the ball of a radius."""
+    """r = u / √(1 + u²/R²): map all of space [..., 3] into the ball of a given radius."""
     return coordinates / jnp.sqrt(1 + jnp.sum(coordinates**2, -1, keepdims=True) / radius**2)
 
 
@@ -106,20 +106,20 @@ def random_environment(
     spacing: float = SPACING,
     max_trials: int = 10_000,
 ) -> np.ndarray:
-    """Neighbours placed one by one, evenly in a ball, none close to another or to the centre.
+    """Neighbours placed one by one, uniformly in a ball and apart from each other and the centre.
 
     Args:
-        n_neighbors: how many.
-        radius: Å of the ball.
+        n_neighbors: number of neighbours.
+        radius: radius of the ball, Å.
         random: NumPy generator.
-        spacing: Å, the least distance between two atoms, the centre included.
-        max_trials: of places, before giving up.
+        spacing: Å, smallest distance between two atoms, including the centre.
+        max_trials: number of positions to try before giving up.
 
     Returns:
         ``[n_neighbors, 3]`` Å.
 
     Raises:
-        InputError: so many do not fit.
+        InputError: the neighbours do not fit.
 
     Example:
         >>> random_environment(5, 2.5, np.random.default_rng(0)).shape
@@ -135,7 +135,7 @@ def random_environment(
             atoms = np.concatenate([atoms, place[None]])
     if len(atoms) <= n_neighbors:
         raise InputError(
-            f"{n_neighbors} neighbours {spacing} Å apart were not placed in a ball of radius "
+            f"could not place {n_neighbors} neighbours {spacing} Å apart in a ball of radius "
             f"{radius:.3g} Å; give fewer, a smaller spacing or a larger cutoff"
         )
     return atoms[1:]
@@ -156,26 +156,26 @@ def invert(
     """Find an environment with a given descriptor, knowing the species of its neighbours.
 
     Starts are random environments at least 0.5 Å inside the cutoff, fitted 32 at a time with
-    ``levenberg_marquardt``; the search ends with the first batch that holds a success. A success
-    fits all columns; that it is *the* environment, up to O(3) and permutations, is only as certain
-    as the descriptor is complete. In float64, unless the values are float32.
+    ``levenberg_marquardt``; the search ends with the first batch that contains a success. A success
+    fits all columns; whether it is *the* environment, up to O(3) and permutations, depends on
+    the completeness of the descriptor. Computed in float64, unless the values are float32.
 
     Args:
         values: ``[D]``, from ``chosen.environment`` or a row of ``describe``.
         chosen: an invariant descriptor: any kind but "density" and "triplets", or your own.
         species: ``[n]`` species index of each neighbour to place.
         center: species index of the central atom.
-        max_starts: random starts before giving up, rounded up to whole batches.
+        max_starts: random starts before giving up, rounded up to complete batches.
         n_steps: Levenberg-Marquardt steps of each stage.
-        spacing: Å, the least distance of two atoms of a start.
+        spacing: Å, smallest distance between two atoms of a start.
         tolerance: |F - F*| / |F*| of a success; None: 1e-8 in float64, 1e-4 in float32.
-        seed: of the starts.
+        seed: seed of the starts.
 
     Returns:
-        An ``Inversion``: the first success, or else the best found.
+        An ``Inversion``: the first success, or else the best result.
 
     Raises:
-        InputError: values that do not belong to this descriptor, or no neighbours to place.
+        InputError: values that do not match the descriptor, or no neighbours to place.
 
     Example:
         >>> from tripletjax.descriptors import descriptor
@@ -197,7 +197,7 @@ def invert(
     n_first = _first_columns(chosen)
     width = bucket(len(species))
     mask = np.arange(width) < len(species)
-    padded = np.resize(species, width)  # few sizes, hence few programs
+    padded = np.resize(species, width)  # few sizes, hence few compilations
     best: tuple[float, np.ndarray] = np.inf, np.zeros((len(species), 3))
     used = 0
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
@@ -230,10 +230,10 @@ def fit_environments(
 ) -> tuple[Array, Array]:  # fmt: skip
     """Fit the first ``n_columns`` (None: all) of a descriptor from many starts [B, K, 3].
 
-    Neighbours with mask False stay where they are, and do not count.
+    Neighbours with mask False stay fixed and do not contribute.
 
     Returns:
-        Coordinates ``[B, K, 3]``, to be given to ``inside``, and (|F - F*| / |F*|)² ``[B]``.
+        Coordinates ``[B, K, 3]``, the argument of ``inside``, and (|F - F*| / |F*|)² ``[B]``.
     """
     target = values[:n_columns]
     size = jnp.linalg.norm(target)
@@ -251,7 +251,7 @@ def fit_environments(
 
 
 def _first_columns(chosen: EnvironmentDescriptor) -> int | None:
-    """Columns of levels 0 and 1, as the fingerprint has them; None where there are no levels."""
+    """Number of columns of levels 0 and 1 of the fingerprint; None if there are no levels."""
     if not (isinstance(chosen, Descriptor) and "level" in chosen.columns):
         return None
     return int((chosen.columns["level"] < 2).sum())
@@ -261,11 +261,9 @@ def _check(values: np.ndarray, chosen: EnvironmentDescriptor, species: np.ndarra
     require_invariant_vector(chosen)
     expected = n_columns(chosen)
     if values.shape != (expected,):
-        raise InputError(
-            f"values of shape {values.shape} are not one row of this descriptor; give [{expected}]"
-        )
+        raise InputError(f"invalid values of shape {values.shape}: expected one row, [{expected}]")
     if species.ndim != 1 or len(species) == 0:
         raise InputError(
-            f"species of shape {species.shape} places no neighbours; give the species index of "
-            "each, at least one"
+            f"species of shape {species.shape} has no neighbours to place: expected the index of "
+            "each neighbour's species"
         )

@@ -1,13 +1,13 @@
-"""How much a descriptor changes as neighbours move: singular values of its Jacobian.
+"""Sensitivity of a descriptor to displacements of neighbours: singular values of its Jacobian.
 
 The Jacobian J = ∂F/∂r_j of an invariant descriptor vanishes along the infinitesimal rotations about
-the centre, ω × r_j, of which there are 3, or 2 for a line of neighbours, or none without any. In
-every other direction the descriptor should change: a direction in which it does not, to first
-order, is *soft*.
+the centre, ω × r_j: 3 of them, 2 if all neighbours are on a line, none without neighbours. In every
+other direction the descriptor should change: a direction in which it does not, to first order, is
+*soft*.
 
-Two causes of softness are not losses of information. An atom at the cutoff counts with weight zero,
-by design, and where an environment is symmetric, no invariant function has a slope along a
-displacement that breaks the symmetry (out of the plane of a planar environment, for example).
+Two causes of softness are not losses of information. An atom at the cutoff has zero weight by
+design, and if an environment is symmetric, no invariant function has a slope along a displacement
+that breaks the symmetry (for example, out of the plane of a planar environment).
 """
 
 from collections.abc import Iterable
@@ -36,19 +36,19 @@ BLOCK = 32  # environments per compiled call
 
 
 class Sensitivity(NamedTuple):
-    """Singular values of one environment's Jacobian; K neighbours with padding."""
+    """Singular values of the Jacobian of one environment; K neighbours, including padding."""
 
     singular_values: Array  # [3 K] per Å, descending; zero beyond the first n_directions
     n_directions: Array  # 3 (neighbours inside the cutoff) - (infinitesimal rotations)
     softest: Array  # [K, 3] the unit displacement that changes the descriptor least
 
     def n_soft(self, relative: float = SOFT, absolute: float = 0.0) -> Array:
-        """Directions whose singular value is at most a threshold.
+        """Number of directions whose singular value is at most a threshold.
 
         Args:
-            relative: in units of the largest singular value of the environment. Rounding leaves
-                about 1e-14 in float64 and 1e-6 in float32.
-            absolute: in units of the descriptor per Å; the larger of the two thresholds counts.
+            relative: in units of the largest singular value of the environment. Rounding is about
+                1e-14 in float64 and 1e-6 in float32.
+            absolute: in units of the descriptor per Å; the larger of the two thresholds is used.
         """
         values = self.singular_values
         threshold = jnp.maximum(relative * values[:1].sum(), absolute)
@@ -59,13 +59,13 @@ class Sensitivity(NamedTuple):
 def rotation_directions(vectors: Array, inside: Array) -> tuple[Array, Array]:
     """Orthonormal displacements of the neighbours by infinitesimal rotations about the centre.
 
-    The displacements ω × r_j span 3, 2 (neighbours on a line) or 0 (none) dimensions, which the
-    eigenvalues of their Gram matrix Σ_j (r_j² 1 - r_j r_jᵀ) tell; eigenvalues below 1e3 times the
-    rounding error of the largest count as zero.
+    The displacements ω × r_j span 3, 2 (neighbours on a line) or 0 (no neighbours) dimensions, as
+    determined by the eigenvalues of their Gram matrix Σ_j (r_j² 1 - r_j r_jᵀ); eigenvalues below
+    1e3 times the rounding error of the largest are considered zero.
 
     Args:
         vectors: ``[K, 3]`` Å.
-        inside: ``[K]`` False where there is no neighbour.
+        inside: ``[K]`` False if there is no neighbour.
 
     Returns:
         ``[3, 3 K]`` with rows of zeros for missing dimensions, and their number.
@@ -88,7 +88,7 @@ def rotation_directions(vectors: Array, inside: Array) -> tuple[Array, Array]:
 def jacobian(
     chosen: EnvironmentDescriptor, vectors: Array, species: Array, mask: Array, center: Any = 0
 ) -> Array:
-    """∂F_d/∂r_j of one environment, ``[D, K, 3]``: by forward or reverse mode, whichever is less.
+    """∂F_d/∂r_j of one environment, ``[D, K, 3]``, by the cheaper of forward and reverse mode.
 
     Example:
         >>> from tripletjax.descriptors import descriptor
@@ -102,7 +102,7 @@ def jacobian(
     def row(vectors):
         return chosen.environment(vectors, species, mask, center)
 
-    # Reverse mode costs a few times more for each row than forward mode for each column.
+    # Reverse mode costs a few times more per row than forward mode per column.
     n_columns = jax.eval_shape(row, vectors).size
     transform = jax.jacfwd if vectors.size <= 4 * n_columns else jax.jacrev
     return transform(row)(vectors)
@@ -113,7 +113,7 @@ def sensitivity(
 ) -> Sensitivity:
     """Singular values of the Jacobian with respect to the neighbours, modulo rotations.
 
-    They are those of J restricted to displacements of neighbours inside the cutoff that are
+    These are the singular values of J for displacements of neighbours inside the cutoff that are
     orthogonal to all infinitesimal rotations. A pure function of arrays, for jit and vmap.
 
     Args:
@@ -144,8 +144,8 @@ def sensitivity(
     real = jnp.repeat(inside, 3).astype(vectors.dtype)
     moves = jnp.diag(real) - jnp.matmul(rotations.T, rotations, precision="highest")
     slopes = jnp.matmul(slopes, moves, precision="highest")
-    # Rows that give every excluded direction the same large singular value: it comes first, and
-    # what is wanted follows, with singular vectors that are free of the excluded directions.
+    # Additional rows give all excluded directions the same large singular value: these come first,
+    # followed by the wanted ones, whose singular vectors are free of the excluded directions.
     large = 2 * jnp.linalg.norm(slopes) + 1
     excluded = large * (jnp.eye(n_coordinates, dtype=vectors.dtype) - moves)
     _, values, directions = jnp.linalg.svd(jnp.concatenate([slopes, excluded]), full_matrices=False)
@@ -159,16 +159,16 @@ def sensitivity(
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """Sensitivities of the environments of a dataset; rows by frame, then by centre."""
+    """Sensitivities of the environments of a data set; rows by frame, then by centre."""
 
-    structure: np.ndarray  # [row] which frame
-    atom: np.ndarray  # [row] which atom of it is the centre
+    structure: np.ndarray  # [row] index of the frame
+    atom: np.ndarray  # [row] index of the central atom in the frame
     n_neighbors: np.ndarray  # [row]
-    n_directions: np.ndarray  # [row] 3 n_neighbors less the infinitesimal rotations
+    n_directions: np.ndarray  # [row] 3 n_neighbors minus the infinitesimal rotations
     singular_values: np.ndarray  # [row, 3 K] per Å, descending; zero beyond n_directions
     softest: np.ndarray  # [row, K, 3] neighbours sorted by distance; zero on padding
     neighbors: np.ndarray  # [row, K] atoms of the frame; -1 on padding
-    hypers: dict[str, Any]  # everything needed to compute the same again
+    hypers: dict[str, Any]  # everything needed to repeat the calculation
 
     def n_soft(self, relative: float = SOFT, absolute: float = 0.0) -> np.ndarray:
         """Soft directions of every row; thresholds as in ``Sensitivity.n_soft``."""
@@ -179,7 +179,7 @@ class Sensitivities:
 
     @property
     def smallest(self) -> np.ndarray:
-        """The last of the singular values of every row, per Å; NaN where there is none."""
+        """The smallest singular value of every row, per Å; NaN if there is none."""
         last = np.maximum(self.n_directions - 1, 0)[:, None]
         values = np.take_along_axis(self.singular_values, last, 1)[:, 0]
         return np.where(self.n_directions > 0, values, np.nan)
@@ -197,17 +197,17 @@ def sensitivities(
     mixing: Mixing | None = None,
     **hypers: Any,
 ) -> Sensitivities:
-    """The sensitivity of a descriptor at every environment of a dataset.
+    """The sensitivity of a descriptor for every environment of a data set.
 
-    Every neighbour moves alone: periodic images of one atom are different neighbours.
+    Neighbours move independently: periodic images of one atom are different neighbours.
 
     Args:
         frames: one ASE Atoms or several.
         kind: an invariant kind, such as "power_spectrum" or "fingerprint", or an invariant
             descriptor, as for ``describe``.
-        centers: atoms to look at, in every frame; None: all.
+        centers: central atoms in every frame; None: all.
         species: atomic numbers or symbols of the species channels; None: all that occur.
-        dtype: "float64", or "float32" (small singular values drown in rounding), or None: JAX's
+        dtype: "float64", or "float32" (small singular values are lost to rounding), or None: JAX's
             default float.
         progress: show a progress bar.
         contraction, mixing: as for ``describe``.
@@ -217,7 +217,7 @@ def sensitivities(
         A ``Sensitivities``.
 
     Raises:
-        InputError: a kind that is not invariant, or what ``describe`` cannot use.
+        InputError: the kind is not invariant, or the input is invalid for ``describe``.
 
     Example:
         >>> from ase.build import molecule

@@ -1,4 +1,4 @@
-"""Neighbours of one environment as the distance sees them, and bounds from their radii alone.
+"""Neighbours of one environment for the geometric distance, and bounds from their radii.
 
 Host side, NumPy in float64.
 """
@@ -12,7 +12,7 @@ from scipy.optimize import root_scalar
 from tripletjax.basis.radial import cutoff_function
 from tripletjax.types import Basis, InputError, as_positive
 
-N_ESCAPES = 20_001  # distances at which a cutoff function of the user is looked at
+N_ESCAPES = 20_001  # distances at which a user's cutoff function is evaluated
 
 
 class Neighbors(NamedTuple):
@@ -20,7 +20,7 @@ class Neighbors(NamedTuple):
 
     vectors: np.ndarray  # [n, 3] Å
     species: np.ndarray  # [n]
-    index: np.ndarray  # [n] place in the input
+    index: np.ndarray  # [n] index in the input
     lengths: np.ndarray  # [n] Å
     leaving: np.ndarray  # [n] Å
 
@@ -29,13 +29,14 @@ def leaving_cost(distances: np.ndarray, basis: Basis, unmatched_cost: float = 1.
     """w(r) = min over s >= r of [unmatched_cost f_c(s) + s - r], in Å, zero beyond the cutoff.
 
     The largest function below ``unmatched_cost`` f_c(r) that changes no faster than the atom
-    moves: an atom leaves by going outwards to s and vanishing there. Where f_c falls slower than
-    1/``unmatched_cost`` per Å, w is ``unmatched_cost`` f_c itself; it never exceeds cutoff - r.
+    moves: an atom leaves by moving outwards to s and vanishing there. Where f_c decays more slowly
+    than 1/``unmatched_cost`` per Å, w is ``unmatched_cost`` f_c itself; it never exceeds cutoff -
+    r.
 
     Args:
         distances: ``[...]`` Å.
         basis: its ``cutoff``, ``cutoff_width`` and ``cutoff_function`` are used.
-        unmatched_cost: of an atom far inside, Å.
+        unmatched_cost: cost of an atom far inside the cutoff, Å.
 
     Returns:
         ``[...]`` Å.
@@ -87,7 +88,7 @@ def _bump_slope(x: float) -> float:
 def neighbors_of(
     which: str, vectors: Any, species: Any, basis: Basis, unmatched_cost: float
 ) -> Neighbors:
-    """Check one environment and keep what lies strictly inside the cutoff.
+    """Validate one environment and keep the neighbours strictly inside the cutoff.
 
     Raises:
         InputError: wrong shapes, or positions that are not finite.
@@ -98,18 +99,18 @@ def neighbors_of(
     vectors, species = np.asarray(vectors, np.float64), np.asarray(species)
     if vectors.ndim != 2 or vectors.shape[1] != 3:
         raise InputError(
-            f"{which}_vectors has shape {found}; give one vector from the centre to each "
+            f"{which}_vectors has shape {found}: expected one vector from the centre to each "
             "neighbour, [n, 3] in Å"
         )
     if species.shape != vectors.shape[:1]:
         raise InputError(
-            f"{which}_species has shape {species.shape} for {len(vectors)} neighbours; "
-            "give one species each, [n]"
+            f"{which}_species has shape {species.shape} for {len(vectors)} neighbours: "
+            "expected one species each, [n]"
         )
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise InputError(
-            f"{which}_vectors[{bad[0]}] is {vectors[bad[0]].tolist()}; give finite numbers in Å"
+            f"{which}_vectors[{bad[0]}] is {vectors[bad[0]].tolist()}: expected finite numbers in Å"
         )
     lengths = np.linalg.norm(vectors, axis=1)
     inside = np.flatnonzero(lengths < basis.cutoff)
@@ -119,7 +120,7 @@ def neighbors_of(
 
 
 def radial_lower_bound(first: Neighbors, second: Neighbors) -> float:
-    """The distance if every neighbour could turn freely about the centre: a lower bound, Å."""
+    """The distance if every neighbour could rotate freely about the centre: a lower bound, Å."""
     sides = [_sorted(*(value[None] for value in side[1:])) for side in (first, second)]
     return float(_free_distances(*sides)[0, 0])
 
@@ -134,12 +135,12 @@ def pairwise_lower_bounds(
     cutoff_width: float = 0.5,
     unmatched_cost: float = 1.0,
 ) -> np.ndarray:
-    """Lower bounds of the distance between all pairs of environments, from their radii alone.
+    """Lower bounds on the distance between all pairs of environments, from their radii.
 
-    |Q a - b| >= ||a| - |b||, so the best partial matching of the radii within each species,
-    unmatched ones at their leaving cost, bounds ``environment_distance`` from below. In one
-    dimension a best matching keeps the order: dynamic programming over the sorted radii, for all
-    pairs at once. The bound is zero for environments with equal radii, whatever their angles.
+    |Q a - b| >= ||a| - |b||, so the best partial matching of the radii within each species, with
+    unmatched ones at their leaving cost, is a lower bound on ``environment_distance``. In one
+    dimension some best matching preserves the order: dynamic programming over the sorted radii, for
+    all pairs at once. The bound is zero for environments with equal radii, regardless of angles.
 
     Args:
         vectors: ``[E, K, 3]`` Å, from the centre to each neighbour.
@@ -169,7 +170,7 @@ def pairwise_lower_bounds(
     for start in range(0, len(vectors), step):
         rows = tuple(side[start : start + step] for side in sides)
         bounds[start : start + step] = _free_distances(rows, sides)
-    # Rounding of the two orders of one pair may differ; the smaller one is safe.
+    # Rounding may differ between the two orders of a pair; the smaller value is safe.
     return np.minimum(bounds, bounds.T)
 
 
@@ -178,27 +179,27 @@ def check_batch(vectors: Any, species: Any, mask: Any) -> tuple[np.ndarray, np.n
     vectors = np.asarray(vectors, np.float64)
     species, mask = np.asarray(species), np.asarray(mask, bool)
     if vectors.ndim != 3 or vectors.shape[2] != 3:
-        raise InputError(f"vectors has shape {vectors.shape}; give [environments, neighbours, 3]")
+        raise InputError(f"vectors has shape {vectors.shape}: expected [environment, neighbour, 3]")
     for name, array in (("species", species), ("mask", mask)):
         if array.shape != vectors.shape[:2]:
             raise InputError(
-                f"{name} has shape {array.shape} for vectors of shape {vectors.shape}; "
-                f"give {vectors.shape[:2]}"
+                f"{name} has shape {array.shape} for vectors of shape {vectors.shape}: "
+                f"expected {vectors.shape[:2]}"
             )
     return vectors, species, mask
 
 
 def _sorted(species, _, lengths, leaving) -> tuple[np.ndarray, ...]:
-    """Species, lengths and leaving costs [E, K], by species and then by length."""
+    """Species, lengths and leaving costs [E, K], sorted by species and then by length."""
     order = np.lexsort((lengths, species))
     return tuple(np.take_along_axis(x, order, axis=-1) for x in (species, lengths, leaving))
 
 
 def _free_distances(first, second) -> np.ndarray:
-    """Best order-keeping partial matching of all pairs of two batches, [E, F] Å.
+    """Best order-preserving partial matching of all pairs of two batches, [E, F] Å.
 
-    table[j] is the least cost of the first i neighbours of one side and the first j of the other:
-    the last of either is left unmatched, or both are matched. Padding costs nothing to leave.
+    table[j] is the smallest cost of the first i neighbours of one side and the first j of the
+    other: the last one of either side is left unmatched, or both are matched. Padding has no cost.
     """
     species, lengths, leaving = (x[:, None, :] for x in first)  # [E, 1, K]
     other_species, other_lengths, other_leaving = (x[None, :, :] for x in second)  # [1, F, L]

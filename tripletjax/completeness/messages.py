@@ -1,10 +1,10 @@
-"""Message passing on distances alone (1-WL): a reference descriptor, no matter how wide or deep.
+"""Message passing on distances (1-WL): a reference descriptor for networks of any size.
 
-Every atom of an environment, the centre among them, has a state that starts from its species and is
-replaced, round by round, by a function of itself and of the sum over all other atoms of a function
-of their state and distance. With generic analytic functions and enough features that is as much as
-any network of this kind can tell, colour refinement (1-WL); rounds beyond the number of atoms add
-nothing.
+Every atom of an environment, including the centre, has a state that is initialised with its
+species. In every round the state is replaced by a function of itself and of a sum over all other
+atoms of a function of their state and distance. With generic analytic functions and enough features
+this distinguishes as much as any network of this kind, that is, colour refinement (1-WL); rounds
+beyond the number of atoms add nothing.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ from tripletjax.basis.radial import cutoff_function
 from tripletjax.numerics import cosine, safe_norm
 from tripletjax.types import Array, Basis
 
-LENGTH = 0.5  # Å: distances are told apart on this scale
+LENGTH = 0.5  # Å, the scale on which distances are distinguished
 
 
 class MessageWeights(NamedTuple):
@@ -36,7 +36,7 @@ class MessageWeights(NamedTuple):
 def message_weights(
     n_species: int, n_features: int = 64, n_rounds: int = 4, seed: int = 0
 ) -> MessageWeights:
-    """Draw Gaussian matrices of order one, with NumPy's PCG64.
+    """Draw Gaussian matrices of order one with NumPy's PCG64.
 
     Example:
         >>> message_weights(2, n_features=8).species.shape
@@ -66,7 +66,7 @@ def distance_messages(
 
     h_i ← cos(V h_i + U Σ_{j ≠ i} f_j cos(k r_ij + W h_j + b) / √n + b'), with f_j the cutoff
     function of atom j's distance to the centre and n the number of atoms. A function of distances
-    only, hence invariant under reflections too.
+    only, and therefore invariant under reflections.
 
     Args:
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
@@ -77,7 +77,7 @@ def distance_messages(
     Returns:
         ``[D]``.
 
-    Source: for what such networks cannot tell, Pozdnyakov and Ceriotti, Mach. Learn.: Sci. Technol.
+    Source: for the limits of such networks, Pozdnyakov and Ceriotti, Mach. Learn.: Sci. Technol.
     3, 045020 (2022), arXiv 2201.07136.
 
     Example:

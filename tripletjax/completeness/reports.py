@@ -1,4 +1,4 @@
-"""The audit as a folder: report.md, audit.json and two figures."""
+"""Write an audit to a folder: report.md, audit.json and two figures."""
 
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from tripletjax.completeness.jacobians import SOFT
 from tripletjax.io import atomic_folder, provenance, save_json, to_json
 from tripletjax.plotting import distance_scatter, sensitivity_histogram
 
-FAR = 0.1  # Å; collisions further apart are counted by themselves
+FAR = 0.1  # Å; collisions further apart are counted separately
 NAMED = 3  # pairs in the verdict
 OWN = ("audit.json", "report.md", "distances.png", "sensitivity.png")
-LISTED = 20  # pairs in the report; all are in the JSON
+LISTED = 20  # pairs in the report; the JSON file has all of them
 
 
 def write_audit(audit: Audit, path: str | Path, force: bool = False) -> None:
-    """Write the folder as a whole, or not at all; with ``force`` in place of an earlier audit.
+    """Write the folder atomically; with ``force`` it replaces an earlier audit.
 
     Raises:
-        InputError: it holds files and ``force`` is not given, or it cannot be written.
+        InputError: the folder contains files and ``force`` is not set, or it cannot be written.
     """
     with atomic_folder(path, force, OWN) as folder:
         save_json(folder / "audit.json", record(audit))
@@ -28,8 +28,8 @@ def write_audit(audit: Audit, path: str | Path, force: bool = False) -> None:
         listed = np.r_[audit.collisions, audit.undecided]
         others = np.setdiff1d(np.arange(len(audit.pairs.first)), listed)
         series = {
-            "pairs at random": (audit.random.upper, audit.random.descriptor),
-            "nearest in the descriptor": _points(audit, others),
+            "random pairs": (audit.random.upper, audit.random.descriptor),
+            "nearest rows": _points(audit, others),
             "equal rows, undecided": _points(audit, audit.undecided),
             "collisions, certified": _points(audit, audit.collisions),
         }
@@ -43,14 +43,14 @@ def _points(audit: Audit, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weakest(audit: Audit) -> np.ndarray:
-    """Places of pairs that are no collision, by descriptor distance over geometric distance."""
+    """Indices of pairs without collisions, by the ratio of descriptor and geometric distance."""
     contrast = audit.pairs.descriptor / np.maximum(audit.pairs.upper, audit.floor)
     apart = (audit.pairs.upper > audit.floor) & (audit.pairs.descriptor > audit.tolerance)
     return np.flatnonzero(apart)[np.argsort(contrast[apart])]
 
 
 def record(audit: Audit) -> dict[str, Any]:
-    """Everything that was found, as plain values."""
+    """All results as plain values."""
     return {
         "verdict": verdict(audit),
         "settings": {
@@ -83,7 +83,7 @@ def record(audit: Audit) -> dict[str, Any]:
 
 
 def _readable(audit: Audit) -> dict[str, Any]:
-    """The settings of the descriptor, with the names of what is no plain value."""
+    """The settings of the descriptor, with functions replaced by their names."""
     names = {k: getattr(v, "__qualname__", repr(v)) for k, v in audit.hypers.items() if callable(v)}
     return audit.hypers | names | {"kind": audit.label}
 
@@ -104,24 +104,24 @@ def _pair(audit: Audit, place: int) -> dict[str, Any]:
 
 
 def verdict(audit: Audit) -> str:
-    """What was found and what remains open, in a few sentences."""
+    """Results and open questions, in a few sentences."""
     collided, undecided = len(audit.collisions), len(audit.undecided)
     open_ends = _not_compared(audit)
     sentences = []
     if collided:
         sentences.append(
             f"{_count(collided, 'pair')} of different environments {_have(collided)} equal rows, "
-            f"{_far(audit)} of them certainly more than {FAR} Å apart. No model on this descriptor "
-            "can be right for both."
+            f"{_far(audit)} of them certified to be more than {FAR} Å apart. No model on this "
+            "descriptor can be right for both."
         )
     if undecided:
         low = audit.pairs.lower[audit.undecided].min()
         high = audit.pairs.upper[audit.undecided].max()
         sentences.append(
             f"Undecided: {_count(undecided, 'more pair' if collided else 'pair')} "
-            f"{_have(undecided)} equal rows ({_named(audit, audit.undecided)}), but the bounds of "
-            f"the geometric distance, {round(low, 4):g} to {round(high, 4):g} Å, enclose the floor "
-            f"of {audit.floor:g} Å below which environments count as equal."
+            f"{_have(undecided)} equal rows ({_named(audit, audit.undecided)}), but the bounds on "
+            f"the geometric distance, {round(low, 4):g} to {round(high, 4):g} Å, include the floor "
+            f"of {audit.floor:g} Å, below which environments are considered equal."
         )
     if not sentences:
         found = "No collision among the pairs compared" if open_ends else "None"
@@ -130,7 +130,7 @@ def verdict(audit: Audit) -> str:
 
 
 def _not_compared(audit: Audit) -> list[str]:
-    """Sentences on pairs that may have equal rows and were not compared."""
+    """Sentences about pairs that may have equal rows but were not compared."""
     sentences = []
     if audit.n_equal_skipped:
         sentences.append(
@@ -139,14 +139,14 @@ def _not_compared(audit: Audit) -> list[str]:
         )
     if audit.n_crowded:
         sentences.append(
-            f"Compared in part: {_count(audit.n_crowded, 'environment')} with more rows equal to "
-            "their own, or nearly, than were looked up."
+            f"Partly compared: {_count(audit.n_crowded, 'environment')} with more (nearly) equal "
+            "rows than were looked up."
         )
     return sentences
 
 
 def _named(audit: Audit, places: np.ndarray) -> str:
-    """The first few pairs, by frames and atoms."""
+    """The first few pairs, given by frames and atoms."""
     pairs = [_pair(audit, int(place)) for place in places[:NAMED]]
     names = [
         " and ".join(f"atom {i} of frame {a}" for a, i in zip(*ends, strict=True))
@@ -169,17 +169,17 @@ def report(audit: Audit) -> str:
     sentences.append(verdict(audit))
     if len(audit.collisions):
         order = audit.collisions[np.argsort(-audit.pairs.lower[audit.collisions])]
-        sentences += ["The furthest apart, certified:", _table(audit, order[:LISTED])]
+        sentences += ["Pairs furthest apart, certified:", _table(audit, order[:LISTED])]
     if len(audit.undecided):
         order = audit.undecided[np.argsort(-audit.pairs.upper[audit.undecided])]
-        sentences += ["Undecided, the furthest apart as far as known:"]
+        sentences += ["Undecided pairs, by the upper bound of their distance:"]
         sentences += [_table(audit, order[:LISTED])]
     if audit.parted:
-        sentences += ["### The resolution that parts them", _parted(audit)]
+        sentences += ["### Resolution needed", _parted(audit)]
     sentences += [
-        "## Weakest pairs that are told apart",
-        "Of the pairs compared, by descriptor distance over geometric distance. The latter is that "
-        "of the best alignment found from several starts: an upper bound.",
+        "## Weakest pairs that are distinguished",
+        "Compared pairs, by the ratio of descriptor distance and geometric distance. The latter is "
+        "that of the best alignment found from several starts, an upper bound.",
         _table(audit, weakest(audit)[:LISTED]),
         "![Descriptor distance against geometric distance](distances.png)",
     ]
@@ -189,28 +189,28 @@ def report(audit: Audit) -> str:
     sentences += [
         "## Settings",
         f"    {to_json(_readable(audit))}",
-        f"{audit.seconds:.0f} s in all.",
+        f"{audit.seconds:.0f} s in total.",
     ]
     return "\n\n".join(sentences) + "\n"
 
 
 def _scope(audit: Audit) -> str:
-    """What was compared, and what counts as equal."""
+    """What was compared, and which rows are considered equal."""
     hypers, search = audit.hypers, audit.search
     compared, skipped = len(audit.pairs.first), len(search.skipped)
     sizes = [f"{name}={hypers[name]}" for name in ("n_max", "l_max") if name in hypers]
     resolution = "".join(f", {size}" for size in sizes)
-    left_out = _count(len(audit.atom) - search.n_equal, "environment")
+    distinct = _count(len(audit.atom) - search.n_equal, "environment")
     text = (
         f"{_count(len(audit.atom), 'environment')}, cutoff {hypers['cutoff']} Å{resolution}; "
-        f"{left_out} without those nearer than "
-        f"{audit.floor:g} Å, the floor below which environments count as equal, to another. They "
-        f"make {_count(search.n_pairs, 'pair')} with one central species. The nearest rows of each "
-        f"were looked up: {_count(compared + skipped, 'pair')}, of which {compared} were compared "
-        f"in geometry, nearest rows first. Rows count as equal if they differ by no more than "
-        f"{audit.tolerance:.1e} of their median norm: rounding, or what a displacement of "
-        f"{audit.precision:g} Å changes in the median of {len(audit.random.first)} random pairs, "
-        "whichever is larger."
+        f"{distinct} without those within {audit.floor:g} Å of another one, the floor below which "
+        f"environments are considered equal. They form {_count(search.n_pairs, 'pair')} with the "
+        f"same central species. The search for the nearest rows of each environment found "
+        f"{_count(compared + skipped, 'pair')}, of which {compared} were compared in geometry, "
+        f"nearest rows first. Rows are considered equal if they differ by at most "
+        f"{audit.tolerance:.1e} of their median norm: the larger of rounding and the median change "
+        f"due to a displacement of {audit.precision:g} Å over {len(audit.random.first)} random "
+        "pairs."
     )
     if skipped and not audit.n_equal_skipped:
         text += " None of the pairs that were not compared has equal rows."
@@ -225,7 +225,7 @@ def _sensitivity(audit: Audit) -> str:
         f"{len(audit.smallest)} of the {_count(len(audit.atom), 'environment')}, chosen at random: "
         f"lowest {low:.1e}, median {middle:.1e} per Å. {n_soft} of these {_have(n_soft)} a "
         f"direction in which the descriptor does not change to first order (less than {SOFT:g} "
-        "of the largest singular value): by symmetry, or because it is blind."
+        "of the largest singular value), due to symmetry or blindness."
     )
 
 
@@ -265,4 +265,4 @@ def _parted(audit: Audit) -> str:
 def _smallest(l_max: int | None, tried: list[int]) -> str:
     if l_max is not None:
         return str(l_max)
-    return f"none up to {tried[-1]} parts them" if tried else "not tried: made for one l_max"
+    return f"none up to {tried[-1]}" if tried else "not tried: fitted for one l_max"

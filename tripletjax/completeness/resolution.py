@@ -1,4 +1,4 @@
-"""Which resolution parts two environments that a descriptor gives equal rows? Host side."""
+"""The resolution that separates two environments with equal rows of a descriptor. Host side."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.invariants.nice import Contraction
 
 DEGREES = (1, 2, 3, 4, 6, 8, 10, 12)
-MAX_DEGREE = 6  # of other kinds than the fingerprint, whose columns become too many
-N_FEATURES = 256  # of the fingerprint beside another kind
+MAX_DEGREE = 6  # for kinds other than the fingerprint, which get too many columns
+N_FEATURES = 256  # of the fingerprint, if it is compared with another kind
 
 
 def parting_degrees(
@@ -27,20 +27,20 @@ def parting_degrees(
     mixing: Mixing | None = None,
     **hypers: Any,
 ) -> dict[str, Any]:
-    """The smallest l_max at which a kind, and the fingerprint, part the first atoms of clusters.
+    """The smallest l_max at which a kind, and the fingerprint, separate two environments.
 
     Args:
-        clusters: two molecules.
+        clusters: two molecules; the environments are those of their first atoms.
         elements: species channels.
-        kind: an invariant kind of ``describe``, or a descriptor; of one of your own no l_max is
-            tried.
+        kind: an invariant kind of ``describe``, or a descriptor; for your own descriptor no l_max
+            is tried.
         tolerance: rows are equal if they differ by no more than this times their norm.
-        contraction, mixing: as for ``describe``; made for one l_max, so that no other is tried.
+        contraction, mixing: as for ``describe``; fitted for one l_max, so no other is tried.
         **hypers: fields of ``Hypers``.
 
     Returns:
-        Under each kind the smallest l_max of those tried that parts the two, or None; under
-        "tried" the l_max tried of each kind, an empty list where only one is possible.
+        For each kind the smallest l_max of those tried that separates the two, or None; under
+        "tried" the l_max tried for each kind, an empty list if only one is possible.
 
     Example:
         >>> bent = [Atoms("CHH", [[0, 0, 0], [1, 0, 0], [x, 1, 0]]) for x in (0.0, 0.5)]
@@ -55,7 +55,7 @@ def parting_degrees(
         recipes: dict[str, Kind | None] = {
             kind_of(kind).name: None if contraction is not None else kind_of(kind)
         }
-    else:  # nothing is known of how it could be refined
+    else:  # it is not known how to refine it
         recipes, hypers = {type(kind).__name__: None}, {"cutoff": kind.cutoff}
     if "fingerprint" not in recipes:
         recipes["fingerprint"] = KINDS["fingerprint"]

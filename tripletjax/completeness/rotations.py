@@ -1,4 +1,4 @@
-"""Rotations on the host: best ones for matched vectors, and a covering of all of them by cells.
+"""Rotations on the host: optimal alignment of vectors, and a covering of all rotations by cells.
 
 NumPy, float64.
 """
@@ -33,13 +33,13 @@ def rotation_matrices(quaternions: np.ndarray) -> np.ndarray:
 
 
 def best_rotations(products: np.ndarray, allow_reflection: bool) -> np.ndarray:
-    """The Q that maximise tr(Q H), H = Σ a bᵀ: they turn the vectors a onto the vectors b.
+    """The Q that maximise tr(Q H), H = Σ a bᵀ: they rotate the vectors a onto the vectors b.
 
-    With H = U S Vᵀ it is V D Uᵀ, D = diag(1, 1, ±1); without reflections its determinant is 1.
+    With H = U S Vᵀ, Q is V D Uᵀ, D = diag(1, 1, ±1); without reflections its determinant is 1.
 
     Args:
         products: H, ``[..., 3, 3]``.
-        allow_reflection: search O(3), not only SO(3).
+        allow_reflection: search O(3) instead of SO(3).
 
     Returns:
         ``[..., 3, 3]``.
@@ -60,17 +60,17 @@ def best_rotations(products: np.ndarray, allow_reflection: bool) -> np.ndarray:
 
 
 def best_overlaps(products: np.ndarray, allow_reflection: bool) -> np.ndarray:
-    """max over Q of tr(Q H) for H [..., 3, 3]: s1 + s2 ± s3 of its singular values."""
+    """max over Q of tr(Q H) for H [..., 3, 3]: s1 + s2 ± s3, with s its singular values."""
     s = np.linalg.svd(products, compute_uv=False)
     sign = 1.0 if allow_reflection else np.where(np.linalg.det(products) < 0, -1.0, 1.0)
     return s[..., 0] + s[..., 1] + sign * s[..., 2]
 
 
 class Cells:
-    """Sets of rotations near their centres that cover SO(3), and with reflections O(3).
+    """Sets of rotations around their centres that cover SO(3), or O(3) with reflections.
 
-    A unit quaternion and its opposite are one rotation, so four of the eight faces of a cube in
-    four dimensions, seen from its centre, cover SO(3). A cell is a small cube on a face.
+    A unit quaternion and its opposite are the same rotation, so four of the eight faces of a cube
+    in four dimensions, projected from its centre, cover SO(3). A cell is a small cube on a face.
     """
 
     def __init__(self, faces, centers, signs, half_width: float):
@@ -79,7 +79,7 @@ class Cells:
 
     @classmethod
     def covering(cls, n_per_edge: int, allow_reflection: bool) -> "Cells":
-        """All rotations, by n_per_edge³ cells on each face."""
+        """All rotations, with n_per_edge³ cells on each face."""
         edge = (2 * np.arange(n_per_edge) + 1) / n_per_edge - 1
         grid = np.stack(np.meshgrid(edge, edge, edge, indexing="ij"), axis=-1).reshape(-1, 3)
         signs = (1.0, -1.0) if allow_reflection else (1.0,)
@@ -95,22 +95,22 @@ class Cells:
         return Cells(self.faces[chosen], self.centers[chosen], self.signs[chosen], self.half_width)
 
     def reach_no_twist(self) -> np.ndarray:
-        """Cells that reach a rotation about an axis across z: a quaternion with z component 0.
+        """Cells with a rotation about an axis perpendicular to z: a quaternion with z component 0.
 
-        Every rotation is one of these before, or after, a rotation about z.
+        Every rotation is one of these preceded, or followed, by a rotation about z.
         """
         place = 2 - self.faces  # of z among the three coordinates on the face: see _quaternions
         z = np.take_along_axis(self.centers, np.maximum(place, 0)[:, None], axis=1)[:, 0]
         return np.flatnonzero((self.faces < 3) & (np.abs(z) < self.half_width * (1 + 1e-9)))
 
     def divided(self) -> "Cells":
-        """Eight cells of half the width for each, in the order of their parents."""
+        """Divide each cell into eight of half the width, in the order of their parents."""
         half = self.half_width / 2
         centers = (self.centers[:, None, :] + half * _CORNERS).reshape(-1, 3)
         return Cells(np.repeat(self.faces, 8), centers, np.repeat(self.signs, 8), half)
 
     def rotations(self) -> tuple[np.ndarray, np.ndarray]:
-        """Matrices at the centres [C, 3, 3] and the largest angle to them within each cell [C].
+        """Matrices at the centres [C, 3, 3], and the largest angle to them within each cell [C].
 
         A cell is convex on the sphere of quaternions, so a corner is its farthest point.
         """

@@ -1,14 +1,16 @@
-"""Looking for two environments that a descriptor cannot tell apart.
+"""Search for pairs of environments that a descriptor cannot distinguish.
 
-Both members of a pair move: from two random environments, Levenberg-Marquardt steps bring
-(F(x) - F(y)) / |F(x)| to zero, while penalties keep the members apart, and the atoms of each:
+Both members of a pair are moved: starting from two random environments, Levenberg-Marquardt steps
+bring (F(x) - F(y)) / |F(x)| to zero, while penalties keep the members, and the atoms of each,
+apart:
 
     max(0, 1 - d² / (n d0²)),    d² = min over permutations P and Q in O(3) of Σ_j |x_Pj - Q y_j|²,
-    max(0, 1 - r_jk² / s²)       for all pairs of atoms, the centre included,
+    max(0, 1 - r_jk² / s²)       for all pairs of atoms, including the centre,
 
-d0 the least geometric distance and s the spacing. A pair that satisfies all three shows that the
-descriptor is incomplete at its resolution; whether finer ones agree on it is quickly tried. That
-none is found proves nothing: it says how hard it is to find one.
+where d0 is the smallest allowed geometric distance and s the spacing. A pair that satisfies all
+three shows that the descriptor is incomplete at its resolution; it is easy to check whether this
+also holds at finer resolutions. Finding no pair proves nothing: it only shows how hard it is to
+find one.
 """
 
 from functools import partial
@@ -34,15 +36,15 @@ from tripletjax.types import Array, InputError
 
 APART = 0.2  # Å, root mean square over neighbours
 TOLERANCE = 1e-9  # |F(x) - F(y)| / |F(x)| of a pair
-SLACK = 0.8  # of the geometric distance and of the spacing that penalties may give way
+SLACK = 0.8  # fraction of the geometric distance and of the spacing that penalties must reach
 MOST_NEIGHBORS = 6  # all permutations are tried
-BATCH = 16  # starts that are optimised together
+BATCH = 16  # starts optimised together
 
 
 class SearchResult(NamedTuple):
     """The pairs of one search, one for each start, the best first."""
 
-    n_found: int  # pairs that are equal to the descriptor and apart in geometry
+    n_found: int  # pairs with equal descriptors and different geometries
     n_starts: int
     found: np.ndarray  # [S] bool
     pairs: np.ndarray  # [S, 2, n, 3] Å
@@ -64,8 +66,8 @@ def search_pairs(
 ) -> SearchResult:
     """Search for pairs of environments with equal descriptors, from random starts; float64.
 
-    All neighbours are of the first species of the descriptor. Starts depend on the seed, the
-    number of neighbours, the cutoff and the spacing alone: two descriptors can be compared on the
+    All neighbours have the first species of the descriptor. Starts depend only on the seed, the
+    number of neighbours, the cutoff and the spacing, so two descriptors can be compared on the
     same starts with the same number of steps. A pair counts as found if the relative distance of
     the descriptors is at most ``tolerance``, and the geometric distance and the distances between
     atoms are at least 0.8 of ``apart`` and ``spacing``. Atoms stay 0.5 Å inside the cutoff.
@@ -73,12 +75,12 @@ def search_pairs(
     Args:
         chosen: an invariant descriptor: any kind but "density" and "triplets", or your own.
         n_neighbors: 2 to 6.
-        n_starts: pairs of random environments, rounded up to whole batches of 16.
-        n_steps: Levenberg-Marquardt steps of each.
-        apart: Å, root mean square over neighbours, that the members are pushed apart to.
-        spacing: Å, that any two atoms of a member are pushed apart to.
-        tolerance: of the descriptors.
-        seed: of the starts.
+        n_starts: pairs of random environments, rounded up to a multiple of 16.
+        n_steps: Levenberg-Marquardt steps per start.
+        apart: Å, root mean square over neighbours, target distance between the members.
+        spacing: Å, target distance between any two atoms of a member.
+        tolerance: relative distance of the descriptors up to which they are equal.
+        seed: seed of the starts.
         progress: show a progress bar.
 
     Returns:
@@ -96,8 +98,8 @@ def search_pairs(
     require_invariant_vector(chosen)
     if not 2 <= n_neighbors <= MOST_NEIGHBORS:
         raise InputError(
-            f"n_neighbors={n_neighbors} is not usable; give 2 to {MOST_NEIGHBORS}, as the "
-            "geometric distance tries all permutations"
+            f"invalid n_neighbors={n_neighbors}: expected 2 to {MOST_NEIGHBORS}, because the "
+            "geometric distance is minimised over all permutations"
         )
     radius = chosen.cutoff - MARGIN
     random = np.random.Generator(np.random.PCG64(seed))
@@ -127,10 +129,10 @@ def search_pairs(
 def aligned_distance(first: Array, second: Array, orders: np.ndarray) -> Array:
     """d / √n with d² = min over permutations P and Q in O(3) of Σ_j |x_Pj - Q y_j|².
 
-    The best Q for each permutation leaves |x|² + |y|² - 2 Σ (singular values of Σ_j x_Pj y_jᵀ).
+    The best Q for each permutation gives |x|² + |y|² - 2 Σ (singular values of Σ_j x_Pj y_jᵀ).
 
     Args:
-        first, second: ``[n, 3]`` Å, of one species.
+        first, second: ``[n, 3]`` Å, all of one species.
         orders: ``[n!, n]`` all permutations.
 
     Example:
@@ -148,7 +150,7 @@ def aligned_distance(first: Array, second: Array, orders: np.ndarray) -> Array:
 
 @partial(jax.jit, static_argnames="n_steps")
 def _optimise(chosen: EnvironmentDescriptor, starts, n_steps, apart, spacing):
-    """Pairs [B, 2, n, 3], their descriptors' and geometric distances [B], and closest atoms [B]."""
+    """Pairs [B, 2, n, 3], descriptor and geometric distances [B], and smallest spacings [B]."""
     n = starts.shape[2]
     species, mask = jnp.zeros(n, jnp.int32), jnp.ones(n, bool)
     orders = np.array(list(permutations(range(n))))

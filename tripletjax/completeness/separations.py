@@ -1,9 +1,9 @@
-"""How far a descriptor parts two structures, in units that neither scale nor shift can change.
+"""How far a descriptor separates two structures, independently of scale and shift.
 
-A relative distance ‖F - F'‖ / ‖F‖ says little: constant columns make it small, subtracting them
-makes it large. The contrast compares the change of the descriptor with the change that moving the
-atoms as far would make on average, were the descriptor to answer to every move as it does to small
-ones: ‖F - F'‖ / (‖J‖_F d), with J = ∂F/∂r and d the geometric distance. Host side.
+A relative distance ‖F - F'‖ / ‖F‖ means little: constant columns make it small, subtracting them
+makes it large. The contrast compares the change of the descriptor with the average change for moves
+of the same length, if the descriptor responded to all moves as it does to small ones:
+‖F - F'‖ / (‖J‖_F d), with J = ∂F/∂r and d the geometric distance. Host side.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from tripletjax.completeness.families import DegeneratePair
 from tripletjax.neighbors import bucket, find_pairs, pad_rows
 from tripletjax.types import InputError
 
-FAR = 1e3  # Å: no neighbour is left out or unmatched
-N_STARTS = 64  # of the search for the geometric distance
+FAR = 1e3  # Å: no neighbour is excluded or unmatched
+N_STARTS = 64  # for the geometric distance
 
 # Values [D] of one environment and their changes [P, D] along P displacements [P, K, 3]:
 # (vectors [K, 3], species [K], mask [K], center, displacements) -> (values, changes)
@@ -27,17 +27,17 @@ Evaluate = Callable[..., tuple[Any, Any]]
 
 
 class Separation(NamedTuple):
-    """Two descriptors beside their structures."""
+    """The distance of two descriptors compared with that of their structures."""
 
     difference: float  # ‖F - F'‖
     relative: float  # ‖F - F'‖ / √((‖F‖² + ‖F'‖²)/2)
     slope: float  # ‖J‖_F, 1/Å, root mean square of both members; NaN if not given
     distance: float  # Å, between the structures; NaN if not given
-    contrast: float  # ‖F - F'‖ / (‖J‖_F d); NaN without J or d, or where d = 0
+    contrast: float  # ‖F - F'‖ / (‖J‖_F d); NaN without J or d, or if d = 0
 
 
 class MovingEnvironments(NamedTuple):
-    """The padded environments of one structure and the atoms that they consist of."""
+    """The padded environments of one structure and their atoms."""
 
     vectors: np.ndarray  # [C, K, 3] Å
     species: np.ndarray  # [C, K] index of the species channel
@@ -47,7 +47,7 @@ class MovingEnvironments(NamedTuple):
     neighbors: np.ndarray  # [C, K] atoms
 
     def displacements(self, moves: np.ndarray) -> np.ndarray:
-        """Changes [C, P, K, 3] of the vectors as the atoms make P moves [P, N, 3]."""
+        """Changes [C, P, K, 3] of the vectors for P displacements of the atoms [P, N, 3]."""
         relative = moves[:, self.neighbors] - moves[:, self.centers, None]
         return np.where(self.mask[..., None], relative, 0).swapaxes(0, 1)
 
@@ -55,19 +55,19 @@ class MovingEnvironments(NamedTuple):
 def separation(
     first_rows: Any, second_rows: Any, slope: float = np.nan, distance: float = np.nan
 ) -> Separation:
-    """Distance of two structures' descriptors, relative to their size and to the geometry.
+    """Distance between the descriptors of two structures, relative to their size and the geometry.
 
     The rows of a structure, one for each centre, are summed: F = Σ_i F_i.
 
     contrast = ‖F - F'‖ / (‖J‖_F d)
 
-    is the same for F and αF + c. Where F is linear, moves in random directions have contrast
-    1/√n for n coordinates, in the mean of squares; a degenerate pair has contrast 0.
+    is the same for F and αF + c. If F is linear, moves in random directions have a root mean square
+    contrast of 1/√n for n coordinates; a degenerate pair has contrast 0.
 
     Args:
         first_rows, second_rows: ``[R, D]`` or ``[D]`` descriptors of both structures.
-        slope: ‖J‖_F, per Å, mean of both structures.
-        distance: d in Å, such as from ``structure_distance``.
+        slope: ‖J‖_F, 1/Å, mean of both structures.
+        distance: d in Å, for example from ``structure_distance``.
 
     Returns:
         A ``Separation``.
@@ -84,7 +84,7 @@ def separation(
     sums = [rows.reshape(-1, rows.shape[-1]).sum(0) for rows in sums]
     if sums[0].shape != sums[1].shape:
         raise InputError(
-            f"rows have {sums[0].size} and {sums[1].size} columns; give the same descriptor"
+            f"rows have {sums[0].size} and {sums[1].size} columns: expected the same descriptor"
         )
     difference = float(np.linalg.norm(sums[0] - sums[1]))
     scale = float(np.sqrt(np.mean([row @ row for row in sums])))
@@ -106,20 +106,21 @@ def pair_separation(
     n_directions: int = 24,
     width: Callable[[int], int] = bucket,
 ) -> Separation:
-    """The separation of a degenerate pair: of its centre's environments, or of sums over atoms.
+    """The separation of a degenerate pair: of the centre's environments, or of sums over atoms.
 
-    The centre of an environment stays, so that J is with respect to its neighbours, periodic images
-    moving together; without a centre all atoms move. ‖J‖_F² = (n/P) Σ_p ‖J q_p‖² with P random
-    orthonormal displacements q_p of the n coordinates: exact if P = n, else an unbiased estimate.
+    The centre of an environment is fixed, so J is with respect to its neighbours, with periodic
+    images moving together; without a centre all atoms move. ‖J‖_F² = (n/P) Σ_p ‖J q_p‖² with P
+    random orthonormal displacements q_p of the n coordinates: exact if P = n, else an unbiased
+    estimate.
 
     Args:
         evaluate: values of one environment and their changes, see ``Evaluate``; usually compiled.
             Species are indices into the sorted atomic numbers of the pair.
         pair: both members.
-        cutoff: Å, within which neighbours are looked for.
-        distance: Å between the members, such as from ``structure_distance``.
-        n_directions: P, if the structure has so many coordinates; 0: no slope.
-        width: padded number of neighbours for the largest number that occurs.
+        cutoff: Å, for neighbours.
+        distance: Å between the members, for example from ``structure_distance``.
+        n_directions: P, or the number of coordinates if that is smaller; 0: no slope.
+        width: maps the largest number of neighbours to a padded number.
 
     Example:
         >>> from tripletjax.completeness.families import two_neighbors
@@ -155,7 +156,7 @@ def pair_separation(
 def environments(
     pair: DegeneratePair, side: int, cutoff: float, width: Callable[[int], int] = bucket
 ) -> MovingEnvironments:
-    """The environments of one member, 0 or 1: of its centre, or of every atom."""
+    """The environments of one member, 0 or 1: that of its centre, or those of all atoms."""
     positions = (pair.first, pair.second)[side]
     periodic = None if pair.cell is None else pair.cell.any(axis=1)
     frame = Atoms(numbers=pair.species, positions=positions, cell=pair.cell, pbc=periodic)
@@ -170,11 +171,11 @@ def environments(
 
 
 def structure_distance(pair: DegeneratePair) -> float:
-    """Geometric distance of the members, Å: √Σ |Q a - b|² over atoms, minimised; an upper bound.
+    """Geometric distance between the members, Å: the minimum of √Σ |Q a - b|²; an upper bound.
 
-    Over Q in O(3) about the centre, or about the centroid, and over the atoms' order; local
-    optima from many starts. Of a periodic pair with a centre: the atoms of the cell about the
-    centre. Of a crystal: over translations and inversion, to the nearest images, per cell.
+    The minimum is over Q in O(3) about the centre, or the centroid, and over the order of atoms;
+    local optima from many starts. For a periodic pair with a centre: the atoms of the cell around
+    the centre. For a crystal: over translations and inversion, to the nearest images, per cell.
 
     Example:
         >>> from tripletjax.completeness.families import two_neighbors
@@ -200,7 +201,7 @@ def structure_distance(pair: DegeneratePair) -> float:
 
 
 def _moves(pair: DegeneratePair, n_directions: int) -> np.ndarray:
-    """Random orthonormal displacements [P, N, 3] of all atoms but the centre; zero beyond n."""
+    """Random orthonormal displacements [P, N, 3] of all atoms except the centre; zero beyond n."""
     n_atoms = len(pair.species)
     moving = np.arange(n_atoms) if pair.center is None else np.delete(range(n_atoms), pair.center)
     n_coordinates = 3 * len(moving)
@@ -217,7 +218,7 @@ def _crystal_distance(pair: DegeneratePair) -> float:
     best = np.inf
     for sign in (1, -1):
         for offset in (pair.second[:, None] - sign * pair.first).reshape(-1, 3):
-            for _ in range(10):  # match, then shift by the mean of what is left
+            for _ in range(10):  # match, then shift by the mean difference
                 apart = pair.second - sign * pair.first[:, None] - offset  # [first, second, 3]
                 apart -= np.round(apart @ inverse) @ pair.cell
                 costs = np.sum(apart**2, -1)

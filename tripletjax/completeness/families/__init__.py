@@ -1,7 +1,7 @@
-"""Known classes of degenerate structures as generators, and a check of what they claim.
+"""Generators of known classes of degenerate structures, and a check of their claims.
 
-A ``DegeneratePair`` says which invariants cannot tell its members apart, which do, and by which
-isometry the members are related, if any; ``verify`` measures all three.
+A ``DegeneratePair`` states which invariants cannot distinguish its members, which ones can, and by
+which isometry the members are related, if any; ``verify`` measures all three.
 """
 
 from collections.abc import Callable, Iterable
@@ -119,12 +119,12 @@ FAMILIES: dict[str, Callable[..., DegeneratePair]] = {
 
 
 def instances(names: Iterable[str] | None = None) -> list[DegeneratePair]:
-    """One pair for each default set of parameters of the named families (default: of all).
+    """One pair for each set of default parameters of the named families (default: all families).
 
-    The first set of a family is empty, its default; names are "family" or "family/variant".
+    The first set of a family is empty; names are "family" or "family/variant".
 
     Raises:
-        InputError: a family that is not in ``FAMILIES``.
+        InputError: unknown family.
 
     Example:
         >>> [pair.name for pair in instances(["ch6o", "capped_ring"])]
@@ -134,7 +134,7 @@ def instances(names: Iterable[str] | None = None) -> list[DegeneratePair]:
     found = []
     for name in chosen:
         if name not in FAMILIES:
-            raise InputError(f"family {name!r} is not known; choose from {', '.join(FAMILIES)}")
+            raise InputError(f"unknown family {name!r}: expected one of {', '.join(FAMILIES)}")
         sets: dict[str, dict[str, Any]] = {"": {}, **VARIANTS.get(name, {})}
         for variant, parameters in sets.items():
             pair = FAMILIES[name](**parameters)

@@ -21,17 +21,17 @@ def k_chain(
 ) -> DegeneratePair:
     """A straight chain of k atoms with bent ends, trans or cis.
 
-    Messages of invariants along the bonds see no difference at any depth, those of vectors only
-    once they have crossed the chain; a range that spans it sees the ends at once.
+    Invariant messages along the bonds do not distinguish them at any depth, vector messages only
+    once they have crossed the chain; a cutoff that spans the chain distinguishes the ends directly.
 
     Args:
-        k: atoms on the line, 2 or more.
+        k: number of atoms on the line, 2 or more.
         bond: length of all bonds, Å.
-        angle: at the ends, rad; not 0 or π.
+        angle: bond angle at the ends, rad; not 0 or π.
         species: of all atoms.
 
     Raises:
-        InputError: ends on the line, or so close that they are bonded.
+        InputError: the ends are on the line, or close enough to be bonded.
 
     Source: Joshi et al., arXiv 2301.09308; Schütt et al., arXiv 2102.03150.
     """
@@ -60,21 +60,21 @@ def periodic_column(
 ) -> DegeneratePair:
     """Planar rings about a centre, repeated along their axis.
 
-    Each tuple of neighbours is one of the ring and one of the heights, independently, so that all
-    orders that agree for the ring agree for the column, at any range.
+    The position in the ring and the height are independent in each tuple of neighbours, so all
+    orders that are equal for the ring are equal for the column, at any cutoff.
 
     Args:
         rings: "coprime_rings" or "circle_sets".
-        period: distance of the repeated rings, Å.
-        **parameters: of the rings; heights other than 0 are not taken.
+        period: distance between repeated rings, Å.
+        **parameters: parameters of the rings; heights must be 0.
 
     Raises:
-        InputError: as the rings do.
+        InputError: as for the rings.
     """
     makers = {"coprime_rings": coprime_rings, "circle_sets": circle_sets}
     if rings not in makers or "heights" in parameters:
         raise InputError(
-            f"rings={rings!r} are not usable; choose one of {list(makers)}, without heights"
+            f"invalid rings={rings!r}: expected one of {list(makers)}, without heights"
         )
     pair = makers[rings](**parameters)
     cell = np.diag([0.0, 0.0, positive("period", period)])
@@ -85,13 +85,13 @@ def homometric_crystal(
     n: int = 8, first: Sequence[int] = (0, 1, 3, 4), second: Sequence[int] = (0, 1, 2, 5),
     step: float = 0.9, layers: float = 3.1, species: str = "C",
 ) -> DegeneratePair:  # fmt: skip
-    """Atoms on homometric sets of n sites of a cell's edge: equal vectors, so equal diffraction.
+    """Atoms on homometric sets of n sites along a cell edge: equal vectors and equal diffraction.
 
     Args:
-        n: sites along the cell's edge z.
-        first, second: sites that are taken, with equal multisets of differences modulo n.
-        step: distance of neighbouring sites, Å.
-        layers: edges of the cell along x and y, Å.
+        n: number of sites along the cell edge z.
+        first, second: occupied sites, with equal multisets of differences modulo n.
+        step: distance between neighbouring sites, Å.
+        layers: cell edges along x and y, Å.
         species: of all atoms.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Checks of what a degenerate pair claims, slow and obvious, without any basis.
+"""Checks of the claims of a degenerate pair: slow, simple and without any basis.
 
-The correlation of order nu of a density of points is fixed by, and fixes, the multiset of the Gram
+The correlation of order nu of a density of points is equivalent to the multiset of the Gram
 matrices of all ordered nu-tuples of neighbours, with their species. Two multisets are compared by
-sums over the tuples of exp(i phase), the phase being a random function of the entries. Tuples of
-distinct neighbours suffice: they determine the shorter ones, and so those with repeated members.
+sums over the tuples of exp(i phase), where the phase is a random function of the entries. Tuples of
+distinct neighbours suffice: they determine the shorter ones, and hence those with repeated members.
 """
 
 from itertools import combinations, permutations
@@ -20,28 +20,28 @@ from tripletjax.completeness.families.isometry import (
 from tripletjax.completeness.families.pairs import INVARIANTS, ORDERS, DegeneratePair
 from tripletjax.types import InputError
 
-EQUAL = 1e-12  # of the number of terms of a sum
+EQUAL = 1e-12  # relative to the number of terms of a sum
 DIFFERENT = 1e-8
-SEEN = 1e-7  # no need to look further
+SEEN = 1e-7  # a difference at which the search stops
 N_FREQUENCIES = 4
 MAX_ORDERED = 300_000
 BLOCK = 50_000
 
 
 class Verdict(NamedTuple):
-    """What was found: the claim holds if ``failures`` is empty."""
+    """The result of the checks: the claims hold if ``failures`` is empty."""
 
     relation: str
-    differences: dict[str, float]  # of every invariant named by the pair, relative
+    differences: dict[str, float]  # relative, of every invariant named by the pair
     failures: tuple[str, ...]  # sentences
 
 
 def verify(pair: DegeneratePair, reach: float = 5.0) -> Verdict:
-    """Measure all that a pair claims: its relation, what it defeats and what separates it.
+    """Check all claims of a pair: its relation, what it defeats and what separates it.
 
     Args:
         pair: finite or periodic.
-        reach: neighbours count up to here in a periodic structure, Å.
+        reach: cutoff for neighbours in a periodic structure, Å.
 
     Example:
         >>> from tripletjax.completeness.families import two_neighbors
@@ -68,7 +68,7 @@ def difference(pair: DegeneratePair, invariant: str, reach: float = 5.0) -> floa
     without a counterpart.
 
     Raises:
-        InputError: an unknown invariant, or one that asks for too many tuples.
+        InputError: an unknown invariant, or one that needs too many tuples.
     """
     if invariant in ORDERS:
         nu, handed = ORDERS[invariant]
@@ -80,7 +80,7 @@ def difference(pair: DegeneratePair, invariant: str, reach: float = 5.0) -> floa
         "local_message_passing": lambda pair, reach: _refinement(pair, reach, None, True),
     }
     if invariant not in measures:
-        raise InputError(f"invariant {invariant!r} is not known; choose from {list(INVARIANTS)}")
+        raise InputError(f"unknown invariant {invariant!r}: expected one of {list(INVARIANTS)}")
     return measures[invariant](pair, reach)
 
 
@@ -113,7 +113,7 @@ def _order_difference(pair: DegeneratePair, nu: int, handed: bool, reach: float)
 
 
 def _compositions(counts: np.ndarray, nu: int, start: int = 0):
-    """How many members of each type a tuple has, ((type, how many), ...), nu in all."""
+    """The numbers of members of each type in a tuple, ((type, number), ...), nu in total."""
     if nu == 0:
         yield ()
     for t in range(start, len(counts) if nu else 0):
@@ -123,16 +123,16 @@ def _compositions(counts: np.ndarray, nu: int, start: int = 0):
 
 
 def _spread(composition) -> tuple:
-    """Sorts the compositions of the most even parts to the front."""
+    """Sort key: compositions with the most even parts come first."""
     return -len(composition), max((n for _, n in composition), default=0), composition
 
 
 def _sums(vectors, types, composition, handed: bool) -> np.ndarray:
     """The number of ordered tuples of this composition, and sums over them of exp(i phase).
 
-    Few tuples: the phase is a random linear form of the entries, in the tuple's order. Many: only
-    unordered tuples, and the phase is the determinant of the matrix of random functions of the
-    entries, which is the same in any order.
+    For few tuples, the phase is a random linear form of the entries in the order of the tuple. For
+    many, only unordered tuples are used, and the phase is the determinant of the matrix of random
+    functions of the entries, which does not depend on the order.
     """
     members = [np.nonzero(types == t)[0] for t, _ in composition]
     sizes = [perm(len(m), n) for m, (_, n) in zip(members, composition, strict=True)]
@@ -169,7 +169,7 @@ def _sums(vectors, types, composition, handed: bool) -> np.ndarray:
 
 
 def _products(parts: list[np.ndarray]):
-    """All products of the parts' rows, side by side, in blocks [tuple, nu]."""
+    """All combinations of rows of the parts, concatenated, in blocks [tuple, nu]."""
     if not parts:
         yield np.zeros((1, 0), int)
         return
@@ -183,7 +183,7 @@ def _products(parts: list[np.ndarray]):
 
 
 def _distances(pair: DegeneratePair, reach: float) -> tuple[list[list[tuple]], float]:
-    """For both members and each atom: distances and atoms of its neighbours; the largest."""
+    """Distances and atoms of each atom's neighbours, for both members, and the largest distance."""
     members, largest = [], 1e-300
     for positions in (pair.first, pair.second):
         rows = []
@@ -217,11 +217,11 @@ def _sorted_distances(pair: DegeneratePair, reach: float) -> float:
 
 
 def _refinement(pair: DegeneratePair, reach: float, rounds: int | None, bonded: bool) -> float:
-    """Fraction of atoms whose colour has no counterpart, colours refined by the neighbours'.
+    """Fraction of atoms whose colour has no counterpart, after colour refinement.
 
     A colour is replaced by that of (colour, multiset of distances and colours of the neighbours),
-    told apart by a sum of random cosines, until their number stays; colours are whole numbers, so
-    that rounding does not grow.
+    identified by a sum of random cosines, until the number of colours is constant; colours are
+    integers, so that rounding errors do not grow.
     """
     members, largest = _distances(pair, reach)
     rows = [row for member in members for row in member]

@@ -1,4 +1,4 @@
-"""Environments that orders one and two do not tell apart, and copies that nothing should part."""
+"""Environments that orders one and two do not distinguish, and copies that must stay equal."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,15 +24,15 @@ CEN_2024 = "Cen et al., arXiv 2410.11443"
 def two_neighbors(
     radius: float = 1.5, angles: tuple[float, float] = (np.pi / 2, np.pi), species=("C", "H", "H")
 ) -> DegeneratePair:
-    """Two neighbours at one distance, at two different angles: nu=1 sees no angle.
+    """Two neighbours at equal distances and two different angles: nu=1 does not depend on angles.
 
     Args:
-        radius: distance of both neighbours to the centre, Å.
-        angles: between the neighbours, in rad, of the first and second member.
+        radius: distance of both neighbours from the centre, Å.
+        angles: angles between the neighbours in the first and second member, rad.
         species: symbols of the centre and both neighbours.
 
     Raises:
-        InputError: equal angles, or parameters that are not usable.
+        InputError: equal angles, or invalid parameters.
 
     Source: Joshi et al., arXiv 2301.09308.
     """
@@ -49,25 +49,25 @@ def two_neighbors(
 def x_plus_minus(
     a=(0.9, 0.6), b=(0.9, 0.9, -0.5), c=(0.9, 0.9), species=("C", "H", "H", "H", "H")
 ) -> DegeneratePair:
-    """X±: four neighbours a, b, b', c±, of which nu=2 sees only the angles of pairs.
+    """X±: four neighbours a, b, b', c±, for which nu=2 only depends on the angles of pairs.
 
     a = (ax, 0, az), b = (bx, by, bz), b' = (-bx, -by, bz), c± = (0, ±cy, cz): from the first member
-    to the second c·b and c·b' swap, c·a stays.
+    to the second c·b and c·b' swap, c·a does not change.
 
     Args:
         a: (ax, az) in Å.
         b: (bx, by, bz) in Å.
         c: (cy, cz) in Å; cy → 0 is the fold, where the members merge.
-        species: symbols of the centre, a, b, b' and c; b and b' must agree.
+        species: symbols of the centre, a, b, b' and c; those of b and b' must be equal.
 
     Raises:
-        InputError: collisions, isometric members, or species of b and b' that differ.
+        InputError: colliding atoms, isometric members, or different species of b and b'.
 
     Source: Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020), equation for X±.
     """
     numbers = numbers_of(species, 5)
     if numbers[2] != numbers[3]:
-        raise InputError("x_plus_minus: b and b' must be of one species; give species[2] twice")
+        raise InputError("x_plus_minus: b and b' must have the same species; give species[2] twice")
     (ax, az), (bx, by, bz), (cy, cz) = (
         real("a", a, (2,)), real("b", b, (3,)), real("c", c, (2,))
     )  # fmt: skip
@@ -85,10 +85,10 @@ def methane(
     theta_a: float = 0.8, theta_b: float = 1.9, phi_b: float = 0.7, theta_c: float = 0.9,
     radius: float = 1.09,
 ) -> DegeneratePair:  # fmt: skip
-    """The manifold of CH4 with equal C-H distances whose members have equal power spectra: X±.
+    """The manifold of CH4 pairs with equal C-H distances and equal power spectra: X±.
 
-    Four angles of five are free, so that the manifold has codimension one. At theta_c = 0 or π
-    the members merge: the fold, where the derivative of the power spectrum along c vanishes
+    Four of five angles are free, so the manifold has codimension one. At theta_c = 0 or π the
+    members merge: this is the fold, where the derivative of the power spectrum along c vanishes
     although the environment changes.
 
     Args:
@@ -96,7 +96,7 @@ def methane(
         radius: the C-H distance, Å.
 
     Raises:
-        InputError: collisions or isometric members, the fold among them.
+        InputError: colliding atoms or isometric members, including the fold.
 
     Source: Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020).
     """
@@ -111,28 +111,28 @@ def centrosymmetric(
     radii=(1.2, 1.5, 1.9), cosines=(0.35, 0.25, 0.45), species=("C", "N", "N", "N"),
     center: bool = True,
 ) -> DegeneratePair:  # fmt: skip
-    """±a, ±b, ±c with |a·b|, |b·c|, |c·a| given and the sign of their product + or -.
+    """±a, ±b, ±c with given |a·b|, |b·c|, |c·a|, whose product has the sign + or -.
 
-    Every pair of atoms occurs with its inverted partner, so that neither nu=2 about the centre nor
-    distances, also those of message passing, see the sign; three neighbours do.
+    Every pair of atoms occurs with its inverted partner, so neither nu=2 about the centre nor
+    distances, even with message passing, depend on the sign; triples of neighbours do.
 
     Args:
         radii: lengths of a, b and c, Å.
-        cosines: positive cosines of the angles ab, bc and ca (positive: the second member changes
-            the sign of the last).
+        cosines: positive cosines of the angles ab, bc and ca (the second member has the opposite
+            sign of the last one).
         species: symbols of the centre and of ±a, ±b, ±c.
         center: whether there is an atom at the centre, whose environment is meant; else all six
             atoms are centres.
 
     Raises:
-        InputError: cosines that no three vectors have, a zero among them, or collisions.
+        InputError: cosines that no three vectors have, a cosine of zero, or colliding atoms.
 
     Source: Pozdnyakov & Ceriotti, Mach. Learn.: Sci. Technol. 3, 045020 (2022).
     """
     radii = real("radii", radii, (3,))
     ab, bc, ca = real("cosines", cosines, (3,))
     if not (radii > 0).all() or min(ab, bc, ca) <= 0:
-        raise InputError("centrosymmetric: give positive radii in Å and positive cosines")
+        raise InputError("centrosymmetric: expected positive radii in Å and positive cosines")
     numbers = numbers_of(species, 4)
     members = []
     for sign in (1, -1):
@@ -140,7 +140,7 @@ def centrosymmetric(
         values, vectors = np.linalg.eigh(gram)
         if values[0] < -1e-12:
             raise InputError(
-                f"centrosymmetric: no three vectors have cosines {ab}, {bc}, {sign * ca}; give "
+                f"centrosymmetric: no three vectors have cosines {ab}, {bc}, {sign * ca}; use "
                 "smaller ones"
             )
         axes = radii[:, None] * (vectors * np.sqrt(np.maximum(values, 0)))
@@ -163,14 +163,14 @@ def centrosymmetric(
 
 
 def rotated_polygon(n: int = 5, angle: float = 0.9666, radius: float = 1.5) -> DegeneratePair:
-    """A regular polygon about a centre and a turned copy: invariants must not part them.
+    """A regular polygon about a centre and a rotated copy: invariants must not distinguish them.
 
-    Equivariant features of degree l < n, on the other hand, do not see the turn.
+    Equivariant features of degree l < n, on the other hand, do not detect the rotation.
 
     Args:
         n: number of neighbours, 2 or more.
-        angle: of the turn about the axis, rad.
-        radius: of the polygon, Å.
+        angle: rotation about the axis, rad.
+        radius: radius of the polygon, Å.
 
     Source: Joshi et al., arXiv 2301.09308.
     """
@@ -184,12 +184,12 @@ def rotated_polygon(n: int = 5, angle: float = 0.9666, radius: float = 1.5) -> D
 def rotated_polyhedron(
     solid: str = "cube", rotation=(0.4, 1.1, -0.3), radius: float = 1.8
 ) -> DegeneratePair:
-    """A Platonic solid about a centre and a turned copy: invariants must not part them.
+    """A Platonic solid about a centre and a rotated copy: invariants must not distinguish them.
 
     Args:
         solid: a name in ``SOLIDS``.
         rotation: rotation vector, its length the angle in rad.
-        radius: distance of the vertices to the centre, Å.
+        radius: distance of the vertices from the centre, Å.
 
     Source: Cen et al., arXiv 2410.11443.
     """

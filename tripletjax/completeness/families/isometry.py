@@ -1,4 +1,4 @@
-"""Isometries between two finite sets of points with species: found by matching, exactly."""
+"""Isometries between two finite sets of points with species, found exactly by matching."""
 
 from itertools import permutations
 
@@ -8,19 +8,19 @@ from scipy.spatial import KDTree
 from tripletjax.completeness.families.pairs import DegeneratePair
 from tripletjax.types import InputError
 
-TOLERANCE = 1e-7  # of the largest distance: positions that are meant to coincide do to rounding
+TOLERANCE = 1e-7  # of the largest distance: equal positions coincide to rounding
 
 
 def neighborhood(positions, species, center: int, cell, reach: float):
-    """Vectors [K, 3] and species [K] of all atoms and images but the centre, within ``reach`` Å.
+    """Vectors [K, 3] and species [K] of all atoms and images except the centre, within ``reach`` Å.
 
-    Without a cell all atoms count, however far.
+    Without a cell all atoms are included, at any distance.
     """
     if cell is None:
         others = np.arange(len(positions)) != center
         return (positions - positions[center])[others], species[others]
     periodic = cell.any(axis=1)
-    # An image n·cell is nearer than the reach only if |n_a| <= (reach + extent) / spacing.
+    # An image n·cell is within reach only if |n_a| <= (reach + extent) / spacing.
     extent = np.linalg.norm(positions - positions[center], axis=1).max()
     spacing = 1 / np.linalg.norm(np.linalg.pinv(cell), axis=0)[periodic]
     ranges = [np.arange(1)] * 3
@@ -38,7 +38,7 @@ def joint_labels(*columns: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
 
     Args:
         columns: arrays ``[n]`` or ``[n, d]``.
-        tolerance: gap between sorted values of a column that makes them different.
+        tolerance: gap between sorted values of a column above which they are different.
 
     Example:
         >>> joint_labels(np.array([1.0, 2.0, 1.0 + 1e-12]), np.array([6, 6, 6])).tolist()
@@ -59,12 +59,12 @@ def orthogonal_maps(first, second, first_types, second_types) -> set[int]:
     """Determinants of the orthogonal maps of one set of points onto the other, about the origin.
 
     At most three points of the first set span it; each choice of images with the same types and
-    scalar products fixes a map, which counts if it maps the whole set. Sets that do not span the
-    space are mapped by rotations and reflections alike.
+    scalar products determines a map, which counts if it maps all points. Sets that do not span the
+    space are mapped by both rotations and reflections.
 
     Args:
         first, second: ``[n, 3]`` points in Å.
-        first_types, second_types: ``[n]`` integers that must agree between a point and its image.
+        first_types, second_types: ``[n]`` integers that must be equal for a point and its image.
 
     Returns:
         A subset of {1, -1}.
@@ -131,7 +131,7 @@ def _matching_images(source, second, candidates, tolerance):
 
 
 def _completed(source, target, rank):
-    """Both sets of spanning points made three, in both handednesses where that is open."""
+    """Both sets of spanning points completed to three, with both handednesses if undetermined."""
     if rank == 3:
         return [(source, target)]
     left = np.concatenate([source, _complement(source)])
@@ -142,16 +142,16 @@ def _completed(source, target, rank):
 
 
 def _complement(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of what is orthogonal to the rows, [3 - rank, 3]."""
+    """An orthonormal basis of the orthogonal complement of the rows, [3 - rank, 3]."""
     return np.linalg.svd(rows)[2][len(rows) :]
 
 
 def relation_between(pair: DegeneratePair, reach: float = 8.0) -> str:
-    """How the members are related: "rotation", "reflection" (only by one), or "none".
+    """The relation of the members: "rotation", "reflection" (only), or "none".
 
-    Translations count too if there is no centre. A periodic structure is compared by the
-    neighbourhoods within ``reach`` Å of the atoms: "none" is certain, an isometry holds up to
-    there.
+    Translations are also allowed if there is no centre. Periodic structures are compared by the
+    neighbourhoods within ``reach`` Å of the atoms: "none" is certain, an isometry is verified up to
+    this distance.
 
     Example:
         >>> from tripletjax.completeness.families import two_neighbors
@@ -182,10 +182,10 @@ def _maps(first, second, first_species, second_species) -> set[int]:
 
 
 def checked(pair: DegeneratePair) -> DegeneratePair:
-    """The pair itself, once atoms are apart and the members are related as it says.
+    """Return the pair after checking that atoms are apart and the members are related as stated.
 
     Raises:
-        InputError: atoms coincide, or the relation is another one.
+        InputError: atoms coincide, or the relation is wrong.
     """
     for positions in (pair.first, pair.second):
         for center in range(len(positions)):
@@ -193,14 +193,14 @@ def checked(pair: DegeneratePair) -> DegeneratePair:
             nearest = np.linalg.norm(vectors, axis=1).min(initial=np.inf)
             if nearest < 1e-3:
                 raise InputError(
-                    f"{pair.name}: atom {center} and another coincide; change the parameters "
+                    f"{pair.name}: atom {center} and another one coincide; change the parameters "
                     "so that all atoms are at least 0.001 Å apart"
                 )
     relation = relation_between(pair)
     if relation != pair.relation:
-        found = "not related by any isometry" if relation == "none" else f"related by a {relation}"
+        actual = "not related by any isometry" if relation == "none" else f"related by a {relation}"
         raise InputError(
-            f"{pair.name}: with these parameters the members are {found}, not relation="
+            f"{pair.name}: with these parameters the members are {actual}, not relation="
             f"{pair.relation!r}; change the parameters or give relation={relation!r}"
         )
     return pair

@@ -1,4 +1,4 @@
-"""What a degenerate pair is: two structures, how they are related, and what cannot part them."""
+"""Degenerate pairs: two structures, their relation, and the invariants that are equal for both."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,12 +10,12 @@ from ase.data import atomic_numbers
 from tripletjax.types import InputError
 
 RELATIONS = ("none", "rotation", "reflection")
-# What each name stands for. With center=None the orders nu are those of the sum over all atoms.
+# Meaning of the names. With center=None the orders nu are those of the sum over all atoms.
 INVARIANTS = {
     "distances": "nu=1: species and distances of the neighbours of the centre",
     "power_spectrum": "nu=2: distances and angle of every pair of neighbours",
-    "bispectrum": "nu=3: Gram matrix of every triple of neighbours, so up to reflections",
-    "bispectrum_pseudo": "nu=3 with pseudoscalars: the handedness of every triple too",
+    "bispectrum": "nu=3: Gram matrix of every triple of neighbours, hence up to reflections",
+    "bispectrum_pseudo": "nu=3 with pseudoscalars: also the handedness of every triple",
     "nu4": "Gram matrix of every four neighbours",
     "nu4_pseudo": "the same with the triple products of every four neighbours",
     "nu5": "Gram matrix of every five neighbours",
@@ -25,7 +25,7 @@ INVARIANTS = {
     "message_passing": "1-WL: colours refined by distances and colours of all other atoms",
     "local_message_passing": "the same along bonds, distances up to 1.2 times the shortest",
 }
-# Names of the orders nu, and whether handedness counts.
+# Orders nu by name, and whether they depend on handedness.
 ORDERS = {
     "distances": (1, False),
     "power_spectrum": (2, False),
@@ -39,7 +39,7 @@ ORDERS = {
 
 
 class DegeneratePair(NamedTuple):
-    """Two structures that some invariants cannot tell apart; atoms in the same order in both."""
+    """Two structures that some invariants cannot distinguish, with atoms in the same order."""
 
     name: str
     species: np.ndarray  # [N] atomic numbers, the same for both members
@@ -53,7 +53,7 @@ class DegeneratePair(NamedTuple):
     source: str
 
     def frames(self) -> list[Atoms]:
-        """Both members as ASE Atoms, atoms in the stored order (a centre is atom ``center``).
+        """Both members as ASE Atoms, in the stored order (the centre is atom ``center``).
 
         Example:
             >>> from tripletjax.completeness.families import two_neighbors
@@ -68,10 +68,10 @@ class DegeneratePair(NamedTuple):
 
 
 def numbers_of(symbols: Sequence[str] | str, count: int | None = None) -> list[int]:
-    """Atomic numbers of chemical symbols; a single symbol stands for ``count`` atoms.
+    """Atomic numbers of chemical symbols; a single symbol is used for all ``count`` atoms.
 
     Raises:
-        InputError: an unknown symbol, or not ``count`` of them.
+        InputError: an unknown symbol, or the wrong number of symbols.
 
     Example:
         >>> numbers_of("H", 3), numbers_of(["C", "O"], 2)
@@ -80,9 +80,9 @@ def numbers_of(symbols: Sequence[str] | str, count: int | None = None) -> list[i
     listed = [symbols] * (count or 1) if isinstance(symbols, str) else list(symbols)
     unknown = [symbol for symbol in listed if symbol not in atomic_numbers]
     if unknown:
-        raise InputError(f"species {unknown[0]!r} is not known; give chemical symbols such as 'C'")
+        raise InputError(f"unknown species {unknown[0]!r}: expected chemical symbols such as 'C'")
     if count is not None and len(listed) != count:
-        raise InputError(f"{len(listed)} species for {count} atoms; give one for each, or one")
+        raise InputError(f"{len(listed)} species for {count} atoms: expected one for each, or one")
     return [atomic_numbers[symbol] for symbol in listed]
 
 
@@ -91,13 +91,13 @@ def real(name: str, value: Any, shape: tuple[int, ...] = ()) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise InputError(f"{name}={value!r} is not usable; give finite real numbers") from None
+        raise InputError(f"invalid {name}={value!r}: expected finite real numbers") from None
     fits = array.ndim == len(shape) and all(
         want in (-1, have) for want, have in zip(shape, array.shape, strict=True)
     )
     if not (fits and np.isfinite(array).all()):
         wanted = " × ".join("any" if n == -1 else str(n) for n in shape) or "one"
-        raise InputError(f"{name}={value!r} is not usable; give {wanted} finite real numbers")
+        raise InputError(f"invalid {name}={value!r}: expected {wanted} finite real numbers")
     return array
 
 
@@ -105,12 +105,12 @@ def positive(name: str, value: Any, unit: str = "Å") -> float:
     """The value as a float, positive and finite."""
     number = float(real(name, value))
     if number <= 0:
-        raise InputError(f"{name}={value!r} is not usable; give a positive number in {unit}")
+        raise InputError(f"invalid {name}={value!r}: expected a positive number ({unit})")
     return number
 
 
 def around(neighbors: np.ndarray) -> np.ndarray:
-    """Positions with a centre at the origin put first."""
+    """Positions preceded by a centre at the origin."""
     return np.concatenate([np.zeros((1, 3)), neighbors])
 
 

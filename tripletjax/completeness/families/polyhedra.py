@@ -1,4 +1,4 @@
-"""Selections of vertices of concentric solids that few-body functions or colours cannot part."""
+"""Vertices of concentric solids that few-body functions or colours cannot distinguish."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def selected(name: str, solids, radii, choices) -> np.ndarray:
     if not (len(solids) == len(radii) == len(choices)):
         raise InputError(
             f"{name}: {len(solids)} solids, {len(radii)} radii and {len(choices)} lists of "
-            "vertices; give one of each for every shell"
+            "vertices: expected one of each for every shell"
         )
     shells = []
     for solid, radius, choice in zip(solids, radii, choices, strict=True):
@@ -37,10 +37,10 @@ def selected(name: str, solids, radii, choices) -> np.ndarray:
         choice = [as_integer(name, i, 0, len(points) - 1) for i in choice]
         if len(set(choice)) < len(choice):
             raise InputError(
-                f"{name}: vertices {choice!r} of the {solid} occur twice; give different ones"
+                f"{name}: repeated vertices {choice!r} of the {solid}: expected different ones"
             )
         if radius <= 0:
-            raise InputError(f"{name}: radius {radius} is not usable; give positive radii in Å")
+            raise InputError(f"{name}: invalid radius={radius}: expected a positive number (Å)")
         shells.append(radius * points[list(choice)])
     return np.concatenate(shells)
 
@@ -50,9 +50,9 @@ def polyhedron_subsets(
 ) -> DegeneratePair:
     """Vertices of regular solids with equal multisets of triangles: nu=3 about their centre.
 
-    On a sphere the sides of a triangle fix the Gram matrix of its corners, so that such sets agree
-    in all four-body functions that hold the centre and, without it, in all three-body functions of
-    the whole structure. They are found by enumeration; seven vertices is the least.
+    On a sphere the sides of a triangle determine the Gram matrix of its corners, so such sets agree
+    in all four-body functions that include the centre and, without it, in all three-body functions
+    of the structure. They were found by enumeration; the smallest ones have seven vertices.
 
     Args:
         selection: a name in ``TRIANGLES``.
@@ -62,14 +62,14 @@ def polyhedron_subsets(
             vertices are centres.
 
     Raises:
-        InputError: an unknown selection or radii that are not usable.
+        InputError: an unknown selection, or invalid radii.
 
     Example:
         >>> polyhedron_subsets(center=False).defeats
         ('distances', 'sorted_distances', 'power_spectrum')
     """
     if selection not in TRIANGLES:
-        raise InputError(f"selection {selection!r} is not known; choose one of {list(TRIANGLES)}")
+        raise InputError(f"unknown selection {selection!r}: expected one of {list(TRIANGLES)}")
     solids, *choices = TRIANGLES[selection]
     lengths = (2.2, 1.7)[: len(solids)] if radii is None else real("radii", radii, (-1,))
     members = [selected("polyhedron_subsets", solids, lengths, choice) for choice in choices]
@@ -93,26 +93,26 @@ def polyhedron_colors(
     solids: Sequence[str] = ("dodecahedron",), radii=(2.2,), first=((8, 9, 10, 11, 12, 15),),
     second=((8, 9, 10, 11, 16, 19),), species: str = "C",
 ) -> DegeneratePair:  # fmt: skip
-    """Vertices of concentric solids that colours refined by distances (1-WL) cannot part.
+    """Vertices of concentric solids that colours refined by distances (1-WL) cannot distinguish.
 
-    Whatever is passed along edges labelled by distances, to any depth and at any range, ends with
-    the same multiset of atoms.
+    Messages along edges labelled by distances, of any depth and range, result in the same multiset
+    of atoms.
 
     Args:
-        solids: names in ``SOLIDS``, one a shell.
+        solids: names in ``SOLIDS``, one per shell.
         radii: of each shell, Å.
-        first, second: lists of vertices, one a shell, of both members.
+        first, second: lists of vertices of both members, one per shell.
         species: of all atoms.
 
     Raises:
-        InputError: lists that do not fit, isometric members, collisions.
+        InputError: lists that do not match, isometric members, or colliding atoms.
 
     Source: Li et al., arXiv 2302.05743 (dodecahedron, icosahedron, cube with octahedron).
     """
     lengths = real("radii", radii, (-1,))
     members = [selected("polyhedron_colors", solids, lengths, c) for c in (first, second)]
     if len(members[0]) != len(members[1]):
-        raise InputError("polyhedron_colors: give both members the same number of vertices")
+        raise InputError("polyhedron_colors: expected the same number of vertices in both members")
     return checked(DegeneratePair(
         "polyhedron_colors", np.array(numbers_of(species, len(members[0]))),
         members[0], members[1], None, None,
@@ -126,13 +126,13 @@ def layered_colors(
 ) -> DegeneratePair:  # fmt: skip
     """A selection, its complement and all vertices of a solid as three concentric shells.
 
-    Larger structures that colours cannot part, made of a selection that they cannot.
+    Larger structures that colours cannot distinguish, made from a selection that they cannot.
 
     Args:
         solid: a name in ``SOLIDS``.
         first, second: vertices selected in both members.
-        radius: of the shell of scale 1, Å.
-        scales: of the shells of the selection, the complement and all vertices.
+        radius: radius of the shell of scale 1, Å.
+        scales: scales of the shells of the selection, the complement and all vertices.
         species: of all atoms.
 
     Source: Li et al., arXiv 2402.04836.

@@ -1,4 +1,4 @@
-"""Rings about an axis: homometric sets (nu=2), double rings with a cap (nu=3), one ring and cap."""
+"""Rings about an axis: homometric sets (nu=2), double rings with a cap (nu=3), a capped ring."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -29,16 +29,16 @@ def circle_sets(
     n: int = 8, first: Sequence[int] = (0, 1, 3, 4), second: Sequence[int] = (0, 1, 2, 5),
     radius: float = 1.8, species: str = "H",
 ) -> DegeneratePair:  # fmt: skip
-    """Two homometric sets of sites of a regular n-gon about a centre: nu=2 sees only differences.
+    """Two homometric sets of sites of a regular n-gon: nu=2 only depends on differences.
 
     Args:
-        n: sites of the circle.
-        first, second: sites that are taken, with equal multisets of differences modulo n.
-        radius: of the circle, Å.
-        species: of the neighbours.
+        n: number of sites on the circle.
+        first, second: occupied sites, with equal multisets of differences modulo n.
+        radius: radius of the circle, Å.
+        species: species of the neighbours.
 
     Raises:
-        InputError: sets that are not homometric, or that a turn or reflection maps on each other.
+        InputError: sets that are not homometric, or related by a rotation or reflection.
 
     Source: Patterson, Phys. Rev. 65, 195 (1944).
     """
@@ -54,20 +54,20 @@ def circle_sets(
 
 
 def sites(name: str, values: Sequence[int], n: int) -> np.ndarray:
-    """Different whole numbers modulo n, or InputError."""
+    """Validate distinct integers modulo n."""
     reduced = np.array([as_integer(name, value, None) for value in values], int) % n
     if not len(reduced) or len(np.unique(reduced)) != len(reduced):
-        raise InputError(f"{name}={values!r} is not usable; give whole numbers, different mod {n}")
+        raise InputError(f"invalid {name}={values!r}: expected whole numbers, distinct modulo {n}")
     return reduced
 
 
 def require_homometric(name: str, first: np.ndarray, second: np.ndarray, n: int) -> None:
-    """Raise InputError unless the differences modulo n agree as multisets."""
+    """Raise InputError unless the multisets of differences modulo n are equal."""
     tables = [np.sort(((s[:, None] - s) % n).reshape(-1)) for s in (first, second)]
     if len(first) != len(second) or (tables[0] != tables[1]).any():
         raise InputError(
-            f"{name}: {first.tolist()} and {second.tolist()} are not homometric modulo {n}; their "
-            "differences must agree as multisets"
+            f"{name}: {first.tolist()} and {second.tolist()} are not homometric modulo {n}: "
+            "expected equal multisets of differences"
         )
 
 
@@ -77,7 +77,7 @@ def circle_sums(
     """A+B and A-B on a circle about a centre: all sums of two angles, or all differences.
 
     The difference of α + β and α' + β' is that of α - β' and α' - β, so the two sets are
-    homometric. A and B must both be without mirror symmetry, so have at least three angles.
+    homometric. A and B must not have mirror symmetry, and therefore need at least three angles.
 
     Args:
         a, b: angles in rad.
@@ -108,22 +108,21 @@ def double_ring(
 ) -> DegeneratePair:  # fmt: skip
     """Two homometric rings at heights ±z1 about the axis, and an atom on it at +z2 or -z2.
 
-    Triples that hold the cap and one ring see only the differences of its angles, equal for both
-    rings; triples with the cap and both rings see only differences between the rings. So nu=3
-    agrees, pseudoscalars too.
+    Triples with the cap and one ring only depend on the differences of its angles, equal for both
+    rings; triples with the cap and both rings only depend on differences between the rings. Hence
+    nu=3 is equal, including pseudoscalars.
 
     Args:
         ring: angles of the ring at +z1, rad.
         other: angles of the ring at -z1, homometric to ``ring``; None: the same.
-        psi: turn of the ring at -z1, rad.
+        psi: rotation of the ring at -z1, rad.
         radius, height, cap: ring radius, z1 and z2 in Å.
         species: symbols of the centre, the upper and lower ring (one species) and the cap.
-        relation: what the members must be related by. Rings with mirror symmetry give a
-            "rotation".
-        name: of the pair.
+        relation: required relation of the members. Rings with mirror symmetry give a "rotation".
+        name: name of the pair.
 
     Raises:
-        InputError: rings that are not homometric, collisions, or another relation.
+        InputError: rings that are not homometric, colliding atoms, or a different relation.
 
     Source: Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020).
     """
@@ -131,10 +130,12 @@ def double_ring(
     lower = upper if other is None else real("other", other, (-1,))
     tables = [np.sort(np.cos(s[:, None] - s).reshape(-1)) for s in (upper, lower)]
     if len(upper) != len(lower) or not np.allclose(*tables, rtol=0, atol=1e-12):
-        raise InputError(f"{name}: the rings are not homometric; give the same, or one that is")
+        raise InputError(
+            f"{name}: the rings are not homometric: expected equal or homometric rings"
+        )
     numbers = numbers_of(species, 4)
     if numbers[1] != numbers[2]:
-        raise InputError(f"{name}: both rings must be of one species; give species[1] twice")
+        raise InputError(f"{name}: both rings must have the same species; give species[1] twice")
     radius, height, cap = (
         positive(key, value) for key, value in (("radius", radius), ("height", height),
                                                 ("cap", cap))
@@ -151,14 +152,14 @@ def double_ring(
 
 
 def b8(r=1.4, z1=0.6, z2=1.7, psi=2.3, phi1=2.7, phi2=1.8) -> DegeneratePair:
-    """The B8 cluster: a double ring of three atoms in the parameters of the shipped data.
+    """The B8 cluster: a double ring of three atoms with the parameters of the included data.
 
     Args:
         r, z1, z2: ring radius, ring height and axial height, Å.
-        psi, phi1, phi2: turn between the rings and the two arcs, rad.
+        psi, phi1, phi2: rotation between the rings and the two arcs, rad.
 
     Raises:
-        InputError: collisions, or arcs that make the ring symmetric.
+        InputError: colliding atoms, or arcs that make the ring symmetric.
 
     Source: Nigam et al., arXiv 2302.14770.
     """
@@ -176,11 +177,11 @@ def ch6o(
     """The double ring as CH6O: carbon between two rings of three hydrogens, oxygen on the axis.
 
     Args:
-        ring, psi: angles of a ring and turn between the rings, rad.
+        ring, psi: angles of a ring and rotation between the rings, rad.
         radius, height, cap: ring radius, z1 and z2 in Å.
 
     Raises:
-        InputError: collisions, or a symmetric ring.
+        InputError: colliding atoms, or a symmetric ring.
 
     Source: Pozdnyakov et al., Phys. Rev. Lett. 125, 166001 (2020).
     """
@@ -193,19 +194,19 @@ def capped_ring(
 ) -> DegeneratePair:  # fmt: skip
     """A scalene ring and a cap above or below it: mirror images, equal for every O(3) invariant.
 
-    The second member is the first reflected in the plane of the centre, with the ring turned back
-    if it lies in that plane. With the ring in the plane no three neighbours show the handedness,
-    four do.
+    The second member is the first one reflected in the plane of the centre, which leaves a ring in
+    that plane unchanged. With the ring in the plane, handedness requires four neighbours; three are
+    not enough.
 
     Args:
-        ring: three or more angles, rad; unequal arcs.
-        height: of the ring, Å.
+        ring: three or more angles with unequal arcs, rad.
+        height: height of the ring, Å.
         radius, cap: radius of the ring and height of the cap, Å.
         species: symbols of the centre, the ring and the cap.
-        relation: what the members must be related by; "rotation" for a symmetric ring.
+        relation: required relation of the members; "rotation" for a symmetric ring.
 
     Raises:
-        InputError: collisions, or another relation.
+        InputError: colliding atoms, or a different relation.
 
     Source: Joshi et al., arXiv 2301.09308, with the ring made scalene.
     """
@@ -233,23 +234,23 @@ def coprime_rings(
 ) -> DegeneratePair:  # fmt: skip
     """Two families of sites 2πx/(pq), x mod p in A and x mod q in B; the second has -A and B.
 
-    By the Chinese remainder theorem the sites of A seen from those of B are spread evenly, so only
-    tuples that show the handedness of A and of B at once tell the members apart: k_A + k_B
-    neighbours, where k is 2 if the residues differ in radius and 3 for a scalene set of one
-    radius. All smaller orders agree: nu <= 3 for 3×4 with {0,1} twice, nu <= 4 for 3×7 and 4×7 with
-    {0,1} and {0,1,3}, nu <= 5 for 6×7 with {0,1,3} twice. In the plane of the centre there are no
-    pseudoscalars; rings at heights other than 0 agree in O(3) invariants, but a scalene A of one
-    radius shows its own handedness to pseudoscalars.
+    By the Chinese remainder theorem the sites of A are distributed evenly relative to those of B,
+    so only tuples that contain the handedness of both A and B distinguish the members: k_A + k_B
+    neighbours, where k is 2 if the residues differ in radius and 3 for a scalene set of one radius.
+    All lower orders are equal: nu <= 3 for 3×4 with {0,1} twice, nu <= 4 for 3×7 and 4×7 with {0,1}
+    and {0,1,3}, nu <= 5 for 6×7 with {0,1,3} twice. In the plane of the centre there are no
+    pseudoscalars; rings at heights other than 0 have equal O(3) invariants, but pseudoscalars
+    depend on the handedness of a scalene A of one radius.
 
     Args:
-        p, q: coprime whole numbers, 3 or more.
-        a, b: residues that are occupied.
+        p, q: coprime integers, 3 or more.
+        a, b: occupied residues.
         radii_a, radii_b: one radius for all residues, or one each, Å.
-        heights: of both families above the plane of the centre, Å.
+        heights: heights of both families above the plane of the centre, Å.
         species: symbols of the centre and both families.
 
     Raises:
-        InputError: p and q not coprime, sets with mirror symmetry (isometric members), collisions.
+        InputError: p and q not coprime, symmetric sets (isometric members), or colliding atoms.
 
     Example:
         >>> coprime_rings().defeats[-1], coprime_rings().separated_by
@@ -258,7 +259,7 @@ def coprime_rings(
     for name, value in (("p", p), ("q", q)):
         as_integer(name, value, 3)
     if np.gcd(p, q) != 1:
-        raise InputError(f"p={p} and q={q} are not coprime; give numbers without common divisors")
+        raise InputError(f"p={p} and q={q} are not coprime: expected no common divisors")
     numbers = numbers_of(species, 3)
     heights = real("heights", heights, (2,))
     families = (
@@ -276,7 +277,7 @@ def coprime_rings(
         members.append(around(np.concatenate(parts)))
     counts = [len(residues) * (p * q // modulus) for residues, modulus, _, _ in families]
     atoms = np.repeat(numbers, [1, *counts])
-    # 2 neighbours of different radii show a handedness, of one radius it takes 3.
+    # Handedness takes 2 neighbours of different radii, or 3 of the same radius.
     sizes = [2 if len(np.unique(radii)) == len(radii) else 3 for _, _, radii, _ in families]
     blind = ("distances", "power_spectrum", "bispectrum", "nu4", "nu5", "nu6")
     order = sum(sizes)
@@ -298,10 +299,12 @@ def _radii(name: str, value, count: int) -> np.ndarray:
         np.shape(value) in ((), (count,))
     ) else None  # fmt: skip
     if radii is None or (radii <= 0).any():
-        raise InputError(f"{name}={value!r} is not usable; give one positive radius in Å, or one "
+        raise InputError(f"invalid {name}={value!r}: expected one positive radius (Å), or one "
                          f"for each of {count} residues")  # fmt: skip
     if 1 < len(np.unique(radii)) < count:
-        raise InputError(f"{name}={value!r}: give equal radii, or all different ones")
+        raise InputError(
+            f"invalid {name}={value!r}: expected radii that are all equal or all different"
+        )
     return radii
 
 
@@ -310,4 +313,4 @@ def _require_distinct(families, numbers) -> None:
     (_, _, radii_a, height_a), (_, _, radii_b, height_b) = families
     alike = [abs(x - y) < 1e-6 for x, y in product(radii_a, radii_b)]
     if numbers[1] == numbers[2] and abs(height_a) == abs(height_b) and any(alike):
-        raise InputError("coprime_rings: give the families different species or radii")
+        raise InputError("coprime_rings: expected different species or radii for the two families")

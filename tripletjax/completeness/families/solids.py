@@ -1,4 +1,4 @@
-"""Vertices of regular solids, on the unit sphere and in a fixed order."""
+"""Vertices of regular solids on the unit sphere, in a fixed order."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ _GOLDEN = (1 + np.sqrt(5)) / 2
 
 
 def _signs(x: float, y: float, z: float) -> list[list[float]]:
-    """All (±x, ±y, ±z), zeros once."""
+    """All (±x, ±y, ±z), without duplicates for zeros."""
     choices = [(v, -v) if v else (0.0,) for v in (x, y, z)]
     return [list(point) for point in product(*choices)]
 
@@ -20,7 +20,7 @@ def _cyclic(x: float, y: float, z: float) -> list[list[float]]:
 
 
 def _tilted(points: list[list[float]]) -> list[list[float]]:
-    """Turned by 45° about z."""
+    """Points rotated by 45° about z."""
     root = np.sqrt(0.5)
     return [[root * (x - y), root * (x + y), z] for x, y, z in points]
 
@@ -38,7 +38,7 @@ SOLIDS = tuple(_POINTS)
 
 
 def vertices(solid: str) -> np.ndarray:
-    """Vertices [n, 3] on the unit sphere; "tilted_cube" is a cube turned by 45° about z.
+    """Vertices [n, 3] on the unit sphere; "tilted_cube" is a cube rotated by 45° about z.
 
     Raises:
         InputError: a name not in ``SOLIDS``.
@@ -48,6 +48,6 @@ def vertices(solid: str) -> np.ndarray:
         {'cube': 8, 'dodecahedron': 20}
     """
     if solid not in _POINTS:
-        raise InputError(f"solid {solid!r} is not known; choose one of {', '.join(SOLIDS)}")
+        raise InputError(f"unknown solid {solid!r}: expected one of {', '.join(SOLIDS)}")
     points = np.array(_POINTS[solid], dtype=float)
     return points / np.linalg.norm(points, axis=1, keepdims=True)

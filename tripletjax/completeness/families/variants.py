@@ -1,4 +1,4 @@
-"""Further parameter sets of the families, those of published pairs among them."""
+"""Further parameter sets of the families, including those of published pairs."""
 
 from typing import Any
 

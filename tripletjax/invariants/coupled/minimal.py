@@ -1,8 +1,9 @@
 """From the minimal invariants of a triplet to its coupled ones.
 
 The bipolar harmonics {Y_l1(u) ⊗ Y_l2(v)}_λ of all l1, l2 are combinations of 2λ+1 of them, with
-polynomials of cos θ = u·v for coefficients. So the minimal invariants with r_1, r_2, cos θ and the
-species of the tags determine all coupled ones, and are (l_max + 1)² numbers instead of thousands.
+polynomials in cos θ = u·v as coefficients. The minimal invariants together with r_1, r_2, cos θ and
+the species of the tags therefore determine all coupled ones, and are (l_max + 1)² numbers instead
+of thousands.
 """
 
 import jax
@@ -18,9 +19,9 @@ from tripletjax.types import Array, Basis
 
 
 def _scaled_legendre(cosine: Array, l_max: int) -> Array:
-    """√(2 - δ_m0) P̃_l^m(cos θ), polynomials, at the place of (l, m >= 0): Y_lm over sin^m θ.
+    """√(2 - δ_m0) P̃_l^m(cos θ), polynomials, at index (l, m >= 0): Y_lm divided by sin^m θ.
 
-    The harmonics are polynomials of the components, so setting x + iy = 1 takes sin^m θ out.
+    The harmonics are polynomials in the components, so setting x + iy = 1 removes sin^m θ.
     """
     one, zero = jnp.ones_like(cosine), jnp.zeros_like(cosine)
     return spherical_harmonics(jnp.stack([one, zero, cosine], -1), l_max)
@@ -29,8 +30,8 @@ def _scaled_legendre(cosine: Array, l_max: int) -> Array:
 def _bipolar_coefficients(legendre: Array, l1: int, l2: int, l: int) -> Array:
     """Coefficients K_m of Σ_μ c_lμ {Y_l1(u) ⊗ Y_l2(v)}_lμ = Σ_m K_m (e or o)_lm, edge form.
 
-    In a frame with z along u only m1 = 0 is left of Y_l1, and Y_l2 is sin^m θ times a polynomial
-    of cos θ. m = 0 ... min(l2, l) for l1 + l2 + l even, from 1 for odd.
+    In a frame with z along u only m1 = 0 of Y_l1 is nonzero, and Y_l2 is sin^m θ times a polynomial
+    in cos θ. m = 0 ... min(l2, l) for l1 + l2 + l even, from 1 for odd.
     """
     top = min(l2, l)
     table = clebsch_gordan(l1, l2, l)[l1] * np.sqrt((2 * l1 + 1) / (4 * np.pi))  # [m2, μ]
@@ -41,11 +42,11 @@ def _bipolar_coefficients(legendre: Array, l1: int, l2: int, l: int) -> Array:
 
 
 def edge_from_stretched(even: Array, odd: Array, cosine: Array) -> tuple[Array, Array]:
-    """Edge-form invariants of a triplet from its stretched ones.
+    """Convert the stretched invariants of a triplet to the edge form.
 
-    Per degree the stretched invariants are a triangular matrix, of polynomials of cos θ with
-    constants on the diagonal, times those of the edge form: each is a polynomial image of the other
-    at every θ, 0 and π included, and what is lost at collinear tags is lost in both.
+    For each degree, the stretched invariants are a triangular matrix of polynomials in cos θ, with
+    constants on the diagonal, times those of the edge form: each form determines the other at every
+    θ, including 0 and π, and both lose the same information for collinear tags.
 
     Args:
         even: ``[a, n, (l_max+1)(l_max+2)/2]`` of form "stretched" (``triplet_invariants``).
@@ -89,22 +90,22 @@ def coupled_from_minimal(
     parity: int = 1,
     form: str = "edge",
 ) -> Array:
-    """The coupled invariants of a triplet, thousands, from its minimal ones:
+    """Compute the coupled invariants of a triplet from its minimal ones:
 
     |ρ¹; σ00⟩ = f_c R_{n1 l1}(r_1) f_c R_{n2 l2}(r_2) Σ_m K^{l1 l2 λ}_m(cos θ) e_{q3 λm}
-    times (-1)^λ / √(2λ+1), with o in place of e for σ = -1, and zero in channels of other species
-    than the tags'. K are polynomials, so it holds at every θ, 0 and π included.
+    times (-1)^λ / √(2λ+1), with o in place of e for σ = -1, and zero in channels of species other
+    than those of the tags. K are polynomials, so this holds at every θ, including 0 and π.
 
     Args:
         even, odd: minimal invariants, [a, n, ...] (``triplets.triplet_invariants``).
         geometry: ``[3]`` r_ij1 and r_ij2 in Å and cos θ.
-        species: of the two tagged neighbours.
-        basis: the expansion that the invariants were made with.
+        species: species of the two tagged neighbours.
+        basis: the expansion used for the invariants.
         parity: σ of the result.
-        form: of the given invariants, "edge" or "stretched".
+        form: form of the given invariants, "edge" or "stretched".
 
     Returns:
-        ``[columns]``: those of ``coupled_invariants``.
+        ``[columns]``, as in ``coupled_invariants``.
 
     Source: Manakov, Marmo, Meremianin, J. Phys. B 29, 2711 (1996), for bipolar harmonics of any
     degrees as combinations of the stretched ones.

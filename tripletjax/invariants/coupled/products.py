@@ -1,15 +1,15 @@
-"""The coupled basis of triplets: Clebsch-Gordan products of two neighbours, and with the density.
+"""The coupled basis of triplets: Clebsch-Gordan products of two neighbours and the density.
 
 |ρ⁰_{i j1 j2}; σλμ⟩ couples the expansions of two neighbours to degree λ, |ρ¹_{i j1 j2}; σ00⟩ that
 with the density to an invariant (σ = +1) or a pseudoscalar (σ = -1). Summed over all ordered pairs
 they are the density correlations of order 2 and 3; a nonlinear function of each triplet, summed,
 is more. Channels are flattened, q = (a, n), and all degrees l1, l2, λ are at most l_max.
 
-Much of it is redundant. A neighbour has one species and g_{qlm} = f_c R_nl Y_lm, so that the
-channels q1, q2 of a triplet are an outer product of radial functions, zero for every other pair of
-species; what is left, one number for each (l1, l2, λ, q3), is a linear image of the (l_max + 1)²
-minimal invariants for each q3, with polynomials of cos θ for coefficients
-(``tripletjax.invariants.coupled.minimal``). The plain functions here form the whole product.
+Much of this basis is redundant. A neighbour has one species and g_{qlm} = f_c R_nl Y_lm, so the
+channels q1, q2 of a triplet are an outer product of radial functions, zero for all other pairs of
+species; the remaining factor, one number for each (l1, l2, λ, q3), is a linear combination of the
+(l_max + 1)² minimal invariants for each q3, with polynomials in cos θ as coefficients
+(``tripletjax.invariants.coupled.minimal``). The functions here compute the full product.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from tripletjax.types import Array, Basis, InputError
 
 
 class CoupledColumn(NamedTuple):
-    """What one coupled feature is made of; q = a n_max + n."""
+    """The factors of one coupled feature; q = a n_max + n."""
 
     q1: int
     l1: int
@@ -40,16 +40,16 @@ class CoupledColumn(NamedTuple):
 
 
 def coupled_index(n_channels: int, l_max: int, nu: int = 1, parity: int = 1) -> list[CoupledColumn]:
-    """What every column of ``coupled_invariants`` is, or every row of ``coupled_covariants``.
+    """The factors of every column of ``coupled_invariants``, or row of ``coupled_covariants``.
 
     Args:
-        n_channels: number of channels q, that of species times n_max.
+        n_channels: number of channels q, n_species times n_max.
         l_max: highest degree, inclusive, of l1, l2 and λ.
         nu: 0 or 1, the number of densities coupled to the two neighbours.
-        parity: σ. At ν = 0 the rows of the blocks (σ, λ) follow one another by λ.
+        parity: σ. At ν = 0 the rows of the blocks (σ, λ) are concatenated in order of λ.
 
     Returns:
-        One entry a column, ordered by λ, q3, l1, l2, q2, q1, the last fastest.
+        One entry per column, ordered by λ, q3, l1, l2, q2, q1, the last fastest.
 
     Raises:
         InputError: ν is neither 0 nor 1.
@@ -73,7 +73,7 @@ def coupled_index(n_channels: int, l_max: int, nu: int = 1, parity: int = 1) -> 
 
 def _check_order(nu: int) -> None:
     if nu not in (0, 1):
-        raise InputError(f"nu={nu!r} is not known in the coupled basis; give 0 or 1")
+        raise InputError(f"invalid nu={nu!r} of the coupled basis: expected 0 or 1")
 
 
 def couplings(lambda_: int, l_max: int, parity: int) -> list[tuple[int, int]]:
@@ -95,7 +95,7 @@ def pair_channels(
     n_species: int,
     mixing: Mixing | None = None,
 ) -> Array:
-    """Each neighbour's term of the density in its species channel: Σ_j g^{ij} = c^i.
+    """Term of each neighbour in the density, in its species channel: Σ_j g^{ij} = c^i.
 
     Args:
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
@@ -118,13 +118,13 @@ def pair_channels(
 
 
 def coupled_covariants(first: Array, second: Array) -> dict[tuple[int, int], Array]:
-    """Two neighbours coupled to every degree, the triplet's covariants of order ν = 0:
+    """Couple two neighbours to every degree: the covariants of the triplet of order ν = 0.
 
     |ρ⁰; σλμ⟩ = Σ_{m1 m2} C^{l1 l2 λ}_{m1 m2 μ} g^{ij1}_{q1 l1 m1} g^{ij2}_{q2 l2 m2}, with
     σ = (-1)^{l1+l2+λ}: under inversion a block is multiplied by σ (-1)^λ.
 
     Args:
-        first, second: ``[a, n, (l_max + 1)²]`` each, expansions of two neighbours
+        first, second: ``[a, n, (l_max + 1)²]``, expansions of two neighbours
             (``pair_channels``), or the density twice, for |ρ²⟩.
 
     Returns:
@@ -142,7 +142,7 @@ def coupled_covariants(first: Array, second: Array) -> dict[tuple[int, int], Arr
 
 
 def _covariants(first: Array, second: Array, parity: int) -> dict[tuple[int, int], Array]:
-    """The blocks of one σ, empty ones too."""
+    """The blocks of one σ, including empty ones."""
     l_max, dtype = degree_of(first), first.dtype
     first, second = (g.reshape(-1, g.shape[-1]) for g in (first, second))  # [q, lm]
     blocks = {}
@@ -158,7 +158,7 @@ def _covariants(first: Array, second: Array, parity: int) -> dict[tuple[int, int
 
 
 def coupled_invariants(first: Array, second: Array, coefficients: Array, parity: int = 1) -> Array:
-    """Two neighbours coupled with the density to invariants, the triplet's features at ν = 1:
+    """Couple two neighbours and the density to invariants: the features of the triplet at ν = 1.
 
     |ρ¹; σ00⟩ = Σ_μ C^{λλ0}_{μμ0} |ρ⁰; σλμ⟩ c_{q3 λμ}, and C^{λλ0}_{μμ0} = (-1)^λ / √(2λ+1).
 
@@ -168,7 +168,7 @@ def coupled_invariants(first: Array, second: Array, coefficients: Array, parity:
         parity: σ = +1 for invariants, -1 for pseudoscalars, which change sign under inversion.
 
     Returns:
-        ``[columns]``, as ``coupled_index`` names them.
+        ``[columns]``, described by ``coupled_index``.
 
     Source: Nigam et al., arXiv 2302.14770.
 
@@ -185,7 +185,7 @@ def coupled_invariants(first: Array, second: Array, coefficients: Array, parity:
 
 
 def to_invariant(lambda_: int) -> float:
-    """C^{λλ0}_{μμ0}, the same for every μ: what couples two tensors of degree λ to a scalar."""
+    """C^{λλ0}_{μμ0}, the same for every μ, which couples two tensors of degree λ to a scalar."""
     return float((-1) ** lambda_ / np.sqrt(2 * lambda_ + 1))
 
 
@@ -205,7 +205,7 @@ def environment_coupled(
     parity: int = 1,
     mixing: Mixing | None = None,
 ) -> Any:
-    """Coupled features of all ordered pairs of neighbours of one environment, held at once.
+    """Coupled features of all ordered pairs of neighbours of one environment, all in memory.
 
     Args:
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
@@ -246,23 +246,23 @@ def coupled_sum(
     function: Callable[[Any], Any] | None = None,
     block: int = 16,
 ) -> Any:
-    """Σ_{j1 j2} function(features of the triplet) over all ordered pairs, j1 = j2 too.
+    """Σ_{j1 j2} function(features of the triplet) over all ordered pairs, including j1 = j2.
 
-    Without a function, and with no weights but the f_c in g, the sum is the density correlation of
-    order 2 (ν = 0) or 3 (ν = 1), exactly: as blind as those. Triplets are streamed: memory holds
-    ``block`` of them, however many there are, also when differentiated.
+    Without a function, and with no weights other than the f_c in g, the sum is exactly the density
+    correlation of order 2 (ν = 0) or 3 (ν = 1), and as blind. Triplets are streamed: only ``block``
+    of them are in memory at a time, also when differentiated.
 
     Args:
         vectors, species, mask: one environment, [K, 3] Å, [K] and [K].
         basis: the expansion.
         n_species: number of species channels.
         nu, parity: 0 for the covariants, both parities; 1 for the invariants of one parity.
-        function: of the features of one triplet, to an array or pytree of arrays; None: identity.
-            Padding is left out of the sum, but the function must be differentiable at zero.
-        block: number of triplets formed at a time.
+        function: maps the features of one triplet to an array or pytree of arrays; None: identity.
+            The sum excludes padding, but the function must be differentiable at zero.
+        block: number of triplets computed at a time.
 
     Returns:
-        ν = 1: ``[columns]``; ν = 0: ``{(σ, λ): [products, 2λ+1]}``; else what the function gives.
+        ν = 1: ``[columns]``; ν = 0: ``{(σ, λ): [products, 2λ+1]}``; or the values of the function.
 
     Raises:
         InputError: ν is neither 0 nor 1.

@@ -1,6 +1,6 @@
 """Density correlations of any order, contracted between steps (NICE).
 
-``correlations`` describes one environment; ``fit_contraction`` fits what it needs from order 4 on.
+``correlations`` describes one environment; from order 4 on it needs a ``fit_contraction``.
 """
 
 from tripletjax.invariants.nice.fitting import PAPER_COMPONENTS, fit_contraction

@@ -1,4 +1,4 @@
-"""Fitting the contraction: a principal component analysis of every block; host side, float64."""
+"""Fit the contraction by principal component analysis of every block; host side, float64."""
 
 import heapq
 import logging
@@ -23,9 +23,9 @@ from tripletjax.types import NU_LIMIT, Array, InputError, as_integer
 
 logger = logging.getLogger(__name__)
 
-# What the paper on completeness (arXiv 2302.14770) keeps at orders 2 ... 6 for l, λ <= 3. Read in
-# the order of ``block_order``, each list cuts the blocks of an order at like variances on B8; with
-# σ = -1 in descending λ the cuts of one order would differ by factors of 10³ to 10⁴.
+# Numbers kept in the paper on completeness (arXiv 2302.14770) at orders 2 ... 6 for l, λ <= 3. Read
+# in the order of ``block_order``, each list cuts the blocks of an order at similar variances on B8;
+# with σ = -1 in descending λ the cuts of one order would differ by factors of 10³ to 10⁴.
 PAPER_COMPONENTS = (
     (25, 25, 40, 25, 15, 20, 22),
     (80, 180, 200, 200, 120, 120, 180, 30),
@@ -33,8 +33,8 @@ PAPER_COMPONENTS = (
     (200, 700, 700, 700, 600, 600, 700, 150),
     (300, 800, 800, 800, 800, 800, 800, 250),
 )
-PART_BYTES = 2**27  # of products made at a time
-HELD_BYTES = 2**30  # products of a block that take less are made once, others anew for each pass
+PART_BYTES = 2**27  # of products computed at a time
+HELD_BYTES = 2**30  # smaller blocks of products are computed once, larger ones for each pass
 
 
 def fit_contraction(
@@ -46,37 +46,37 @@ def fit_contraction(
     n_fit: int | None = None,
     seed: int = 0,
 ) -> Contraction:
-    """Fit the contraction of every order 2 ... ν-1 on the densities of some environments.
+    """Fit the contraction of every order 2 ... ν-1 to the densities of some environments.
 
     Of each block (σ, λ) the leading principal components of its products are kept: the directions
     v of largest Σ_{samples} Σ_μ (v · x_μ)², the same for every μ, so that components remain
     covariant. No mean is removed, not even of the invariant block (1, 0): components are linear in
-    the products and zero for an empty environment. Directions of zero variance are left out. The
-    channels of the density are first turned into principal ones, of each l.
+    the products and zero for an empty environment. Directions of zero variance are dropped. The
+    channels of the density are first rotated to the principal channels of each l.
 
-    Memory goes with products times components of the largest block; products are never held for
-    more than a part of the samples. The search is randomised, and exact where as many components
-    are asked for as there are products or rows.
+    Memory scales as products times components of the largest block; products are only stored for a
+    part of the samples at a time. The search is randomised, and exact if as many components are
+    requested as there are products or rows.
 
     Args:
         coefficients: ``[N, a, n, (l_max + 1)²]`` densities.
         nu: highest order of invariants, at least 3.
-        components: how many to keep at most, in each block of each order 2 ... ν-1: one number for
+        components: maximum number to keep in each block of each order 2 ... ν-1: one number for
             all; or a sequence over orders, or a dict by order, each entry a number, a dict
             ``{(σ, λ): number}`` or a sequence over ``block_order(order, lambda_max, l_max)``. A
-            block left out of a dict is dropped. More than there are products means all.
+            block missing from a dict is dropped. If there are fewer products, all are kept.
         lambda_max: highest λ, one number or one for each order 2 ... ν-1; None: l_max.
-        max_products: at most so many products enter a block from order 3 on, those with the
-            largest product of their factors' mean squares; None: all.
-        n_fit: fit to so many environments, chosen at random; None: to all.
-        seed: of that choice and of the search.
+        max_products: maximum number of products in a block from order 3 on, those with the largest
+            product of their factors' mean squares; None: all.
+        n_fit: number of environments to fit to, chosen at random; None: all.
+        seed: seed of that choice and of the search.
 
     Returns:
         A ``Contraction``, of float64 NumPy arrays.
 
     Raises:
-        InputError: a number is out of range, a list does not fit the blocks, or a block has fewer
-            rows (environments times 2λ+1) than components are asked for.
+        InputError: a number is out of range, a list does not match the blocks, or a block has fewer
+            rows (environments times 2λ+1) than requested components.
 
     Source: Nigam, Pozdnyakov, Ceriotti, J. Chem. Phys. 153, 121101 (2020), arXiv 2007.03407;
     randomised search: Halko, Martinsson, Tropp, SIAM Rev. 53, 217 (2011), algorithm 4.4.
@@ -93,7 +93,7 @@ def fit_contraction(
     n_samples = len(coefficients)
     n_fit = n_samples if n_fit is None else as_integer("n_fit", n_fit, 1)
     if n_fit > n_samples:
-        raise InputError(f"n_fit={n_fit} is more than the {n_samples} densities; give fewer")
+        raise InputError(f"invalid n_fit={n_fit}: expected at most the {n_samples} densities")
     if max_products is not None:
         max_products = as_integer("max_products", max_products, 1)
     flat = coefficients.reshape(n_samples, -1, coefficients.shape[-1])
@@ -139,10 +139,10 @@ def _plan(
     density: list[np.ndarray],
     max_products: int | None,
 ) -> dict[Key, Pieces]:
-    """The products of each block that can be reached: all, or those with the largest factors."""
+    """The products of each reachable block: all, or those with the largest factors."""
     l_max, n_channels = len(density) - 1, len(density[0])
     sizes = {key: block.shape[-1] for key, block in sources.items()}
-    # Components come with descending variance; rounding must not spoil the order.
+    # Components have descending variances; rounding must not change the order.
     importance = {key: np.minimum.accumulate(mean_square(b)) for key, b in sources.items()}
     plan = {}
     for key in keys:
@@ -161,9 +161,9 @@ def _plan(
 def _leading(
     pieces: Pieces, factors: list[tuple[np.ndarray, np.ndarray]], max_products: int
 ) -> Pieces:
-    """Grow the rectangles of products, a row or a column at a time, by the largest gain.
+    """Grow the rectangles of products by the row or column of the largest gain.
 
-    The gain is the product of the factors' mean squares, per product that is added.
+    The gain is the product of the factors' mean squares, per added product.
     """
     sums = [tuple(np.concatenate([[0], np.cumsum(f)]) for f in pair) for pair in factors]
     chosen, total = [(0, 0)] * len(pieces), 0
@@ -173,7 +173,7 @@ def _leading(
         _, n, (channels, features) = heapq.heappop(queue)
         added = channels * features - chosen[n][0] * chosen[n][1]
         if total + added > max_products:
-            continue  # this rectangle is done; smaller steps of others may still fit
+            continue  # this rectangle is complete; smaller steps of others may still fit
         chosen[n], total = (channels, features), total + added
         (v, w), (sum_v, sum_w) = factors[n], sums[n]
         grown = []
@@ -191,7 +191,7 @@ def _leading(
 
 
 def _fit_block(sources, flat: np.ndarray, key: Key, pieces: Pieces, count: int, random):
-    """The principal components of one block, of at most ``count``."""
+    """At most ``count`` principal components of one block."""
     rows_per_sample, columns = 2 * key[1] + 1, n_products(pieces)
 
     def rows() -> Iterator[np.ndarray]:

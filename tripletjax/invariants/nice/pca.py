@@ -1,4 +1,4 @@
-"""Principal components of rows that are too many to hold; host side, float64."""
+"""Principal components of rows that do not fit in memory; host side, float64."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -7,9 +7,9 @@ import numpy as np
 
 from tripletjax.basis.angular import degree_of, harmonic_slice
 
-OVERSAMPLING = 32  # directions beyond the components, for the accuracy of the last of them
+OVERSAMPLING = 32  # additional directions, for the accuracy of the last components
 SWEEPS = 1  # of subspace iteration
-RANK_TOLERANCE = 1e-13  # singular values below, relative to the scale of the rows, are rounding
+RANK_TOLERANCE = 1e-13  # smaller singular values, relative to the scale of the rows, are rounding
 
 
 class PrincipalComponents(NamedTuple):
@@ -17,7 +17,7 @@ class PrincipalComponents(NamedTuple):
 
     directions: np.ndarray  # [columns, components], orthonormal
     variances: np.ndarray  # [components] mean square over rows, descending
-    discarded: np.ndarray  # [] share of the mean square that they leave out
+    discarded: np.ndarray  # [] fraction of the mean square that is discarded
 
 
 def principal_components(
@@ -27,18 +27,18 @@ def principal_components(
     scale: float,
     random: np.random.Generator,
 ) -> PrincipalComponents:
-    """Leading right singular vectors of rows that come in parts, without removing a mean.
+    """Leading right singular vectors of rows that are given in parts, without removing a mean.
 
     Subspace iteration from random directions, orthonormalised at every half step so that small
     singular values survive; exact when the directions span all rows or columns.
 
     Args:
-        rows: gives the parts ``[some rows, columns]`` anew at every call.
-        shape: (rows, columns) in all.
-        count: components at most; those that are rounding errors, relative to ``scale``, are left
-            out.
+        rows: returns an iterator over the parts ``[some rows, columns]`` at every call.
+        shape: (rows, columns) in total.
+        count: maximum number of components; those that are rounding errors, relative to ``scale``,
+            are dropped.
         scale: size of the rows, as a Frobenius norm.
-        random: makes the directions.
+        random: generator of the directions.
 
     Source: Halko, Martinsson, Tropp, SIAM Rev. 53, 217 (2011), algorithms 4.4 and 5.1.
 
@@ -66,8 +66,8 @@ def principal_components(
     vectors, singular, _ = np.linalg.svd(directions, full_matrices=False)
     kept = min(count, int(np.sum(singular > RANK_TOLERANCE * scale)))
     vectors, singular = vectors[:, :kept], singular[:kept]
-    # The sign of a direction is arbitrary: make its first large entry positive. "Large", because
-    # the largest ones often come in pairs of equal size, for products in either order.
+    # The sign of a direction is arbitrary: make its first large entry positive. Not the largest
+    # one, because products in either order often give two largest entries of equal size.
     size = np.abs(vectors)
     large = np.argmax(size > 0.99 * size.max(axis=0, initial=0), axis=0)
     sign = np.sign(np.take_along_axis(vectors, large[None], axis=0))
@@ -94,5 +94,5 @@ def principal_channels(flat: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def mean_square(block: np.ndarray) -> np.ndarray:
-    """Σ_μ x² of each feature, averaged over samples, of a block [N, 2λ+1, features]."""
+    """Σ_μ x² of each feature of a block [N, 2λ+1, features], averaged over samples."""
     return np.einsum("smf,smf->f", block, block) / len(block)

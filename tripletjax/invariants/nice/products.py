@@ -1,8 +1,9 @@
 """Clebsch-Gordan products of covariants with the density: one step of the recursion.
 
-Covariants are a mapping (σ, λ) -> block; σ is the parity beyond that of Y_λ: under inversion a
-block is multiplied by σ (-1)^λ. Blocks are ``[features, 2λ+1]`` in public functions, as densities
-are, and ``[..., 2λ+1, features]`` inside: products then need no transposition before contraction.
+Covariants are a mapping (σ, λ) -> block, where σ is the parity relative to that of Y_λ: under
+inversion a block is multiplied by σ (-1)^λ. Blocks are ``[features, 2λ+1]`` in public functions,
+like densities, and ``[..., 2λ+1, features]`` internally, so that products need no transposition
+before the contraction.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,9 +23,9 @@ Covariants = Mapping[Key, Array]
 
 
 class Piece(NamedTuple):
-    """A rectangle of products: leading channels of degree l with leading features of (σ1, λ1).
+    """A rectangle of products: leading channels of degree l and leading features of (σ1, λ1).
 
-    σ1 follows from the parity of the block that the products are for. Hashable: static under jit.
+    σ1 follows from the parity of the block of the products. Hashable, static under jit.
     """
 
     lambda1: int
@@ -37,10 +38,10 @@ Pieces = tuple[Piece, ...]
 
 
 def block_order(nu: int, lambda_max: int, l_max: int) -> list[Key]:
-    """The blocks (σ, λ) that exist at order ν, in the order in which lists of sizes give them.
+    """The blocks (σ, λ) that exist at order ν, in the order expected of lists of sizes.
 
-    σ = +1 first with λ ascending, then σ = -1 with λ = 1, 2 ... and λ = 0 last: the order in which
-    products of the blocks of the order before, each with l = 0, 1 ..., first lead to them. The
+    First σ = +1 with λ ascending, then σ = -1 with λ = 1, 2 ... and λ = 0 last: the order in which
+    they are first reached by products of the blocks of the previous order with l = 0, 1 .... The
     pseudoscalars (-1, 0) occur from ν = 3 on.
 
     Args:
@@ -61,7 +62,7 @@ def block_order(nu: int, lambda_max: int, l_max: int) -> list[Key]:
 
 
 def reachable(sources: Iterable[Key], l_max: int, lambda_max: int) -> list[Key]:
-    """The blocks to which products of some blocks with the density lead, in ``block_order``."""
+    """The blocks of the products of some blocks and the density, in ``block_order``."""
     found = {
         (sigma1 * (-1) ** (lambda1 + l + degree), degree)
         for sigma1, lambda1 in sources
@@ -89,7 +90,7 @@ def density_covariants(coefficients: Array) -> dict[Key, Array]:
 
 
 def expand(covariants: Covariants, coefficients: Array, lambda_max: int) -> dict[Key, Array]:
-    """All products of covariants of order ν with the density: raw covariants of order ν + 1.
+    """All products of covariants of order ν and the density: raw covariants of order ν + 1.
 
     |ρ^{ν+1}; σ λ μ⟩ = Σ_{m1 m2} C^{λ1 l λ}_{m1 m2 μ} |ρ^ν; σ1 λ1 m1⟩ c_{q l m2} for every block
     (σ1, λ1), feature f, degree l and channel q, with σ = σ1 (-1)^{λ1+l+λ}.
@@ -121,7 +122,7 @@ def expand(covariants: Covariants, coefficients: Array, lambda_max: int) -> dict
 
 
 def all_pieces(key: Key, sizes: Mapping[Key, int], n_channels: int, l_max: int) -> Pieces:
-    """Every product that leads to a block, from sources of the given numbers of features."""
+    """All products that contribute to a block, for sources with the given numbers of features."""
     return tuple(
         Piece(lambda1, l, n_channels, sizes[source])
         for source, lambda1, l in couplings(key, sizes, l_max)
@@ -129,7 +130,7 @@ def all_pieces(key: Key, sizes: Mapping[Key, int], n_channels: int, l_max: int) 
 
 
 def couplings(key: Key, sources: Iterable[Key], l_max: int) -> list[tuple[Key, int, int]]:
-    """(source, λ1, l) of every coupling that leads to a block, by λ1 and then l."""
+    """(source, λ1, l) of every coupling that contributes to a block, by λ1 and then l."""
     sigma, degree = key
     known = set(sources)
     found = []
@@ -142,21 +143,21 @@ def couplings(key: Key, sources: Iterable[Key], l_max: int) -> list[tuple[Key, i
 
 
 def source_parity(sigma: int, lambda1: int, l: int, degree: int) -> int:
-    """σ1 of the block that couples with l to (σ, λ)."""
+    """σ1 of the block that couples with degree l to (σ, λ)."""
     return sigma * (-1) ** (lambda1 + l + degree)
 
 
 def n_products(pieces: Pieces) -> int:
-    """How many products a block is made of."""
+    """The number of products in a block."""
     return sum(piece.channels * piece.features for piece in pieces)
 
 
 def coupled_products(sources: Covariants, flat: Array, plan: Mapping[Key, Pieces]) -> dict:
-    """The planned products, ``{(σ, λ): [..., 2λ+1, products]}``, of NumPy or JAX.
+    """The planned products, ``{(σ, λ): [..., 2λ+1, products]}``, NumPy or JAX arrays.
 
     ``sources`` are ``[..., 2λ1+1, features]`` and ``flat`` is the density ``[..., q, lm]``. Each
     source block enters one matrix product with the tensor T_{μ q m1} = Σ_{m2} C_{m1 m2 μ} c_{q m2}
-    of all (l, λ) at once: few large operations, quick to compile.
+    of all (l, λ) at once: few large operations that compile quickly.
     """
     xp = array_module(flat)
     parts: dict[tuple[Key, int, int], Array] = {}
@@ -185,7 +186,7 @@ def coupled_products(sources: Covariants, flat: Array, plan: Mapping[Key, Pieces
 
 
 def _all_channels(block: Array, flat: Array, lambda1: int, degrees: tuple) -> Array:
-    """Products of one source with all channels, [..., μ of all (l, λ), q, f]."""
+    """Products of one source and all channels, [..., μ of all (l, λ), q, f]."""
     table = _coupling_table(lambda1, degrees, flat.shape[-1])  # [lm, μ m1]
     turned = matmul(flat, table.astype(flat.dtype))
     turned = turned.reshape(*turned.shape[:-1], -1, 2 * lambda1 + 1)  # [..., q, μ, m1]
@@ -212,6 +213,6 @@ def matmul(a: Array, b: Array) -> Any:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if b.ndim > 2:
             return a @ b
-        # NumPy takes leading axes one at a time, much slower than all rows at once.
+        # NumPy loops over leading axes, which is much slower than all rows at once.
         return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
     return jnp.matmul(a, b, precision="highest")

@@ -1,4 +1,4 @@
-"""Invariants of any order: the recursion, with a contraction after every step."""
+"""Invariants of any order by recursion, with a contraction after every step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from tripletjax.invariants.nice.products import (
 from tripletjax.numerics import array_module
 from tripletjax.types import Array, InputError, as_integer
 
-UNCONTRACTED_NU = 3  # beyond it the number of products is out of hand
+UNCONTRACTED_NU = 3  # beyond this order there are too many products
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Layout:
-    """Which products enter each block: static, so that shapes are known when compiling."""
+    """The products of each block: static, so that shapes are known at compile time."""
 
     l_max: int
     n_channels: int  # a·n
@@ -43,13 +43,13 @@ class Layout:
 class Contraction(NamedTuple):
     """Linear maps that keep the recursion small, for correlations up to order ``nu``; a pytree.
 
-    Made by ``fit_contraction``. The blocks that exist at order k are ``weights[k - 2].keys()``.
+    Created by ``fit_contraction``. The blocks at order k are ``weights[k - 2].keys()``.
     """
 
     channels: tuple[Array, ...]  # of each l, [q, p] principal channels of the density, orthogonal
     weights: tuple[dict[Key, Array], ...]  # orders 2 ... ν-1: (σ, λ) -> [products, components]
     variances: tuple[dict[Key, Array], ...]  # mean square of each component, descending
-    discarded: tuple[dict[Key, Array], ...]  # share of the block's mean square that is left out
+    discarded: tuple[dict[Key, Array], ...]  # fraction of the block's mean square
     layout: Layout
 
     @property
@@ -74,22 +74,22 @@ def correlations(
     """Atom-centred density correlations |ρ^ν; σ 0 0⟩ of one environment, of any order ν.
 
     |ρ^{ν}; σ λ μ⟩ = Σ_{m1 m2} C^{λ1 l λ}_{m1 m2 μ} |ρ^{ν-1}; σ1 λ1 m1⟩ c_{q l m2}, contracted
-    after every step but the last; both parities enter on the way. Polynomials of the density of
-    degree ν, so smooth, and zero for an empty environment. Without contraction ν = 2 and 3 are the
-    power spectrum and the bispectrum, in all orders of their factors.
+    after every step but the last; both parities contribute. They are polynomials in the density of
+    degree ν, hence smooth, and zero for an empty environment. Uncontracted, ν = 2 and 3 are the
+    power spectrum and the bispectrum, with all orderings of their factors.
 
     Args:
         coefficients: ``[a, n, (l_max + 1)²]`` density.
-        contraction: as fitted on data; None for ν up to 3.
+        contraction: from ``fit_contraction``; None for ν up to 3.
         nu: order, up to ``contraction.nu``.
         parity: +1 for invariants under inversion, -1 for pseudoscalars, which change sign (none
             below ν = 3).
 
     Returns:
-        ``[columns]``; ``correlation_index`` names them.
+        ``[columns]``, described by ``correlation_index``.
 
     Raises:
-        InputError: ν is out of range, or the contraction belongs to another density.
+        InputError: ν is out of range, or the contraction is for a different density.
 
     Source: Nigam, Pozdnyakov, Ceriotti, J. Chem. Phys. 153, 121101 (2020), arXiv 2007.03407, eq. 5.
 
@@ -114,12 +114,12 @@ def covariants(
 ) -> dict[Key, Array]:
     """Covariant correlations |ρ^ν; σ λ μ⟩ of one environment, contracted.
 
-    Block (σ, λ) turns with the rows of D^λ of ``angular.wigner_matrix``, and is multiplied by
+    Block (σ, λ) rotates with D^λ of ``angular.wigner_matrix``, and is multiplied by
     σ (-1)^λ under inversion.
 
     Args:
         coefficients: ``[a, n, (l_max + 1)²]`` density.
-        contraction: as fitted on data; None for ν up to 2, with all products.
+        contraction: from ``fit_contraction``; None for ν up to 2, with all products.
         nu: order, up to ``contraction.nu - 1``; 1 gives the density, in principal channels.
 
     Returns:
@@ -145,7 +145,7 @@ def correlation_index(
     nu: int = 3,
     parity: int = 1,
 ) -> list[Correlation]:
-    """What every column of ``correlations`` is.
+    """The factors of every column of ``correlations``.
 
     Args:
         n_channels: a·n of the density.
@@ -168,7 +168,7 @@ def correlation_index(
 
 
 def product_index(n_channels: int, l_max: int) -> dict[Key, list[tuple[int, int, int, int]]]:
-    """(l1, q1, l2, q2) of every row of the blocks of ``covariants`` of order 2, uncontracted.
+    """(l1, q1, l2, q2) of every row of the uncontracted blocks of ``covariants`` of order 2.
 
     Example:
         >>> product_index(1, 1)[(-1, 1)]
@@ -191,22 +191,22 @@ def _layout(coefficients: Array, contraction: Contraction | None, nu: int, parit
 
 
 def _layout_of(n_channels: int, l_max: int, contraction, nu: int, parity: int) -> Layout:
-    """The layout of the contraction, or that of all products, after checking all that is given."""
+    """The layout of the contraction, or that of all products, after validating the arguments."""
     if parity not in (1, -1):
-        raise InputError(f"parity={parity!r} is not known; give 1 or -1")
+        raise InputError(f"invalid parity={parity!r}: expected 1 or -1")
     highest = UNCONTRACTED_NU if contraction is None else contraction.nu
     nu = as_integer("nu", nu, 1)
     if nu > highest:
         reason = "without a contraction" if contraction is None else "with this contraction"
         raise InputError(
-            f"nu={nu!r} is not usable {reason}; give 1 to {highest}, or fit_contraction for more"
+            f"invalid nu={nu!r} {reason}: expected 1 to {highest}; use fit_contraction for more"
         )
     if contraction is None:
         return uncontracted_layout(n_channels, l_max)
     layout = contraction.layout
     if (layout.n_channels, layout.l_max) != (n_channels, l_max):
         raise InputError(
-            f"the contraction was fitted to a density of {layout.n_channels} channels and l_max="
+            f"the contraction was fitted to a density with {layout.n_channels} channels and l_max="
             f"{layout.l_max}, but this one has {n_channels} and l_max={l_max}; fit it again"
         )
     return layout
@@ -237,7 +237,7 @@ def principal_density(flat: Array, channels: tuple[Array, ...]) -> Array:
 
 
 def contract(products: Mapping[Key, Array], weights: Mapping[Key, Array]) -> dict[Key, Array]:
-    """Components of products, ``[..., 2λ+1, components]``: the same matrix for every μ."""
+    """Contract products to ``[..., 2λ+1, components]``, with the same matrix for every μ."""
     return {
         key: matmul(products[key], _cast(matrix, products[key].dtype))
         for key, matrix in weights.items()
@@ -245,9 +245,9 @@ def contract(products: Mapping[Key, Array], weights: Mapping[Key, Array]) -> dic
 
 
 def _recursion(coefficients, contraction: Contraction | None, layout: Layout, nu: int, parity):
-    """Covariants of order ν, [2λ+1, components], and the density that they are multiplied with.
+    """Covariants of order ν, [2λ+1, components], and the density to multiply them with.
 
-    ``parity`` +1 or -1: at order ν only blocks of that σ, all that invariants of this parity need.
+    ``parity`` +1 or -1: at order ν only the blocks of that σ, which invariants of this parity need.
     """
     flat = coefficients.reshape(-1, coefficients.shape[-1])
     if contraction is not None:

@@ -1,4 +1,4 @@
-"""What a contraction is asked to keep, checked before any work."""
+"""The numbers of components requested of a contraction, validated before any work."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,26 +12,26 @@ Components = int | Mapping[Key, int] | Sequence[int]
 
 
 class Step(NamedTuple):
-    """What is asked of one order."""
+    """The request for one order."""
 
     order: int
-    components: dict[Key, int]  # at most so many of each block (σ, λ)
+    components: dict[Key, int]  # maximum number for each block (σ, λ)
     max_products: int | None
 
 
 def checked_densities(coefficients: Array) -> np.ndarray:
-    """Densities as float64 NumPy, [N, a, n, lm]."""
+    """Densities as a float64 NumPy array, [N, a, n, lm]."""
     array = np.asarray(coefficients, dtype=np.float64)
     n_harmonics = array.shape[-1] if array.ndim else 0
     if array.ndim != 4 or 0 in array.shape or round(n_harmonics**0.5) ** 2 != n_harmonics:
         raise InputError(
-            f"densities of shape {array.shape} cannot be fitted to; give [N, a, n, (l_max + 1)²]"
+            f"invalid densities of shape {array.shape}: expected [N, a, n, (l_max + 1)²]"
         )
     if not np.isfinite(array).all():
         bad = int(np.argmax(~np.isfinite(array).all(axis=(1, 2, 3))))
-        raise InputError(f"density {bad} is not finite; give finite coefficients")
+        raise InputError(f"density {bad} is not finite: expected finite coefficients")
     if not array.any():
-        raise InputError("all densities are zero; give environments with neighbours")
+        raise InputError("all densities are zero: expected environments with neighbours")
     return array
 
 
@@ -43,7 +43,7 @@ def steps_of(
     max_products: int | None,
     n_fit: int,
 ) -> list[Step]:
-    """The steps of orders 2 ... ν-1, after checking that the data suffice for each block.
+    """The steps of orders 2 ... ν-1, after checking that there are enough data for each block.
 
     Args:
         density: channels q and (l_max + 1)².
@@ -67,7 +67,7 @@ def steps_of(
                 needed = -(-kept[key] // (2 * key[1] + 1))
                 raise InputError(
                     f"{kept[key]} components of block (sigma, lambda)={key} at order {order} need "
-                    f"{needed} environments to fit to, but n_fit={n_fit}; give more or keep fewer"
+                    f"{needed} environments, but n_fit={n_fit}; give more or keep fewer"
                 )
         steps.append(Step(order, kept, limit))
         sizes = kept

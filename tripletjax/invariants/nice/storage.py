@@ -1,4 +1,4 @@
-"""A contraction in a file: safetensors, with what is not an array as JSON in its header."""
+"""Contractions in files: safetensors, with a JSON header for everything but the arrays."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,11 @@ DTYPES = ("float16", "float32", "float64")
 
 
 def save_contraction(path: str | Path, contraction: Contraction) -> None:
-    """Write a contraction to a file, whole or not at all; every bit and dtype comes back.
+    """Save a contraction to a file atomically, preserving all bits and dtypes.
 
     Args:
-        path: the file, such as ``contraction.safetensors``; what was there is replaced.
-        contraction: as made by ``fit_contraction``, of NumPy or JAX arrays.
+        path: the file, such as ``contraction.safetensors``; an existing file is replaced.
+        contraction: from ``fit_contraction``, with NumPy or JAX arrays.
 
     Raises:
         InputError: the file cannot be written, or this is not a contraction.
@@ -41,9 +41,9 @@ def save_contraction(path: str | Path, contraction: Contraction) -> None:
     require_writable(path)
     if not isinstance(contraction, Contraction):
         raise InputError(
-            f"{type(contraction).__name__} is not a contraction; give what fit_contraction returns"
+            f"invalid contraction={type(contraction).__name__}: expected one from fit_contraction"
         )
-    # In C order, which the format takes for granted; ascontiguousarray would add an axis to numbers
+    # In C order, which the format assumes; ascontiguousarray would add an axis to scalars.
     arrays = {name: np.asarray(a, order="C") for name, a in _named(contraction).items()}
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES:
@@ -51,9 +51,7 @@ def save_contraction(path: str | Path, contraction: Contraction) -> None:
     layout = contraction.layout
     fault = _fault(arrays, layout)
     if fault or len(layout.steps) != contraction.nu - 1:
-        raise InputError(
-            f"the contraction does not hold together: {fault or 'orders are missing'}; fit it again"
-        )
+        raise InputError(f"inconsistent contraction: {fault or 'orders are missing'}; fit it again")
     header = {
         "version": FORMAT_VERSION,
         "l_max": layout.l_max,
@@ -69,21 +67,21 @@ def save_contraction(path: str | Path, contraction: Contraction) -> None:
 
 
 def load_contraction(path: str | Path) -> Contraction:
-    """Read a contraction that ``save_contraction`` wrote, as NumPy arrays.
+    """Load a contraction from a file of ``save_contraction``, as NumPy arrays.
 
     Args:
         path: the file.
 
     Returns:
-        The ``Contraction``; its correlations are bit for bit those of the one that was saved.
+        The ``Contraction``; its correlations are bit-identical to those of the saved one.
 
     Raises:
-        InputError: the file is missing, not a contraction, cut short, or of another version of
-            the format.
+        InputError: the file is missing, not a contraction, truncated, or in another version of the
+            format.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} is not a file; give one that save_contraction wrote")
+        raise InputError(f"{path} is not a file: expected one written by save_contraction")
     try:
         content = path.read_bytes()
         is_contraction = HEADER in metadata_of(content)
@@ -91,13 +89,13 @@ def load_contraction(path: str | Path) -> Contraction:
     except (DamagedError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is not a contraction, or not all of one ({reason}); save it again with "
+            f"{path} is not a contraction, or is truncated ({reason}); save it again with "
             "save_contraction"
         ) from error
     if not is_contraction:
         raise InputError(
-            f"{path} is a safetensors file but not a contraction; give one that save_contraction "
-            "wrote"
+            f"{path} is a safetensors file but not a contraction: expected one from "
+            "save_contraction"
         )
     try:
         header = json.loads(metadata[HEADER])
@@ -110,7 +108,7 @@ def load_contraction(path: str | Path) -> Contraction:
         ) from error
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{path} is of version {version!r} of the format, and this tripletjax reads version "
+            f"{path} has version {version!r} of the format, but this tripletjax reads version "
             f"{FORMAT_VERSION}; fit and save it again, or use the tripletjax that wrote it"
         )
     fault = _fault(arrays, layout)
@@ -146,7 +144,7 @@ def _name(kind: str, order: int, key: Key) -> str:
 
 
 def _named(contraction: Contraction) -> dict[str, Any]:
-    """Every array by its name in the file."""
+    """All arrays by their names in the file."""
     arrays: dict[str, Any] = {f"channels.{l}": a for l, a in enumerate(contraction.channels)}
     for kind in ("weights", "variances", "discarded"):
         for order, blocks in enumerate(getattr(contraction, kind), start=2):
@@ -155,7 +153,7 @@ def _named(contraction: Contraction) -> dict[str, Any]:
 
 
 def _fault(arrays: dict[str, np.ndarray], layout: Layout) -> str | None:
-    """What is wrong, if the arrays are not those of the layout and of its shapes."""
+    """A description of the fault if the arrays do not match the layout and its shapes."""
     channels = layout.n_channels
     shapes: dict[str, tuple[int, ...]] = {
         f"channels.{l}": (channels, channels) for l in range(layout.l_max + 1)
