@@ -133,7 +133,7 @@ class Basis:
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
     cutoff_function: str | CutoffFunction = setting(
         "shifted_cosine",
-        "cutoff function; smooth is three times, bump infinitely differentiable",
+        "cutoff function; smooth is three times differentiable, bump infinitely differentiable",
         choices=CUTOFF_FUNCTIONS,
     )
     cutoff_width: float = setting(
@@ -200,7 +200,7 @@ class Hypers(Basis):
     )
     seed: int = setting(0, "seed of the fingerprint's random directions, and of an audit's choices")
     chiral: bool = setting(
-        False, "tell mirror images apart: add the columns that change sign under inversion"
+        False, "distinguish mirror images: add the columns that change sign under inversion"
     )
     form: str = setting("edge", "form of the minimal triplet invariants", choices=TRIPLET_FORMS)
     coupling: str = setting("minimal", "basis of kind triplets", choices=COUPLINGS)
