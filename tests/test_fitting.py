@@ -147,7 +147,7 @@ def test_a_fit_from_an_earlier_one(data, truth, tmp_path):
     found = fit(data, start_from=tmp_path, **rest)
     assert (found.references, found.scale) == (truth.references, truth.scale)
     assert found.weights == truth.weights
-    with pytest.raises(InputError, match="invalid model: start_from brings its own"):
+    with pytest.raises(InputError, match="invalid model: start_from has its own"):
         fit(data, model=PAIRS, start_from=truth)
     with pytest.raises(InputError, match="invalid l_max: the model is that of the fit"):
         fit(data, start_from=truth, config={"l_max": 2})
@@ -156,7 +156,7 @@ def test_a_fit_from_an_earlier_one(data, truth, tmp_path):
 def test_settings_of_what_python_gave_name_no_model(data, tmp_path):
     fit(data, tmp_path, model=PAIRS, config=FAST | {"max_epochs": 1}, show=False)
     assert read_settings(tmp_path / "settings.yaml")["model"] is None
-    with pytest.raises(InputError, match="a fit with what Python gave it; give the model"):
+    with pytest.raises(InputError, match="a fit with objects given in Python; give the model"):
         fit(data, config=tmp_path / "settings.yaml")
     with pytest.raises(InputError, match="fit: unknown argument 'energy'"):
         fit(data, energy="mine")
@@ -288,7 +288,7 @@ def test_bad_input(data):
         fit(data, model="triplets")
     with pytest.raises(InputError, match="invalid units: settings of the network"):
         fit(data, model=PAIRS, config={"units": 3})
-    with pytest.raises(InputError, match="learning_rate is not read"):
+    with pytest.raises(InputError, match="learning_rate is not used"):
         fit(data, optimizer=optax.sgd(1.0), config={"learning_rate": 1.0})
     with pytest.raises(InputError, match="unknown setting 'max_epoch'; did you mean 'max_epochs'"):
         fit(data, config={"max_epoch": 3})

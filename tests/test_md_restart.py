@@ -242,7 +242,7 @@ def wider():
 ])  # fmt: skip
 def test_restart_of_another_run(change, text, finished, float32):
     before = (finished / THERMO).read_bytes(), (finished / RESTART).read_bytes()
-    with pytest.raises(InputError, match=f"other settings.*{text}"):
+    with pytest.raises(InputError, match=f"different settings.*{text}"):
         run(finished, **({"config": QUICK} | change), resume=True)
     assert before == ((finished / THERMO).read_bytes(), (finished / RESTART).read_bytes())
 

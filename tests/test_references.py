@@ -44,10 +44,10 @@ def test_they_are_given_as_text_or_by_element(value):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("h=-1", "'h' is no element"),
+        ("h=-1", "unknown element 'h'"),
         ({"H": -1, 1: -2}, "H occurs twice"),
         ("H", "reference energy of H=''"),
-        ("atoms", "'atoms' is no element"),
+        ("atoms", "unknown element 'atoms'"),
         ({"H": np.nan}, "reference energy of H=nan"),
         ({}, "reference_energies={}"),
         (3.0, "'isolated'"),

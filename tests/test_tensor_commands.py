@@ -100,7 +100,7 @@ def test_resume_gives_the_same_bits_and_refuses_other_settings(files, monkeypatc
     capsys.readouterr()
     assert main([*fit, parts, "--resume", "--seed", "5"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and "other settings (seed" in lines[0]
+    assert len(lines) == 1 and "different settings (seed" in lines[0]
     assert main([*fit, parts, "--resume"]) == 0
     one, other = load_tensor(whole), load_tensor(parts)
     for name, array in one.weights.items():

@@ -233,8 +233,8 @@ def labelled(**info) -> Atoms:
 
 BAD = {
     "no label": ([labelled(mu=[0, 0, 1])], "dipole", r"no dipole under 'dipole'.*\['mu'\]"),
-    "shape": ([labelled(dipole=[0, 1])], "dipole", r"shape \(2,\); give \(3,\)"),
-    "text": ([labelled(dipole="up")], "dipole", "give numbers"),
+    "shape": ([labelled(dipole=[0, 1])], "dipole", r"shape \(2,\): expected \(3,\)"),
+    "text": ([labelled(dipole="up")], "dipole", "expected numbers"),
     "not finite": ([labelled(dipole=[0, 0, np.nan])], "dipole", "holds nan"),
     "asymmetric": (
         [labelled(polarizability=np.triu(np.ones((3, 3))))],
@@ -242,7 +242,7 @@ BAD = {
         "not symmetric",
     ),
     "periodic": ([Atoms("H", cell=[3] * 3, pbc=True)], "dipole", "periodic"),
-    "target": ([labelled()], "quadrupole", "give one of dipole, polarizability"),
+    "target": ([labelled()], "quadrupole", "expected one of dipole, polarizability"),
 }
 
 

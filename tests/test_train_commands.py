@@ -52,9 +52,9 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
     out = files / "errors.json"
     arguments = ["evaluate", str(files / "fit"), str(files / "test.xyz"), "--out", str(out)]
     assert main(arguments) == 0
-    stages = ["reading", "labels of", "reading", "labels of", "preparing", "to fit: 5", "compiling",
-              "fitting", "fitted", "evaluating the fit", "the fit is in",
-              "reading", "labels of", "evaluating 3"]  # fmt: skip
+    stages = ["reading", "labels of", "reading", "labels of", "preparing",
+              "structures for training: 5", "compiling", "fitting", "fitted", "evaluating the fit",
+              "the fit is in", "reading", "labels of", "evaluating 3"]  # fmt: skip
     said = [r.getMessage() for r in caplog.records if r.name.startswith("tripletjax")]
     assert len(said) == len(stages), said
     assert all(line.startswith(stage) for line, stage in zip(said, stages, strict=True))
@@ -133,7 +133,7 @@ def test_start_from_an_earlier_fit(files, capsys):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("model: null", "these settings are of a fit with what Python gave it; give --model"),
+    ("model: null", "these settings are of a fit with objects given in Python; give --model"),
     ("model: triplit", "invalid model='triplit': expected one of triplet"),
     ("start_from: nowhere", "nowhere holds no"),
     ("max_epoch: 2", "typo.yaml: unknown setting 'max_epoch'; did you mean 'max_epochs'?"),

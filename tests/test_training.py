@@ -335,7 +335,7 @@ def test_bad_input_leaves_earlier_output_alone(change, words, fitted):
 def test_a_checkpoint_of_another_run_or_truncated_is_told(tmp_path):
     train(dataset(clusters(4)), tmp_path / "out", FAST, show=False)
     wider = replace(FAST, architecture=replace(SMALL, width=9))
-    with pytest.raises(InputError, match=r"other settings \(architecture\)"):
+    with pytest.raises(InputError, match=r"different settings \(architecture\)"):
         train(dataset(clusters(4)), tmp_path / "out", wider, resume=True, show=False)
     path = tmp_path / "out" / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-50])

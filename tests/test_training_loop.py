@@ -118,7 +118,7 @@ def test_a_log_file_has_a_line_a_validation(capsys, caplog):
     assert [int(line[9:12]) for line in lines] == [20, 40, 60, 80, 100]
     assert caplog.messages[:2] == [
         "compiling the training step (padded sizes: 1)",
-        "fitting for 10 epochs, 2 steps an epoch",
+        "fitting for 10 epochs, 2 steps per epoch",
     ]
 
 

@@ -50,28 +50,28 @@ def fit(
 
     Args:
         frames: structures with labels where ASE puts them, or a file of them.
-        folder: gets the fit, its errors, figures and ``settings.yaml``; must be unused, unless
-            ``resume`` or ``force`` is given. None: nothing is written.
-        model: "triplet", the network; or an energy model of one's own, such as ``local_model``
-            makes. None: that of ``config``, by default the network.
-        config: settings by name, or a YAML file of them, such as settings.yaml of an earlier fit,
-            which may name ``model``, ``start_from``, ``committee`` and ``x64`` too; None: the
+        folder: output folder for the fit, its errors, figures and ``settings.yaml``; must be
+            unused, unless ``resume`` or ``force`` is set. None: nothing is written.
+        model: "triplet", the network; or a custom energy model, for example from ``local_model``.
+            None: that of ``config``, by default the network.
+        config: settings by name, or a YAML file of settings, such as settings.yaml of an earlier
+            fit, which may also have ``model``, ``start_from``, ``committee`` and ``x64``; None: the
             defaults.
         valid, test: further structures; without ``valid`` a tenth of ``frames`` is set aside.
         loss: ``loss(potential, batch, labels)``, a number; the ``labels`` are
             ``training.step.BatchLabels``. None: the weighted error of the settings.
         optimizer: an Optax transformation with its own learning rate; None: AMSGrad with the
             learning rates of the settings.
-        start_from: a fit whose weights to start from, or its folder. New species are allowed.
-        committee: fit this many members, whose spread is the uncertainty.
+        start_from: a fit, or its folder, with the initial weights. New species are allowed.
+        committee: number of members to fit, whose spread is the uncertainty.
         resume: resume an interrupted fit in the folder.
-        force: replace an earlier fit in the folder; all other files stay.
-        show: a progress bar.
+        force: replace an earlier fit in the folder; all other files are kept.
+        show: whether to show a progress bar.
         keys: ``energy_key``, ``forces_key``, ``stress_key`` and ``virial_key`` of the labels, if
             not ASE's.
 
     Raises:
-        InputError: data, settings, a model, loss or folder that cannot be used.
+        InputError: invalid data, settings, model, loss or folder.
 
     Example:
         >>> import jax.numpy as jnp
@@ -94,9 +94,9 @@ def fit(
     start_from = options.start_from if start_from is None else start_from
     committee = options.committee if committee is None else committee
     if model is None:
-        raise InputError("these settings are of a fit with what Python gave it; give the model")
+        raise InputError("these settings are of a fit with objects given in Python; give the model")
     if committee is not None and folder is None:
-        raise InputError("a committee is written to a folder; give one")
+        raise InputError("a committee needs a folder to be written to")
     with jax.enable_x64(True) if options.x64 else nullcontext():
         start = load(start_from) if isinstance(start_from, str | Path) else start_from
         config = _settled(config, model, start, optimizer)
@@ -129,7 +129,7 @@ def labelled(source: Source | None, config: TrainConfig) -> Dataset | None:
 def _chosen(
     config: TrainConfig | Mapping[str, Any] | str | Path | None,
 ) -> tuple[FitOptions, TrainConfig]:
-    """What a file of settings may name besides ``TrainConfig``, and this."""
+    """The options of a settings file besides ``TrainConfig``, and the latter."""
     if isinstance(config, TrainConfig):
         return FitOptions(), config
     is_file = isinstance(config, str | Path)
@@ -140,7 +140,7 @@ def _chosen(
 
 
 def _place(start_from: Potential | str | Path | None) -> str | None:
-    """Where a fit to start from lies, wherever the settings are read."""
+    """The absolute path of the fit to start from."""
     if not isinstance(start_from, str | Path):
         return None
     is_named = str(start_from).startswith(ZOO)
@@ -150,22 +150,22 @@ def _place(start_from: Potential | str | Path | None) -> str | None:
 def _settled(
     config: TrainConfig, model: str | EnergyModel, start: Potential | None, optimizer: Any
 ) -> TrainConfig:
-    """The settings, checked: what is given must be read."""
+    """Validate the settings: every given setting must be used."""
     if optimizer is not None and config.learning_rate != TrainConfig().learning_rate:
         raise InputError(
-            "learning_rate is not read with an optimizer of your own; give it to the optimizer"
+            "learning_rate is not used with a custom optimizer; set it in the optimizer"
         )
     changed = _differences(config.architecture, Architecture())
     if start is not None:
         if model != TRIPLET:
-            raise InputError("invalid model: start_from brings its own; give one of the two")
+            raise InputError("invalid model: start_from has its own; expected one of the two")
         own = start.model.architecture if isinstance(start.model, TripletModel) else None
         wrong = changed
         if own is not None:
             wrong = [name for name in changed if name in _differences(own, config.architecture)]
         if wrong:
             raise InputError(
-                f"invalid {', '.join(wrong)}: the model is that of the fit to start from; "
+                f"invalid {', '.join(wrong)}: the model is that of the initial fit; "
                 "leave these settings out"
             )
         return config if own is None else replace(config, architecture=own)
@@ -179,8 +179,8 @@ def _settled(
     require_model(model)
     if changed:
         raise InputError(
-            f"invalid {', '.join(changed)}: settings of the network, which a model of your own "
-            "does not read; leave them out"
+            f"invalid {', '.join(changed)}: settings of the network, which a custom model "
+            "does not use; leave them out"
         )
     return config
 

@@ -159,7 +159,7 @@ def test_commands(name, originals, fit, worker, scaled, tmp_path, record):
 def test_labels_that_no_loss_can_hold(value):
     (frame,) = labelled([molecule("H2O")])
     frame.calc.results["forces"][1, 2] = value
-    with pytest.raises(InputError, match=r"frame 0 .*forces.*finite ones, up to 1e\+12"):
+    with pytest.raises(InputError, match=r"frame 0 .*forces.*finite numbers up to 1e\+12"):
         read_labels([frame])
 
 

@@ -26,7 +26,7 @@ def _run(arguments: argparse.Namespace) -> None:
     require_unused(out, arguments.force or arguments.resume)
     options, config = settled(arguments, FitOptions(), TrainConfig())
     if options.model is None:
-        raise InputError("these settings are of a fit with what Python gave it; give --model")
+        raise InputError("these settings are of a fit with objects given in Python; give --model")
     chosen = {name: getattr(options, name) for name in ("model", "start_from", "committee")}
     with precision(options.x64), resumable(out):
         files = fit_arguments(arguments, lambda path: labelled(path, config.flat()))

@@ -1,1 +1,1 @@
-"""Dipoles and polarisabilities: tensors of a molecule, learned as energies are."""
+"""Dipoles and polarisabilities: tensors of a molecule, fitted like energies."""

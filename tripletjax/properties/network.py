@@ -1,17 +1,18 @@
-"""Neural models of tensors: what one atom adds to a dipole or a polarisability, and the sums.
+"""Neural models of tensors: atomic contributions to dipoles and polarisabilities, and their sums.
 
-The spherical components of degree λ of one atom are those of a true tensor: they turn as Y_λ and
-gain (-1)^λ under inversion. With the hidden units of ``models.AtomicEnergy`` (ψ_ts of the triplet
-of tags t and s, p_ts its pseudoscalars, both invariant or odd under inversion alone; the second
-layer h_t of one tag; the hidden layer x of the atom),
+The spherical components of degree λ of one atom are those of a true tensor: they rotate as Y_λ and
+are multiplied by (-1)^λ under inversion. With the hidden units of
+``potentials.network.AtomicEnergy`` (ψ_ts of the triplet of tags t and s, p_ts its pseudoscalars,
+both rotationally invariant and even or odd under inversion; the second layer h_t of one tag; the
+hidden layer x of the atom),
 
     y_λμ = Σ_c g_c(x) c_cλμ + √4π Σ_t w_t φ(h_t, x) Y_λμ(r̂_t)
          + √4π Σ_{t ≠ s} w_t w_s Σ_k f_k(ψ_ts, p_ts) {Y_l1(r̂_t) ⊗ Y_l2(r̂_s)}_λμ,
 
 with k = (l1, l2) the stretched types, l1 + l2 = λ with f even and l1 + l2 = λ + 1 with f odd in
-p: the density of all neighbours, one tagged direction, and two. For λ = 1 the last sum holds the
-cross products r̂_t × r̂_s, without which a dipole could not leave the span of the tags and of the
-density's own vectors. For λ = 0 the component is a function of x.
+p: the density of all neighbours, one tagged direction, and two. For λ = 1 the last sum includes the
+cross products r̂_t × r̂_s, without which a dipole would be restricted to the span of the tags and
+the vectors of the density. For λ = 0 the component is a function of x.
 """
 
 import flax.linen as nn
@@ -28,9 +29,9 @@ HIGHEST_DEGREE = 4
 
 
 class AtomicTensor(AtomicEnergy):
-    """Spherical components of one atom's tensors in units of the model's scale.
+    """Spherical components of the tensors of one atom, in units of the model's scale.
 
-    Call it as ``AtomicEnergy``; the result holds the 2λ+1 components, μ = -λ ... λ, of each of
+    Called like ``AtomicEnergy``; returns the 2λ+1 components, μ = -λ ... λ, of each of
     ``degrees`` in turn.
 
     Example:
@@ -67,7 +68,7 @@ class AtomicTensor(AtomicEnergy):
         return jnp.concatenate(parts)
 
     def _of_density(self, degree, density, hidden):
-        """Σ_c g_c(x) c_cλμ, [2λ+1]; nothing if the density does not reach to λ."""
+        """Σ_c g_c(x) c_cλμ, [2λ+1]; zero if the density has no degree λ."""
         if degree > self.architecture.l_max:
             return jnp.zeros(2 * degree + 1, density.dtype)
         gates = self._dense(f"density_gate_{degree}", len(density), hidden, bias=True)
@@ -84,7 +85,7 @@ class AtomicTensor(AtomicEnergy):
     def _of_pairs(self, degree, harmonics, units, pseudoscalars):
         """√4π Σ_k f_k(ψ_ts, p_ts) {Y_l1(r̂_t) ⊗ Y_l2(r̂_s)}_λμ, [t, s, 2λ+1].
 
-        The types (0, λ) are level 1 already.
+        The types (0, λ) are included in level 1.
         """
         even, odd = bipolar_types(degree)
         total = jnp.zeros((*units.shape[:2], 2 * degree + 1), units.dtype)
@@ -105,7 +106,7 @@ class AtomicTensor(AtomicEnergy):
 
 
 def check_degrees(degrees: tuple[int, ...]) -> None:
-    """Raise InputError if there are none, or one is negative, too high or given twice."""
+    """Raise InputError if there are no degrees, or one is negative, too high or repeated."""
     checked = [as_integer("degrees", degree, 0, HIGHEST_DEGREE) for degree in degrees]
     if not checked or len(set(checked)) < len(checked):
         raise InputError(

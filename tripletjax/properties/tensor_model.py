@@ -1,4 +1,4 @@
-"""Fitted dipoles and polarisabilities of molecules: pure functions of a batch, and their files."""
+"""Fitted models of dipoles and polarisabilities: pure functions of a batch, and their files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -41,15 +41,15 @@ FRAMES_A_CHUNK = 32
 )
 @dataclass(frozen=True, kw_only=True)
 class TensorModel:
-    """A fitted dipole or polarisability, the sum of what the atoms add; a pytree.
+    """A fitted model of dipoles or polarisabilities, sums of atomic contributions; a pytree.
 
-    Dipole of a neutral molecule, e·Å, from charges q_i and atomic dipoles d_i:
+    The dipole of a neutral molecule, e·Å, from charges q_i and atomic dipoles d_i is
 
         μ = Σ_i (q_i - q̄) (r_i - r̄) + d_i,
 
     with q̄ and r̄ the means over the molecule: the charges sum to zero, so μ does not depend on the
-    origin. Polarisability, Å³, from an isotropic part, that of the species included, and a
-    traceless one: α = Σ_i (α_species + a_i) 1 + A_i.
+    origin. The polarisability, Å³, has an isotropic part, including that of the species, and a
+    traceless part: α = Σ_i (α_species + a_i) 1 + A_i.
 
     Example:
         >>> from ase.build import molecule
@@ -62,26 +62,26 @@ class TensorModel:
     architecture: Architecture
     species: tuple[int, ...]  # atomic numbers, ascending
     references: tuple[float, ...]  # Å³, isotropic part of each species; zero for dipoles
-    scale: Any  # of what one atom adds: e·Å or Å³
-    charges: bool  # whether a dipole has charges besides atomic dipoles
+    scale: Any  # of the atomic contributions, e·Å or Å³
+    charges: bool  # whether a dipole has charges in addition to atomic dipoles
     weights: Any  # the model's arrays by name
 
     @property
     def degrees(self) -> tuple[int, ...]:
-        """Degrees λ of what the atoms add."""
+        """Degrees λ of the atomic contributions."""
         return tensor_degrees(self.target, self.charges)
 
     @property
     def without_energy(self) -> Potential:
-        """A potential without weights that knows the cutoff and the species: to prepare with."""
+        """A potential without weights, with the cutoff and the species, for ``prepare``."""
         return Potential(TripletModel(self.architecture, self.species), None)
 
     def prepare(self, frames: Atoms | Sequence[Atoms], dtype=None) -> Batch:
         """``tripletjax.prepare`` with the cutoff and species of this model.
 
         Raises:
-            InputError: a structure cannot be used, is periodic though dipoles are asked for, or
-                holds a species that was not in training.
+            InputError: a structure is invalid, periodic (for dipoles), or contains a species that
+                was not in the training data.
         """
         frames = [frames] if isinstance(frames, Atoms) else list(frames)
         require_molecules(frames, self.target)
@@ -122,10 +122,10 @@ class TensorModel:
         return np.concatenate(found)
 
     def save(self, folder: str | Path, force: bool = False) -> None:
-        """Write the model to a folder, atomically.
+        """Save the model to a folder, atomically.
 
         Raises:
-            InputError: the folder holds files and ``force`` is not given, or cannot be written.
+            InputError: the folder contains files and ``force`` is not set, or cannot be written.
         """
         record = {
             "target": self.target,
@@ -149,19 +149,19 @@ def untrained_tensor(
     charges: bool = True,
     seed: int = 0,
 ) -> TensorModel:
-    """A model with random weights, as training starts from.
+    """A model with random weights, the start of a fit.
 
     Args:
         target: "dipole" or "polarizability".
         species: atomic numbers.
         architecture: sizes of the model; None: the defaults.
         references: Å³, isotropic polarisability of each species, ascending; None: zero.
-        scale: of what one atom adds, e·Å or Å³.
-        charges: whether a dipole has charges besides atomic dipoles.
-        seed: of the weights.
+        scale: scale of the atomic contributions, e·Å or Å³.
+        charges: whether a dipole has charges in addition to atomic dipoles.
+        seed: seed of the weights.
 
     Raises:
-        InputError: the target is not known.
+        InputError: unknown target.
     """
     architecture = architecture or Architecture()
     kinds = tuple(sorted({int(number) for number in species}))
@@ -179,10 +179,10 @@ def untrained_tensor(
 
 
 def load_tensor(folder: str | Path) -> TensorModel:
-    """Read a model from the folder that training wrote, or from the ``model`` inside it.
+    """Load a model from the folder of a fit, or from the ``model`` inside it.
 
     Raises:
-        InputError: there is no such model, or it is damaged or of another version.
+        InputError: there is no such model, or it is damaged or has another version.
 
     Example:
         >>> import tempfile
@@ -211,7 +211,7 @@ def load_tensor(folder: str | Path) -> TensorModel:
 
 
 def tensor_degrees(target: str, charges: bool = True) -> tuple[int, ...]:
-    """Degrees λ that the atoms of a model have.
+    """Degrees λ of the atomic contributions of a model.
 
     Raises:
         InputError: the target is not known.
@@ -221,19 +221,19 @@ def tensor_degrees(target: str, charges: bool = True) -> tuple[int, ...]:
         ((0, 1), (0, 2))
     """
     if target not in UNITS:
-        raise InputError(f"target={target!r} is not known; give one of {', '.join(UNITS)}")
+        raise InputError(f"invalid target={target!r}: expected one of {', '.join(UNITS)}")
     if target == "polarizability":
         return (0, 2)
     return (0, 1) if charges else (1,)
 
 
 def require_molecules(frames: Sequence[Atoms], target: str, source: str = "the data") -> None:
-    """Raise InputError at a periodic structure: it has no dipole, and no polarisability in Å³."""
+    """Raise InputError for a periodic structure: it has no dipole, and no polarisability in Å³."""
     for index, frame in enumerate(frames):
         if frame.pbc.any():
             raise InputError(
-                f"frame {index} of {source} is periodic: its {target} is not defined; "
-                "give molecules, with pbc=False"
+                f"frame {index} of {source} is periodic, and its {target} not defined: "
+                "expected molecules, with pbc=False"
             )
 
 

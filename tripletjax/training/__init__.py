@@ -1,6 +1,6 @@
 """Fitting potentials to energies, forces and stress.
 
-Everything is imported on request: settings need no JAX, fits need flax.
+Everything is imported lazily: settings need no JAX, fits need flax.
 """
 
 from importlib import import_module

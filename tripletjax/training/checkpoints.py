@@ -1,6 +1,6 @@
-"""The state of a run in one file, from which it resumes with bit-identical results.
+"""The state of a run in one file, for resuming with bit-identical results.
 
-The file is written atomically and holds a digest: one that was cut short or changed is refused.
+The file is written atomically and contains a digest: a truncated or modified file is rejected.
 """
 
 import json
@@ -24,11 +24,11 @@ class Checkpoint(NamedTuple):
 
     state: Any  # pytree
     best: Any  # the state at the best validation so far
-    record: dict[str, Any]  # the settings of the run, and whatever else JSON holds
+    record: dict[str, Any]  # the settings of the run, and other JSON values
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Replace the file by this checkpoint; a run killed meanwhile leaves the old one."""
+    """Save a checkpoint atomically: a run killed during the write leaves the old file."""
     leaves = jax.tree.leaves((checkpoint.state, checkpoint.best))
     arrays = {f"{i:06d}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     record = to_json(checkpoint.record)
@@ -40,16 +40,16 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(
     path: str | Path, like: Any, settings: dict[str, Any], free: Collection[str] = ()
 ) -> Checkpoint:
-    """Read the checkpoint from which a run with these settings goes on.
+    """Load a checkpoint to resume a run with these settings.
 
     Args:
         path: the file.
-        like: (state, best) with the arrays' shapes, as at the start of the run.
-        settings: must equal those in the checkpoint's record.
-        free: names of settings that may be others.
+        like: (state, best) with arrays of the same shapes, as at the start of the run.
+        settings: must be equal to those in the checkpoint's record.
+        free: names of settings that may differ.
 
     Raises:
-        InputError: the file is missing, damaged, of another version or of another run.
+        InputError: the file is missing, damaged, or of another version or run.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +64,7 @@ def load_checkpoint(
     version = metadata.get("format")
     if version != str(FORMAT_VERSION):
         raise InputError(
-            f"{path} has format {version}, this version of tripletjax reads {FORMAT_VERSION}; "
+            f"{path} has format {version}, but this version of tripletjax reads {FORMAT_VERSION}; "
             "resume with the version that wrote it, or start again with force"
         )
     try:
@@ -78,8 +78,8 @@ def load_checkpoint(
     changed = [k for k in settings if k not in free and settings[k] != before.get(k)]
     if changed:
         raise InputError(
-            f"{path.parent} was begun with other settings ({', '.join(changed)}); give the same "
-            "ones, or start again with force"
+            f"{path.parent} was started with different settings ({', '.join(changed)}); use the "
+            "same ones, or start again with force"
         )
     expected, structure = jax.tree.flatten(like)
     if [np.shape(a) for a in expected] != [a.shape for a in leaves]:

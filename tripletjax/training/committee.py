@@ -1,4 +1,4 @@
-"""Several fits from different seeds, and the committee that they make."""
+"""Several fits with different seeds, and their committee."""
 
 import logging
 from collections.abc import Callable
@@ -44,23 +44,23 @@ def train_committee(
     show: bool = True,
     announce: Callable[[str], Any] = log.info,
 ) -> tuple[Potential, dict[str, Any]]:
-    """Fit ``size`` potentials to the same data from the seeds of ``config`` on, one by one.
+    """Fit ``size`` potentials to the same data, one by one, with consecutive seeds.
 
-    The folder gets ``member-0``, ``member-1``, ..., each as ``train`` writes it, ``model`` (the
-    first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``.
+    The folder contains ``member-0``, ``member-1``, ..., each as written by ``train``, ``model``
+    (the first member), ``committee`` (all, calibrated on validation data) and ``metrics.json``.
 
     Args:
         data, config, valid, test, model, start, loss, optimizer, start_from: as for ``train``;
             the members share ``max_minutes`` equally.
-        folder: to write; must be unused, unless ``resume`` or ``force`` is given.
+        folder: output folder; must be unused, unless ``resume`` or ``force`` is set.
         size: number of members, at least two.
-        resume: keep finished members, and go on from the checkpoints of others.
-        force: replace an earlier fit in the folder; all other files stay.
-        show: a progress bar.
+        resume: keep finished members, and resume the others from their checkpoints.
+        force: replace an earlier fit in the folder; all other files are kept.
+        show: whether to show a progress bar.
         announce: called with a line before each member.
 
     Raises:
-        InputError: as ``train`` does, or fewer than two members.
+        InputError: as for ``train``, or fewer than two members.
     """
     size = as_integer("committee", size, 2)
     choices = Choices(model, start, loss, optimizer, start_from)
@@ -70,10 +70,10 @@ def train_committee(
         config = replace(config, max_minutes=config.max_minutes / size)
     require_unused(folder, force or resume)
     with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have ended meanwhile
+        require_unused(folder, force or resume)  # another fit may have finished in the meantime
         parts, _ = named_parts(data, valid, test, config)
         if force and not resume:
-            # The earlier fit stays where this fails.
+            # Keeps the earlier fit if this fails.
             starting_point(parts["train"], config, choices)
             remove_own(folder, OWN)
         options = {"resume": resume, "force": force, "show": show} | choices._asdict()
@@ -90,7 +90,7 @@ def _train_committee(
     announce: Callable[[str], Any],
     options: dict[str, Any],
 ) -> tuple[Potential, dict[str, Any]]:
-    """``train_committee`` in a folder that no other run writes to."""
+    """``train_committee`` in a locked folder."""
     potentials, records = [], []
     minutes = "" if config.max_minutes is None else f", for {config.max_minutes:.3g} minutes"
     for member in range(size):

@@ -1,4 +1,4 @@
-"""Do energies, forces and stress belong together? Checks of units and signs, before and after."""
+"""Are energies, forces and stress consistent? Checks of units and signs, before and after a fit."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from tripletjax.volumes import has_volume
 
 MOST_FRAMES = 150  # of each composition
 FEWEST_PAIRS = 5
-CORRELATION = 0.7  # below, the structures are too far apart to tell
-TRUSTED = 2.0  # factor within which predictions are right
-PROPORTIONAL = 0.95  # correlation above which predictions are right but for a factor
+CORRELATION = 0.7  # below this value, the structures are too far apart to decide
+TRUSTED = 2.0  # factor within which predictions are considered correct
+PROPORTIONAL = 0.95  # correlation above which predictions are correct up to a factor
 FACTOR = 4.0  # units differ by 23 (kcal/mol), 27 (hartree), 51 (hartree/bohr), 96 (kJ/mol)
 UNITS = {
     "forces": "forces in eV/Å, and forces are not gradients",
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 def energy_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
     """Slope of energy differences against the work of the forces between similar structures.
 
-    E_j - E_i ≈ -½ (F_i + F_j)·(r_j - r_i) for each structure and the one most like it, turned onto
-    it if nothing is periodic: 1 if the labels are consistent, -1 if forces have the wrong sign,
-    23 if energies are in kcal/mol and forces in eV/Å.
+    E_j - E_i ≈ -½ (F_i + F_j)·(r_j - r_i) for each structure and the most similar one, aligned with
+    it if neither is periodic: 1 if the labels are consistent, -1 if forces have the wrong sign, 23
+    if energies are in kcal/mol and forces in eV/Å.
 
     Returns:
-        The slope of least squares; None if too few structures are similar enough.
+        The least-squares slope; None if too few structures are similar enough.
     """
     groups: dict[tuple, list[int]] = {}
     for index, (frame, label) in enumerate(zip(frames, labels, strict=True)):
@@ -54,11 +54,11 @@ def energy_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | N
 
 
 def stress_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | None:
-    """Slope of energy differences against the work of the stress between structures of other cells.
+    """Slope of energy differences against the work of the stress, for structures in other cells.
 
-    E_j - E_i ≈ -½ (F_i + F_j)·u + s ½ (V_i σ_i + V_j σ_j):ε, with ε the strain that turns one cell
-    into the other and u the displacements beyond it: s is 1 if the labels are consistent, -1 if the
-    stress has the wrong sign, 1/160.2 if it is in GPa.
+    E_j - E_i ≈ -½ (F_i + F_j)·u + s ½ (V_i σ_i + V_j σ_j):ε, with ε the strain that transforms one
+    cell into the other and u the remaining displacements: s is 1 if the labels are consistent, -1
+    if the stress has the wrong sign, 1/160.2 if it is in GPa.
 
     Returns:
         s by least squares; None if too few structures are similar enough.
@@ -78,7 +78,7 @@ def stress_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | N
     of_forces, of_stress, change = np.array(rows).T
     work = np.stack([of_forces, of_stress], 1)
     slopes = np.linalg.lstsq(work, change, rcond=None)[0]
-    rest = change - slopes[0] * of_forces  # what the stress has to explain
+    rest = change - slopes[0] * of_forces  # to be explained by the stress
     if not (of_stress.any() and rest.any()):
         return None
     correlation = of_stress @ rest / np.sqrt(of_stress @ of_stress * (rest @ rest))
@@ -86,7 +86,7 @@ def stress_slope(frames: Sequence[Atoms], labels: Sequence[Labels]) -> float | N
 
 
 def warn_of_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
-    """Log a warning where ``energy_slope`` or ``stress_slope`` is negative or far from one."""
+    """Log a warning if ``energy_slope`` or ``stress_slope`` is negative or far from one."""
     for name, slope_of in (("forces", energy_slope), ("stress", stress_slope)):
         slope = slope_of(frames, labels)
         if slope is not None and not 1 / FACTOR < slope < FACTOR:
@@ -100,7 +100,7 @@ def warn_of_units(frames: Sequence[Atoms], labels: Sequence[Labels]) -> None:
 
 
 def proportion(labels: np.ndarray, predicted: np.ndarray) -> float | None:
-    """Factor from predictions to labels; None where they are not proportional."""
+    """Ratio of labels to predictions; None if they are not proportional."""
     x, y = predicted.ravel(), labels.ravel()
     norm = np.sqrt(np.dot(x, x) * np.dot(y, y))
     if len(x) < FEWEST_PAIRS or not abs(np.dot(x, y)) > PROPORTIONAL * norm:
@@ -109,14 +109,14 @@ def proportion(labels: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def warn_of_predictions(factors: Mapping[str, float | None], source: str = "the data") -> None:
-    """Log a warning where labels are predicted right but for a factor or a sign.
+    """Log a warning if labels are predicted correctly up to a factor or a sign.
 
-    It takes labels of another kind that are predicted right: those of a potential that has learnt
-    nothing yet may be in proportion too.
+    This requires that labels of another kind are predicted correctly, because those of a potential
+    that has not learned anything may be proportional too.
 
     Args:
         factors: ``proportion`` of energies, forces and stress by name.
-        source: where the labels are from.
+        source: origin of the labels.
     """
     found = {name: factor for name, factor in factors.items() if factor is not None}
     if not any(1 / TRUSTED < factor < TRUSTED for factor in found.values()):
@@ -133,9 +133,9 @@ def warn_of_predictions(factors: Mapping[str, float | None], source: str = "the 
 
 
 def _strained_pairs(frames, labels) -> list[tuple[float, float, float]]:
-    """Work of forces, work of stress and change of energy, from each structure to the one nearest.
+    """Work of forces, work of stress and change of energy, from each structure to the nearest one.
 
-    Nearest in strain and displacement, of those in another cell.
+    Nearest in strain and displacement, among those with a different cell.
     """
     cells = np.stack([frame.cell.array for frame in frames])  # [F, 3, 3]
     scaled = np.stack([frame.positions @ np.linalg.inv(frame.cell.array) for frame in frames])
@@ -162,7 +162,7 @@ def _strained_pairs(frames, labels) -> list[tuple[float, float, float]]:
 
 
 def _nearest_pairs(frames, labels) -> tuple[list[float], list[float]]:
-    """Work of the forces and change of energy from each structure to the one most like it."""
+    """Work of the forces and change of energy from each structure to the most similar one."""
     positions = np.stack([f.positions - f.positions.mean(0) for f in frames])
     forces = np.stack([label.forces for label in labels])
     energies = np.array([label.energy for label in labels])
@@ -181,7 +181,7 @@ def _nearest_pairs(frames, labels) -> tuple[list[float], list[float]]:
 
 
 def _onto(positions: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Proper rotations [F, 3, 3] with |positions @ R - target| least (Kabsch)."""
+    """Proper rotations [F, 3, 3] that minimise |positions @ R - target| (Kabsch)."""
     u, _, vt = np.linalg.svd(np.einsum("fni,nj->fij", positions, target))
     signs = np.ones((len(positions), 3))
     signs[:, 2] = np.sign(np.linalg.det(u @ vt))

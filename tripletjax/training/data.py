@@ -1,4 +1,4 @@
-"""Structures and labels as rectangles of equal size: one compiled program for each size."""
+"""Structures and labels padded to a few sizes, with one compiled program for each size."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ ATOMS_A_PIECE = 256
 class Bucket(NamedTuple):
     """F structures padded to A atoms with K neighbours each; a pytree, indexed along F."""
 
-    frames: Array  # [F] position in the data
+    frames: Array  # [F] index in the data
     positions: Array  # [F, A, 3] Å
     cells: Array  # [F, 3, 3] Å
     species: Array  # [F, A] index into those of the potential
@@ -29,17 +29,17 @@ class Bucket(NamedTuple):
     neighbors: Array  # [F, A, K] atom of the same structure
     shifts: Array  # [F, A, K, 3]
     neighbor_mask: Array  # [F, A, K]
-    energy: Array  # [F] eV, less the reference energies
+    energy: Array  # [F] eV, without the reference energies
     forces: Array  # [F, A, 3] eV/Å
     has_forces: Array  # [F]
     stress: Array  # [F, 3, 3] eV/Å³
-    has_stress: Array  # [F] only where the cell has a volume of its own
+    has_stress: Array  # [F] only if the cell has a well-defined volume
 
 
 def make_buckets(
     frames: Sequence[Atoms], labels: Sequence[Labels], potential: Potential, dtype=None
 ) -> list[Bucket]:
-    """Group structures by padded size and stack them, on the host, in NumPy."""
+    """Group structures by padded size and stack them, on the host in NumPy."""
     groups: dict[int, list[tuple[int, Batch]]] = {}
     for index, frame in enumerate(frames):
         batch = prepare([frame], potential.cutoff, potential.species, dtype)
@@ -60,7 +60,7 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
         return np.stack([getattr(batch, name)[:n_atoms] for batch in batches])
 
     def pairs(name):
-        """The real neighbours, which come first, up to the most that an atom has."""
+        """The actual neighbours, which come first, up to the largest number of any atom."""
         columns = [getattr(batch, name)[:n_atoms, :width] for batch in batches]
         missing = [[(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2) for a in columns]
         return np.stack([np.pad(a, m) for a, m in zip(columns, missing, strict=True)])
@@ -95,7 +95,7 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
 
 @jax.jit
 def take(bucket: Bucket, index: Array) -> Bucket:
-    """Some structures of a bucket; apart from the step, which then fits buckets of any length."""
+    """Some structures of a bucket; not part of the step, which then fits buckets of any length."""
     return jax.tree.map(lambda array: array[index], bucket)
 
 
@@ -120,7 +120,7 @@ def as_batch(rows: Bucket, elements: Array, present: Array) -> Batch:
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices 0 ... count - 1 in order, in pieces of one size, and which of them are present."""
+    """Indices 0 ... count - 1 in order, in pieces of equal size, and masks of the present ones."""
     for start in range(0, count, size):
         index = np.arange(start, start + size)
         yield np.minimum(index, count - 1).astype(np.int32), index < count
@@ -129,11 +129,11 @@ def chunks(count: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def pieces(
     buckets: Sequence[Bucket], size: int | None = None
 ) -> Iterator[tuple[Bucket, np.ndarray]]:
-    """All structures of some buckets, bucket by bucket: rows, and which of them are present [F].
+    """All structures of some buckets, bucket by bucket: rows, and masks of the present ones [F].
 
     Args:
         buckets: on the host.
-        size: structures a piece; None: as hold about 256 atoms.
+        size: structures per piece; None: about 256 atoms.
     """
     for bucket in buckets:
         count, n_atoms = bucket.species.shape

@@ -34,8 +34,8 @@ class EnergyTask:
         buckets, valid: training and validation data.
         config: settings.
         scale: size of the forces in the training data, eV/Å.
-        loss: of one's own; None: ``weighted_loss``.
-        optimizer: of one's own; None: ours, with the learning rates of ``config``.
+        loss: a custom loss; None: ``weighted_loss``.
+        optimizer: a custom optimiser; None: the default, with the learning rates of ``config``.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class EnergyTask:
     def step(
         self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
     ) -> tuple[State, Array]:
-        """One step; the energy's weight changes with what is ``done``."""
+        """One step; the weight of the energies depends on the fraction ``done``."""
         return train_step(
             self.rules,
             self.bare.with_weights(None),
@@ -72,7 +72,7 @@ class EnergyTask:
         )
 
     def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
-        """The score is the loss of all validation data, with the weights of the end of the run."""
+        """The score is the loss of all validation data, with the final weights of the energies."""
         potential = self.start.with_weights(weights)
         compared = compare(potential, self.valid)
         if self.loss is None:
@@ -83,7 +83,7 @@ class EnergyTask:
         return float(score), compared.metrics()
 
     def _own_score(self, potential: Potential) -> float:
-        """Mean of a loss of one's own over the validation data."""
+        """Mean of a custom loss over the validation data."""
         scores, counts = [], []
         for rows, present in pieces(self.valid):
             scores.append(

@@ -1,4 +1,4 @@
-"""How the errors of energies, forces and stress are weighed: in the loss, and in validation."""
+"""Weights of the errors of energies, forces and stress, in the loss and in validation."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from tripletjax.types import Array
 
 
 class Weighting(NamedTuple):
-    """What the compiled step needs of the settings: hashable."""
+    """The settings that the compiled step needs: hashable."""
 
     energy: float  # at the start
     final_energy: float
@@ -19,7 +19,7 @@ class Weighting(NamedTuple):
 
     @staticmethod
     def of(config: TrainConfig) -> "Weighting":
-        """Those of a configuration."""
+        """The weights of a configuration."""
         return Weighting(
             config.energy_weight,
             config.final_energy_weight,
@@ -29,7 +29,7 @@ class Weighting(NamedTuple):
         )
 
     def energy_at(self, progress: Array | float) -> Array:
-        """Weight of the energies, given how much of the fit is done, 0 to 1.
+        """Weight of the energies at a given fraction of the fit, 0 to 1.
 
         Example:
             >>> weighting = Weighting.of(TrainConfig())
@@ -40,7 +40,7 @@ class Weighting(NamedTuple):
 
 
 class Differences(NamedTuple):
-    """Predictions less labels, and which of them count; None: all."""
+    """Predictions minus labels, and masks of the valid ones; None: all."""
 
     energy: Array  # [F] eV per atom
     forces: Array  # [N, 3] eV/Å
@@ -55,10 +55,10 @@ def weighted_error(
 ) -> Array:
     """w_E ⟨h(ΔE/N)⟩ + w_F ⟨h(|ΔF|)⟩ + w_S ⟨h(|ΔS| V/N)⟩, with errors divided by a scale.
 
-    h(x) = √(x² + δ²) - δ is the pseudo-Huber function, with x the error per atom over eV, the
-    length of the force's error over eV/Å, and the norm of the error of the virial per atom over
-    eV. The scale is the size of the forces in the data. Each mean is over what counts; it is zero
-    where nothing does.
+    h(x) = √(x² + δ²) - δ is the pseudo-Huber function, with x the error of the energy per atom in
+    eV, the length of the error of the force in eV/Å, and the norm of the error of the virial per
+    atom in eV. The scale is the size of the forces in the data. Each mean is over the valid
+    entries, and zero if there are none.
     """
     delta, dtype = weights.huber, jnp.asarray(differences.energy).dtype
     inverse = 1 / jnp.asarray(scale, dtype)

@@ -1,4 +1,4 @@
-"""Figures of a fit. Matplotlib is imported only when one is drawn."""
+"""Figures of a fit. Matplotlib is imported only when a figure is drawn."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ MOST_POINTS = 20_000
 
 def parity_figure(path: str | Path, compared: dict[str, Comparison]) -> None:
     """Predicted against reference energies per atom, and force components."""
-    note = "Points on the line are predicted exactly."
+    note = "Points on the diagonal are predicted exactly."
     with drawing(path, (9, 4.8), note) as figure:
         energy, forces = figure.subplots(1, 2)
         for name, found in compared.items():
@@ -30,7 +30,7 @@ def parity_figure(path: str | Path, compared: dict[str, Comparison]) -> None:
 
 def loss_figure(path: str | Path, history: list[dict[str, float]]) -> None:
     """Training loss and validation errors against the number of steps."""
-    note = "Both should still fall at the end, or have levelled off together."
+    note = "Both should still decrease at the end, or have converged together."
     with drawing(path, (9, 4), note) as figure:
         left, right = figure.subplots(1, 2)
         steps = [row["step"] for row in history]

@@ -1,4 +1,4 @@
-"""The folder of a fit: where a run goes on from, and what it keeps there meanwhile."""
+"""The folder of a fit: resuming a run, and the files saved during a run."""
 
 import json
 from collections.abc import Callable
@@ -25,15 +25,15 @@ OF_FIT = (
     *(f"committee/{name}" for name in (*POTENTIAL.files, *FIRST_COMMITTEE.files)),
     *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1
 )
-OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all that a fit may write
-FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run goes on
+OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all files that a fit may write
+FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run is resumed
 
 
 def run_settings(config: TrainConfig, saved: bool = True, **others: Any) -> dict[str, Any]:
-    """What must be equal for a run to be the same, as JSON gives it back if it is to be saved.
+    """The settings that must not change within a run, in the form in which JSON restores them.
 
     Raises:
-        InputError: it is to be saved, and holds a Python function.
+        InputError: they are to be saved, and contain a Python function.
     """
     settings = asdict(config) | others
     return json.loads(to_json(settings)) if saved else settings
@@ -46,10 +46,10 @@ def begun(
     resume: bool,
     optimizer: optax.GradientTransformation | None = None,
 ) -> Progress:
-    """Progress at the start from these weights, or with ``resume`` that of a folder in use.
+    """Initial progress with these weights, or with ``resume`` that of an existing folder.
 
     Raises:
-        InputError: the folder's checkpoint is missing, damaged, or of other settings.
+        InputError: the checkpoint is missing, damaged, or has different settings.
     """
     start = at_start(weights, optimizer)
     if folder is None or not (resume and folder.is_dir()):
@@ -64,10 +64,10 @@ def begun(
 def keeper(
     folder: Path | None, model: Any, settings: dict[str, Any], progress: Progress
 ) -> Callable[[Progress], None]:
-    """What writes a checkpoint, the best ``model/`` and ``history.csv`` to the folder.
+    """A function that saves a checkpoint, the best ``model/`` and ``history.csv`` to the folder.
 
     Args:
-        folder: an earlier fit is removed first, unless the run goes on; None: nothing is kept.
+        folder: an earlier fit is removed first, unless the run is resumed; None: nothing is saved.
         model: a dataclass with ``weights`` and ``save``.
         settings: from ``run_settings``.
         progress: from ``begun``.
@@ -81,7 +81,7 @@ def keeper(
 
     def keep(progress: Progress) -> None:
         save_checkpoint(folder / CHECKPOINT, progress.checkpoint(settings))
-        if progress.history:  # until the first validation there is no best model
+        if progress.history:  # there is no best model before the first validation
             replace(model, weights=progress.best.averaged).save(folder / "model", force=True)
             save_csv(folder / HISTORY, progress.history)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C during a fit: the step ends and the checkpoint is written before the fit does."""
+"""Ctrl-C during a fit: the step is finished and a checkpoint saved before the fit stops."""
 
 import logging
 import signal
@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """A function that says whether Ctrl-C was pressed; the second time it interrupts at once.
+    """A function that returns whether Ctrl-C was pressed; a second Ctrl-C interrupts immediately.
 
-    Where another handler is in place, or in another thread than the main one, nothing changes.
+    If another handler is installed, or in a thread other than the main one, nothing changes.
     """
     pressed: list[bool] = []
     is_main = threading.current_thread() is threading.main_thread()
@@ -24,7 +24,7 @@ def noted_interrupts() -> Iterator[Callable[[], bool]]:
     def note(*_: object) -> None:
         pressed.append(True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        log.info("interrupted: writing a checkpoint; press Ctrl-C again to stop at once")
+        log.info("interrupted: saving a checkpoint; press Ctrl-C again to stop immediately")
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,4 +1,4 @@
-"""Energies, forces and stress of structures, as they lie in files."""
+"""Energies, forces and stress of structures, as stored in files."""
 
 import logging
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from tripletjax.types import InputError
 from tripletjax.volumes import has_volume, stress_with_volume
 
 log = logging.getLogger(__name__)
-LARGEST = 1e12  # of a label: its square is far from the largest number of float32
+LARGEST = 1e12  # of a label: its square is well below the largest float32
 
 
 class Labels(NamedTuple):
-    """What is known of one structure; None where it is not."""
+    """The labels of one structure; None if missing."""
 
     energy: float  # eV
     forces: np.ndarray | None  # [N, 3] eV/Å
@@ -44,21 +44,21 @@ def read_labels(
     source: str = "the data",
     virial_key: str | None = None,
 ) -> list[Labels]:
-    """Labels from where ASE puts them, or from the given keys of ``info`` and ``arrays``.
+    """Read labels from where ASE puts them, or from the given keys of ``info`` and ``arrays``.
 
-    Where ASE has none, a name that looks like a label is taken if there is one such name only, or
-    one that goes with that of the energy: REF_forces with REF_energy. What was found is logged. A
-    structure needs an energy; without forces or stress, it has no such label.
+    If ASE has none, a name that looks like a label is used if there is only one such name, or one
+    that goes with that of the energy: REF_forces with REF_energy. The names used are logged. Every
+    structure needs an energy; forces and stress are optional.
 
     Args:
         frames: the structures.
         energy_key, forces_key, stress_key: None: as above.
         source: name of the file, for messages.
-        virial_key: of virials in eV, in place of the stress: stress = -virial / volume.
+        virial_key: key of virials in eV, instead of the stress: stress = -virial / volume.
 
     Raises:
-        InputError: a structure without energy (the keys seen are named), several names that may be
-            meant, or labels that are not finite numbers or of another shape.
+        InputError: a structure without energy (the existing keys are listed), several possible
+            names, or labels that are not finite or have the wrong shape.
 
     Example:
         >>> from ase.build import molecule
@@ -103,33 +103,32 @@ def read_labels(
 def countable(
     frames: Sequence[Atoms], labels: Sequence[Labels], source: str = "the data"
 ) -> list[Labels]:
-    """Labels without the stress of structures whose cell has no volume; these are logged once."""
+    """Labels without the stress of structures whose cell has no volume; logs their number once."""
     stress = stress_with_volume(frames, [label.stress for label in labels], source)
     return [label._replace(stress=s) for label, s in zip(labels, stress, strict=True)]
 
 
 def place(index: int, source: str) -> str:
-    """A structure of a file, for messages."""
+    """The name of a structure in a file, for messages."""
     return f"frame {index} of {source}"
 
 
 def as_array(value: Any, shape: tuple[int, ...], name: str, where: str) -> np.ndarray:
-    """A label as float64, checked.
+    """Validate a label, as float64.
 
     Raises:
-        InputError: it holds something else than finite numbers up to LARGEST, or has another
-            shape.
+        InputError: it has the wrong shape, or contains anything but finite numbers up to LARGEST.
     """
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {value!r}; give numbers") from None
+        raise InputError(f"{where}: {name} is {value!r}: expected numbers") from None
     if array.shape != shape:
-        raise InputError(f"{where}: {name} has shape {array.shape}; give {shape}")
+        raise InputError(f"{where}: {name} has shape {array.shape}: expected {shape}")
     usable = np.abs(array) <= LARGEST  # False for NaN
     if not usable.all():
         raise InputError(
-            f"{where}: {name} holds {array[~usable][0]}; give finite ones, up to {LARGEST:g}"
+            f"{where}: {name} has {array[~usable][0]}: expected finite numbers up to {LARGEST:g}"
         )
     return array
 
@@ -160,7 +159,7 @@ def _matrix(reading: Reading | None, index: int, source: str) -> np.ndarray | No
 
 
 def as_matrix(value: Any, name: str, where: str) -> np.ndarray:
-    """3x3 numbers of 9, or of 6 in Voigt's order xx, yy, zz, yz, xz, xy."""
+    """A 3x3 matrix from 9 numbers, or from 6 in Voigt order xx, yy, zz, yz, xz, xy."""
     shape = np.shape(value)
     if shape == (9,):
         value = np.reshape(value, (3, 3))
@@ -170,7 +169,7 @@ def as_matrix(value: Any, name: str, where: str) -> np.ndarray:
 
 
 def _as_stress(frames: Sequence[Atoms], virials: Reading, source: str) -> Reading:
-    """The stress -virial / volume; where there is no volume, any: it does not count."""
+    """The stress -virial / volume; arbitrary without a volume, where it is ignored."""
     values: list[Any] = []
     for index, (frame, value) in enumerate(zip(frames, virials.values, strict=True)):
         if value is not None:
@@ -183,7 +182,7 @@ def _as_stress(frames: Sequence[Atoms], virials: Reading, source: str) -> Readin
 def _log_readings(
     frames: Sequence[Atoms], readings: tuple[Reading | None, ...], seen: set[str], source: str
 ) -> None:
-    """One line: which labels, of how many structures, under which names, and what is not used."""
+    """Log one line: the labels, their numbers of structures, their names, and unused names."""
     texts, used = [], set()
     for name, reading in zip(("energy", "forces", "stress"), readings, strict=True):
         if reading is None:

@@ -1,13 +1,14 @@
-"""The posterior of the last layer, which is linear: draws of it make a committee.
+"""The posterior of the linear last layer: samples of it form a committee.
 
-With φ the derivatives of a prediction by the weights w of the last layer (energy: φ_E, force
-component: φ_F = -dφ_E/dr), the posterior about the fitted weights is Gaussian with precision
+With φ the derivatives of a prediction with respect to the weights w of the last layer (energy: φ_E,
+force component: φ_F = -dφ_E/dr), the posterior about the fitted weights is Gaussian with precision
 
     A = 1 + Σ φ_E φ_Eᵀ / σ_E² + Σ φ_F φ_Fᵀ / σ_F²,
 
-the prior being a unit Gaussian, the size of random weights, and σ the errors on validation data.
+where the prior is a unit Gaussian, the size of random weights, and σ are the errors on validation
+data.
 The sum over force components is estimated from random signs v,
-φ_F φ_Fᵀ ≈ E[(Σ_c v_c φ_Fc)(Σ_c v_c φ_Fc)ᵀ], by one forward-mode derivative a sign vector.
+φ_F φ_Fᵀ ≈ E[(Σ_c v_c φ_Fc)(Σ_c v_c φ_Fc)ᵀ], by one forward-mode derivative per sign vector.
 
 Source: MacKay, Neural Computation 4, 448 (1992); Daxberger et al., NeurIPS 2021 (last layer).
 """
@@ -28,7 +29,7 @@ from tripletjax.training.data import Bucket, as_batch, pieces
 from tripletjax.training.metrics import compare
 
 STRUCTURES_A_CHUNK = 4
-SMALLEST_ERROR = 1e-6  # eV and eV/Å: a perfect fit is not trusted to more
+SMALLEST_ERROR = 1e-6  # eV and eV/Å: lower bound for the errors of a perfect fit
 
 
 def laplace_committee(
@@ -39,18 +40,18 @@ def laplace_committee(
     n_probes: int = 4,
     seed: int = 0,
 ) -> Potential:
-    """Draws of the last layer from its posterior, calibrated on validation data.
+    """Samples of the last layer from its posterior, calibrated on validation data.
 
     Args:
-        potential: fitted; its model names, as ``linear``, the weights that it is linear in.
-        buckets: what it was fitted to.
+        potential: fitted; ``linear`` of its model names the weights in which it is linear.
+        buckets: the data that it was fitted to.
         valid: other data, for the size of the errors.
-        n_members: draws.
-        n_probes: sign vectors for the forces of each structure.
-        seed: of signs and draws.
+        n_members: number of samples.
+        n_probes: number of sign vectors for the forces of each structure.
+        seed: seed of signs and samples.
 
     Returns:
-        A committee about the potential: see ``committee.draws``.
+        A committee around the potential, see ``committee.draws``.
     """
     found = compare(potential, valid).metrics()
     atoms = np.mean(np.concatenate([b.atom_mask.sum(1) for b in valid]))
@@ -69,7 +70,7 @@ def laplace_committee(
 
 
 def posterior_draws(precision: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Draws [count, D] of a Gaussian about zero with this inverse covariance."""
+    """Samples [count, D] of a Gaussian with zero mean and this inverse covariance."""
     factor = np.linalg.cholesky(precision)
     normal = random.normal(size=(len(factor), count))
     return solve_triangular(factor, normal, trans=1, lower=True).T
@@ -95,7 +96,7 @@ def _precision(potential, buckets, energy_error, forces_error, n_probes, random)
 
 
 def _linear(potential: Potential) -> tuple[str, ...]:
-    """Names of the weights that the energy is linear in."""
+    """Names of the weights in which the energy is linear."""
     model: Any = potential.model
     return model.linear
 
@@ -127,7 +128,7 @@ def last_layer_features(potential: Potential, rows: Bucket, elements, signs):
 
 
 def calibrate(committee: Potential, valid: Sequence[Bucket]) -> Potential:
-    """Factors that make the errors on these data as large, in the mean square, as predicted.
+    """Scale the deviations so that their mean square matches that of the errors on these data.
 
     With ε an error and s its predicted standard deviation, the factor is √⟨ε²/s²⟩; for forces over
     components.
@@ -143,9 +144,9 @@ def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
 
 
 def uncertainty_metrics(potential: Potential, parts: Mapping[str, Sequence[Bucket]]):
-    """How well the predicted deviations hold, for each part of the data.
+    """The quality of the predicted deviations, for each part of the data.
 
-    ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is Spearman's of |ε| and s.
+    ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is that of Spearman between |ε| and s.
     """
     found = {}
     for name, buckets in parts.items():
@@ -160,7 +161,7 @@ def uncertainty_metrics(potential: Potential, parts: Mapping[str, Sequence[Bucke
 
 
 def errors_and_deviations(potential: Potential, buckets: Sequence[Bucket]):
-    """Errors and their predicted deviations: of energies [F], eV, and of force components [N]."""
+    """Errors and their predicted deviations, of energies [F], eV, and of force components [N]."""
     bare, elements = potential.without_references, np.array(potential.species, np.int32)
     energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
     for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):

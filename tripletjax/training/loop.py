@@ -21,11 +21,11 @@ from tripletjax.types import Array, InputError
 
 log = logging.getLogger(__name__)
 
-DIVERGED = 10.0  # times the best score, or NaN
+DIVERGED = 10.0  # times the best score; NaN counts too
 
 
 class Task(Protocol):
-    """What is fitted to what, as far as the loop needs to know."""
+    """What the loop needs to know of a fit: model, data and loss."""
 
     @property
     def buckets(self) -> Sequence[Bucket]:
@@ -35,56 +35,56 @@ class Task(Protocol):
     def step(
         self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
     ) -> tuple[State, Array]:
-        """One step, which uses up the state: the new one, and the loss before it.
+        """One step, which donates the state; returns the new state and the loss before the step.
 
-        It is on the rows ``index`` of the bucket of this number, those that are ``present``; the
-        part ``done`` of the run, 0 to 1, sets the learning rate.
+        It uses the ``present`` rows ``index`` of the bucket with this number; the fraction ``done``
+        of the run, 0 to 1, determines the learning rate.
         """
         ...
 
     def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
-        """Score of some weights on the validation data, the lower the better, and their errors."""
+        """Score of weights on the validation data (lower is better), and their errors."""
         ...
 
     def summary(self, row: dict[str, float]) -> str:
-        """The last row of the history in a few words."""
+        """A short summary of the last row of the history."""
         ...
 
 
 class Progress(NamedTuple):
-    """Where a fit stands at the end of an epoch."""
+    """The progress of a fit at the end of an epoch."""
 
     state: State
-    best: State  # at the best validation; its averaged weights are those to use
+    best: State  # at the best validation; its averaged weights are the result
     best_score: float
-    epoch: int  # whole epochs done
-    steps_of_epoch: int  # done since
+    epoch: int  # completed epochs
+    steps_of_epoch: int  # steps of the current epoch
     loss_of_epoch: float  # sum over these steps
     train_loss: float  # mean over the steps of the last epoch
-    seconds: float  # of optimisation and validation so far, compilation apart
-    stale: int  # validations since the best
-    history: list[dict[str, float]]  # one row a validation
+    seconds: float  # of optimisation and validation so far, without compilation
+    stale: int  # validations since the best one
+    history: list[dict[str, float]]  # one row per validation
 
     def checkpoint(self, settings: dict[str, Any]) -> Checkpoint:
-        """As it goes into a file, with the settings of the run."""
+        """The checkpoint to save, with the settings of the run."""
         record = {"settings": settings} | self._asdict()
         return Checkpoint(record.pop("state"), record.pop("best"), record)
 
     @staticmethod
     def resumed(checkpoint: Checkpoint) -> "Progress":
-        """As it was when the checkpoint was written."""
+        """The progress at the time of the checkpoint."""
         rest = {name: value for name, value in checkpoint.record.items() if name != "settings"}
         return Progress(state=checkpoint.state, best=checkpoint.best, **rest)
 
 
 def at_start(weights: Any, optimizer: optax.GradientTransformation | None = None) -> Progress:
-    """Before the first epoch."""
+    """The progress before the first epoch."""
     state = initial_state(weights, optimizer)
     return Progress(state, _copy(state), math.inf, 0, 0, 0.0, 0.0, 0.0, 0, [])
 
 
 def _copy(state: State) -> State:
-    """Steps use up their state: whatever is to last needs arrays of its own."""
+    """A copy of a state: steps donate their state, so anything kept needs its own arrays."""
     return jax.tree.map(jnp.copy, state)
 
 
@@ -95,17 +95,17 @@ def run_epochs(
     keep: Callable[[Progress], None],
     show: bool = True,
 ) -> Progress:
-    """Optimise until the epochs or minutes are over, or validation no longer improves.
+    """Optimise until the epochs or minutes are used up, or validation stops improving.
 
     Args:
         task: what is fitted.
-        config: settings, settled for the training data.
+        config: settings, resolved for the training data.
         progress: from ``at_start`` or ``Progress.resumed``.
         keep: called with the progress when a checkpoint is due, and at the end.
-        show: a progress bar.
+        show: whether to show a progress bar.
 
     Returns:
-        The progress at the end; ``best`` holds the weights to use.
+        The final progress; ``best`` contains the weights to use.
 
     Raises:
         KeyboardInterrupt: at Ctrl-C, after the step and a checkpoint.
@@ -135,7 +135,7 @@ def run_epochs(
                     saver(progress, always=True)
                     steps = int(progress.state.steps)
                     raise KeyboardInterrupt(
-                        f"interrupted after {steps} steps; a checkpoint is kept"
+                        f"interrupted after {steps} steps; a checkpoint was saved"
                     )
                 if last:
                     break
@@ -143,16 +143,16 @@ def run_epochs(
 
 
 def _require_finite(loss: float) -> None:
-    """Raise InputError at a loss from which no step leads on."""
+    """Raise InputError if the initial loss is not finite."""
     if not math.isfinite(loss):
         raise InputError(
-            f"invalid loss: {loss} at the start of the fit; expected a finite number: check the "
+            f"invalid loss: {loss} at the start of the fit: expected a finite number; check the "
             "loss, the energy model and its initial weights"
         )
 
 
 class _Saver:
-    """Keeps the progress whenever the interval is over."""
+    """Saves the progress at regular intervals."""
 
     def __init__(self, keep: Callable[[Progress], None], interval: float):
         self.keep, self.interval = keep, interval
@@ -168,7 +168,7 @@ class _Saver:
 
 
 class _Loop:
-    """What stays the same during a run."""
+    """The constants of a run, and its clock."""
 
     def __init__(self, task: Task, config: TrainConfig, interrupted: Callable[[], bool]):
         assert config.batch_size and config.max_epochs, "settled by the caller"
@@ -183,7 +183,7 @@ class _Loop:
         self.tick: Callable[[float], Any] = lambda epochs: None  # called with the epochs done
 
     def compile(self, state: State) -> None:
-        """One step of each size on copies, and one validation: neither counts as time."""
+        """Run one step of each size on copies, and one validation; the time is not counted."""
         count = len(self.task.buckets)
         log.info("compiling the training step (padded sizes: %d)", count)
         for number in range(count):
@@ -195,36 +195,36 @@ class _Loop:
             self.task.validate(state.averaged)
 
     def began(self, seconds: float) -> None:
-        """Start the clock, of a run that has lasted for some seconds before."""
+        """Start the clock of a run that has already taken some seconds."""
         self.clock = time.monotonic() - seconds
         minutes = "" if self.limit == math.inf else f" within {self.limit / 60:.3g} minutes"
         epochs = "" if self.epochs == ENDLESS else f" for {self.epochs} epochs"
-        log.info("fitting%s%s, %d steps an epoch", epochs, minutes, self.steps)
+        log.info("fitting%s%s, %d steps per epoch", epochs, minutes, self.steps)
 
     def elapsed(self) -> float:
         """Seconds of optimisation and validation so far."""
         return time.monotonic() - self.clock
 
     def done(self, epochs: float, elapsed: float) -> float:
-        """How much of the run is over, 0 to 1, by epochs or by seconds."""
+        """Fraction of the run, 0 to 1, by epochs or by seconds."""
         return min(max(epochs / self.epochs, elapsed / self.limit), 1.0)
 
     def percent(self, epochs: float) -> float:
-        """How much of the run is over now, to be shown."""
+        """Current percentage of the run, for display."""
         return round(100 * self.done(epochs, self.elapsed()), 1)
 
     def epoch(self, progress: Progress, saver: _Saver) -> tuple[Progress, bool]:
-        """The rest of one epoch, or as much as there is time for: at least one step of the run.
+        """Finish one epoch, or as much of it as time allows: at least one step of the run.
 
         Returns:
-            The progress, and whether the time is over.
+            The progress, and whether the time is used up.
         """
         state, values = progress.state, []
         order = epoch_order(self.task.buckets, self.batch_size, self.config.seed, progress.epoch)
         first = progress.steps_of_epoch
 
         def reached() -> Progress:
-            """After the steps so far; the losses are added one by one, as a resumed run does."""
+            """The progress so far; the losses are added one by one, as in a resumed run."""
             total, steps = progress.loss_of_epoch, first + len(values)
             for value in values:
                 total += float(value)
@@ -245,7 +245,7 @@ class _Loop:
             done = self.done(epochs, elapsed)
             state, value = self.task.step(state, number, index, present, done)
             values.append(value)
-            # Steps are dispatched ahead of time: without a limit the clock would mean nothing.
+            # Steps are dispatched asynchronously: without a limit the clock would be meaningless.
             jax.block_until_ready(values[-2:][0])
             self.tick(epochs)
             if saver.due():
@@ -255,9 +255,9 @@ class _Loop:
         return whole, is_late
 
     def validated(self, progress: Progress) -> Progress:
-        """Errors of the averaged weights, a row of history, and the best so far.
+        """Evaluate the averaged weights, add a row to the history and update the best state.
 
-        A fit that diverged goes back to its best state, at half the learning rate.
+        A fit that diverged returns to its best state, with half the learning rate.
         """
         score, metrics = self.task.validate(progress.state.averaged)
         seconds = self.elapsed()
@@ -276,7 +276,7 @@ class _Loop:
         if not score < DIVERGED * progress.best_score:
             factor, steps = 0.5 * progress.state.factor, progress.state.steps
             log.warning(
-                "diverged at epoch %d: back to the best weights, at %g of the learning rate",
+                "diverged at epoch %d: back to the best weights, with %g times the learning rate",
                 progress.epoch,
                 float(factor),
             )

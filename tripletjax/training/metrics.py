@@ -15,19 +15,19 @@ from tripletjax.training.labels import Labels, countable
 
 
 class Comparison(NamedTuple):
-    """Predictions beside labels, structure by structure."""
+    """Predictions and labels of every structure."""
 
     n_atoms: np.ndarray  # [F]
-    energy: np.ndarray  # [F] eV, label less references
+    energy: np.ndarray  # [F] eV, label minus references
     predicted_energy: np.ndarray  # [F]
-    forces: np.ndarray  # [M, 3] eV/Å, all atoms with labels, one after another
+    forces: np.ndarray  # [M, 3] eV/Å, all atoms with labels, concatenated
     predicted_forces: np.ndarray  # [M, 3]
-    stress: np.ndarray  # [G, 3, 3] eV/Å³, of those structures that have a label
+    stress: np.ndarray  # [G, 3, 3] eV/Å³, of the structures that have a label
     predicted_stress: np.ndarray  # [G, 3, 3]
     volumes_per_atom: np.ndarray  # [G] Å³
 
     def differences(self) -> Differences:
-        """The errors as ``weighted_error`` takes them."""
+        """The errors, for ``weighted_error``."""
         return Differences(
             energy=(self.predicted_energy - self.energy) / self.n_atoms,
             forces=self.predicted_forces - self.forces,
@@ -35,7 +35,7 @@ class Comparison(NamedTuple):
         )
 
     def warn_of_units(self, source: str = "the data") -> None:
-        """Log a warning where forces or stress are right but for a factor, or a sign."""
+        """Log a warning if forces or stress are correct up to a factor or a sign."""
         energies = (values / self.n_atoms for values in (self.energy, self.predicted_energy))
         factors = {
             "energies": proportion(*(values - values.mean() for values in energies)),
@@ -70,14 +70,14 @@ def evaluate(
     Args:
         potential: the potential.
         frames: the structures.
-        labels: theirs, from ``read_labels``.
+        labels: their labels, from ``read_labels``.
 
     Returns:
         energy_mae_mev_per_atom, energy_rmse_mev_per_atom, and force_mae_ev_per_A,
         force_rmse_ev_per_A, stress_mae_mev_per_A3, stress_rmse_mev_per_A3 if there are labels.
 
     Raises:
-        InputError: a structure holds a species that was not in training.
+        InputError: a structure contains a species that was not in the training data.
     """
     potential.require_known(frames)
     buckets = make_buckets(frames, countable(frames, labels), potential)

@@ -1,4 +1,4 @@
-"""Under which names the labels of a file lie: ASE's own, and those that look like a label."""
+"""Names of the labels in a file: ASE's names, and other names that look like a label."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ase import Atoms
 
 from tripletjax.types import InputError
 
-# Words in a name by which it is no label, but something else about one: forces_weight, energy_std.
+# Words in names that describe something else about a label: forces_weight, energy_std.
 OTHERWISE = frozenset(
     "weight weights std stds stdev var variance error errors err uncertainty deviation mae rmse "
     "max min mean norm fmax rms kinetic formation atomization atomisation cohesive binding "
@@ -22,15 +22,15 @@ OTHERWISE = frozenset(
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of label: what it is called by ASE, and how else it may be."""
+    """A kind of label: its name in ASE, and alternatives."""
 
-    name: str  # of the results of ASE's calculators
-    words: tuple[str, ...]  # one of these in a name makes it look like this kind
+    name: str  # in the results of ASE's calculators
+    words: tuple[str, ...]  # a name with one of these words looks like this kind
     shapes: tuple[tuple[int | str, ...], ...]  # "N": number of atoms
-    key: str  # the argument that names it
+    key: str  # the argument that specifies the name
 
     def fits(self, value: Any, n_atoms: int) -> bool:
-        """Whether a value has the shape of such a label, and holds real numbers."""
+        """Whether a value has the shape of such a label and contains real numbers."""
         try:
             array = np.asarray(value)
         except ValueError:  # ragged
@@ -53,21 +53,21 @@ class Reading(NamedTuple):
     """The labels of one kind under one name."""
 
     kind: Kind
-    name: str  # as in the file
-    values: list[Any]  # one a structure; None where there is none
+    name: str  # in the file
+    values: list[Any]  # one per structure; None if missing
 
     @property
     def count(self) -> int:
-        """Structures with a label."""
+        """The number of structures with a label."""
         return sum(value is not None for value in self.values)
 
     def covers(self, other: "Reading") -> bool:
-        """Whether every structure with the other label has this one."""
+        """Whether all structures with the other label have this one."""
         pairs = zip(self.values, other.values, strict=True)
         return all(mine is not None or its is None for mine, its in pairs)
 
     def equals(self, other: "Reading") -> bool:
-        """Whether both are the same numbers, as far as they are printed."""
+        """Whether both have the same numbers, to the printed digits."""
         pairs = zip(self.values, other.values, strict=True)
         return all(
             (mine is None) == (its is None)
@@ -80,10 +80,10 @@ class Reading(NamedTuple):
 
 
 def under_key(frames: Sequence[Atoms], kind: Kind, key: str, source: str) -> Reading:
-    """Labels under a name that the user gives, wherever it lies; not all structures need it.
+    """Labels under a name given by the user, in info or arrays; not all structures need it.
 
     Raises:
-        InputError: no structure has it; the names seen are listed.
+        InputError: no structure has it; the message lists the names that exist.
     """
     reading = Reading(kind, key, [values_of(frame).get(key) for frame in frames])
     if frames and not reading.count:
@@ -94,7 +94,7 @@ def under_key(frames: Sequence[Atoms], kind: Kind, key: str, source: str) -> Rea
 
 
 def readings_of(frames: Sequence[Atoms], kind: Kind) -> list[Reading]:
-    """All readings of one kind: under ASE's own name, then under names that look like it.
+    """All readings of one kind: under ASE's name, then under names that look like it.
 
     Example:
         >>> frame = Atoms("H")
@@ -109,15 +109,15 @@ def readings_of(frames: Sequence[Atoms], kind: Kind) -> list[Reading]:
 
 
 def choose(readings: Sequence[Reading], source: str, like: str | None = None) -> Reading | None:
-    """The one reading of some: ASE's own if no other has more, the only one, or that named alike.
+    """Choose a reading: ASE's if no other has more labels, the only one, or one like ``like``.
 
     Args:
         readings: from ``readings_of``.
         source: name of the file, for messages.
-        like: the name under which the energies lie: REF_energy goes with REF_forces.
+        like: the name of the energies: REF_forces goes with REF_energy.
 
     Raises:
-        InputError: there are several; the names are listed.
+        InputError: there are several candidates; the message lists their names.
     """
     if not readings:
         return None
@@ -139,7 +139,7 @@ def choose(readings: Sequence[Reading], source: str, like: str | None = None) ->
 
 
 def count_of_frames(count: int) -> str:
-    """So many frames, in words.
+    """A number of frames, in words.
 
     Example:
         >>> count_of_frames(1), count_of_frames(2)
@@ -149,7 +149,7 @@ def count_of_frames(count: int) -> str:
 
 
 def looks_like(name: str, kind: Kind) -> bool:
-    """Whether a name is that of a kind of label, with whatever before and after it.
+    """Whether a name is that of a kind of label, with any prefix or suffix.
 
     Example:
         >>> [looks_like(name, FORCES) for name in ("force", "dft_forces", "forces_weight", "f")]
@@ -164,30 +164,30 @@ def looks_like(name: str, kind: Kind) -> bool:
 
 
 def values_of(frame: Atoms) -> dict[str, Any]:
-    """All that a structure holds by name, wherever it lies."""
+    """All values of a structure by name, from info, arrays and the calculator."""
     values = results_of(frame) | frame.arrays | frame.info
     return {name: value for name, value in values.items() if name not in ("numbers", "positions")}
 
 
 def results_of(frame: Atoms) -> dict[str, Any]:
-    """What a structure's calculator, such as that of ASE's readers, has computed."""
+    """The results of a structure's calculator, such as that of ASE's readers."""
     return {} if frame.calc is None else frame.calc.results
 
 
 def keys_of(frames: Sequence[Atoms]) -> list[str]:
-    """All names that occur, sorted."""
+    """All names in the structures, sorted."""
     return sorted({str(name) for frame in frames for name in values_of(frame)})
 
 
 def _fitting(frame: Atoms, kind: Kind, name: str) -> Any:
-    """The value under a name; None where another name than ASE's holds something else."""
+    """The value under a name; None if it is not ASE's name and does not fit the kind."""
     value = values_of(frame).get(name)
-    if name == kind.name:  # whatever its shape: this is checked later
+    if name == kind.name:  # of any shape, which is checked later
         return results_of(frame).get(name, value)
     return value if kind.fits(value, len(frame)) else None
 
 
 def _affixes(name: str, kind: Kind) -> list[str]:
-    """What is before and after the word in a name, in lower case: ["ref_", ""] of REF_energy."""
+    """Prefix and suffix of the word in a name, in lower case: ["ref_", ""] of REF_energy."""
     words = "|".join(sorted(kind.words, key=len, reverse=True))
     return re.split(f"(?:{words})(?:s|es)?", name.lower())

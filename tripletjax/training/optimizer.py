@@ -1,7 +1,7 @@
-"""The optimiser: AMSGrad that neither one bad gradient nor one bad step throws off.
+"""The optimiser: AMSGrad, robust against single bad gradients and steps.
 
-The energy is a polynomial of many weights: beyond the region where a fit is at home it grows
-without bounds, and a step that leaves this region seldom leads back.
+The energy is a polynomial in many weights: outside the region explored by a fit it grows without
+bounds, and a step that leaves this region is rarely recovered.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from tripletjax.types import Array
 
 DECAY = 0.99  # of the running norm
 LONGEST = 2.0  # gradient, in units of its running norm
-FIRST = 10.0  # norm of any gradient; of the first one it is the only bound
-LARGEST = 0.3  # root mean square of the update of an array, in units of the learning rate
+FIRST = 10.0  # largest norm of any gradient; the only bound for the first one
+LARGEST = 0.3  # root mean square update of an array, in units of the learning rate
 
 
 class RunningNorm(NamedTuple):
@@ -26,10 +26,10 @@ class RunningNorm(NamedTuple):
 
 
 def clip_by_running_norm(limit: float, decay: float = DECAY) -> optax.GradientTransformation:
-    """Shorten gradients that exceed ``limit`` times the running mean of the norms so far.
+    """Clip gradients to ``limit`` times the running mean of the previous norms.
 
-    n_t = min(‖g_t‖, limit · n̄), with n̄ the mean of n_1 ... n_{t-1} that forgets by ``decay``
-    a step; the first gradient passes.
+    n_t = min(‖g_t‖, limit · n̄), with n̄ the mean of n_1 ... n_{t-1}, whose weights decay by
+    ``decay`` per step; the first gradient is not clipped.
 
     Example:
         >>> clip = clip_by_running_norm(2.0)

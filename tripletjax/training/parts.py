@@ -21,7 +21,7 @@ class Dataset(NamedTuple):
     labels: Sequence[Labels]
 
     def chosen(self, index: np.ndarray) -> "Dataset":
-        """Some of the structures."""
+        """A subset of the structures."""
         return Dataset([self.frames[i] for i in index], [self.labels[i] for i in index])
 
 
@@ -34,7 +34,7 @@ class Labelled(Protocol):
         ...
 
     def chosen(self, index: np.ndarray) -> Self:
-        """Some of the structures."""
+        """A subset of the structures."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Reference energies of atoms, which a fit takes off its labels: given, or by least squares."""
+"""Reference energies of atoms, subtracted from the labels: given, or fitted by least squares."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,22 +11,22 @@ from ase.data import atomic_numbers, chemical_symbols
 from tripletjax.checks import InputError, as_number
 
 ISOLATED = "isolated"
-FAR = 8.0  # Å to the nearest periodic image, from where an atom counts as isolated
-SAME = 1e-3  # eV between energies of one isolated atom
-LARGEST = 25.0  # eV/atom less references: several times the strongest bond
+FAR = 8.0  # Å to the nearest periodic image, above which an atom is considered isolated
+SAME = 1e-3  # eV, tolerance for the energies of one isolated atom
+LARGEST = 25.0  # eV/atom relative to the references: several times the strongest bond
 ACCEPTED = "expected 'isolated', or energies in eV such as H=-13.6,O=-432"
 
 log = logging.getLogger(__name__)
 
 
 def as_references(value: Any) -> str | dict[str, float] | None:
-    """Checked reference energies, eV by chemical symbol, by ascending atomic number.
+    """Validate reference energies: eV by chemical symbol, sorted by atomic number.
 
     Args:
-        value: None; "isolated"; a mapping of symbols or atomic numbers to eV; or one as text.
+        value: None; "isolated"; a mapping from symbols or atomic numbers to eV; or its text.
 
     Raises:
-        InputError: something else, or an element that does not exist.
+        InputError: the value is invalid, or an element does not exist.
 
     Example:
         >>> as_references("O=-432, H=-13.6")
@@ -43,7 +43,7 @@ def as_references(value: Any) -> str | dict[str, float] | None:
     for name, energy in value.items():
         number = _atomic_number(name)
         if number is None:
-            raise InputError(f"invalid reference_energies: {name!r} is no element; {ACCEPTED}")
+            raise InputError(f"invalid reference_energies: unknown element {name!r}: {ACCEPTED}")
         if number in found:
             raise InputError(f"invalid reference_energies: {chemical_symbols[number]} occurs twice")
         found[number] = as_number(f"reference energy of {name}", energy, unit="eV")
@@ -61,11 +61,11 @@ def reference_energies(
     Args:
         frames, energies: the training data, [N] eV.
         species: atomic numbers.
-        given: from ``as_references``; None: least squares; "isolated": those of structures of one
-            atom without neighbours.
+        given: from ``as_references``; None: least squares; "isolated": those of structures with a
+            single atom without neighbours.
 
     Raises:
-        InputError: a species has none, or isolated atoms of one species have different energies.
+        InputError: a species has no reference energy, or isolated atoms of one species differ.
     """
     if given is None:
         return fit_references(frames, energies, species)
@@ -88,15 +88,15 @@ def reference_energies(
     worst = float(np.median(np.abs(remaining)))
     if worst > LARGEST:
         log.warning(
-            "energies less the reference energies are %.3g eV/atom (median), more than any bond: "
-            "check the units of both, and that they are of one method",
+            "energies minus reference energies are %.3g eV/atom (median), more than any bond: "
+            "check the units of both, and that they are from the same method",
             worst,
         )
     return references
 
 
 def is_isolated(frame: Atoms) -> bool:
-    """Whether a structure is one atom, with no periodic image near.
+    """Whether a structure is a single atom without a nearby periodic image.
 
     Example:
         >>> [is_isolated(Atoms("H", cell=[a, a, a], pbc=True)) for a in (3.0, 12.0)]
@@ -111,10 +111,10 @@ def is_isolated(frame: Atoms) -> bool:
 
 
 def fit_references(frames: Sequence[Atoms], energies: np.ndarray, species) -> np.ndarray:
-    """Energy of each species, by least squares of the energies on the compositions.
+    """Energy of each species, by a least-squares fit of the energies to the compositions.
 
-    Where the compositions do not determine them, the solution of smallest norm is taken: the sum
-    over a structure is what counts.
+    If the compositions do not determine them, the solution with the smallest norm is used: only the
+    sum over a structure matters.
 
     Args:
         frames: the structures.
@@ -142,14 +142,14 @@ def _of_isolated(frames: Sequence[Atoms], energies: np.ndarray) -> dict[str, flo
             if abs(found.setdefault(symbol, float(energy)) - energy) > SAME:
                 raise InputError(
                     f"isolated {symbol} atoms have different energies, {found[symbol]:.6g} and "
-                    f"{energy:.6g} eV; keep one, or give the reference energies as numbers"
+                    f"{energy:.6g} eV; keep one of them, or give the reference energies as numbers"
                 )
     return found
 
 
 def _atomic_number(name: Any) -> int | None:
     if isinstance(name, str):
-        return atomic_numbers.get(name) or None  # X is none
+        return atomic_numbers.get(name) or None  # X is not an element
     is_whole = isinstance(name, (int, np.integer)) and not isinstance(name, bool)
     return int(name) if is_whole and 0 < name < len(chemical_symbols) else None
 

@@ -1,4 +1,4 @@
-"""From labelled structures to a fitted potential, and the folder with all that is known of it."""
+"""From labelled structures to a fitted potential, and the folder with its results."""
 
 import logging
 import time
@@ -45,31 +45,31 @@ def train(
     force: bool = False,
     show: bool = True,
 ) -> tuple[Potential, dict[str, Any]]:
-    """Fit a potential and write it to a folder with its errors, history and figures.
+    """Fit a potential and save it to a folder with its errors, history and figures.
 
-    The folder gets ``model/``, ``settings.yaml``, ``metrics.json``, ``history.csv``,
-    ``parity.png``, ``loss.png``, ``committee/`` for uncertainties and the checkpoint from which
-    ``resume`` goes on.
+    The folder contains ``model/``, ``settings.yaml``, ``metrics.json``, ``history.csv``,
+    ``parity.png``, ``loss.png``, ``committee/`` for uncertainties and the checkpoint for
+    ``resume``.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside.
-        folder: to write; must be unused, unless ``resume`` or ``force`` is given. None: nothing is
-            written.
+        folder: output folder; must be unused, unless ``resume`` or ``force`` is set. None: nothing
+            is written.
         config: settings; None: the defaults.
         valid, test: further structures.
-        model: an energy model of one's own; None: the network of ``config.architecture``.
+        model: a custom energy model; None: the network of ``config.architecture``.
         start: a potential to start from instead of random weights; see ``fine_tuning``.
         loss: ``loss(potential, batch, labels)``, a number; ``labels`` are ``step.BatchLabels``, and
             like the potential given to it without reference energies. None: ``weighted_loss``.
-        optimizer: an Optax transformation with its own learning rate; None: ours, with those of
-            ``config``.
+        optimizer: an Optax transformation with its own learning rate; None: the default, with those
+            of ``config``.
         start_from: the folder of ``start``, for ``settings.yaml``.
-        resume: go on from the checkpoint in the folder, if there is one.
-        force: replace an earlier fit in the folder; all other files stay.
-        show: a progress bar.
+        resume: resume from the checkpoint in the folder, if there is one.
+        force: replace an earlier fit in the folder; all other files are kept.
+        show: whether to show a progress bar.
 
     Returns:
-        The potential, and the record that ``metrics.json`` holds.
+        The potential, and the record saved in ``metrics.json``.
 
     Raises:
         InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, a
@@ -81,7 +81,7 @@ def train(
         return _train(None, *options)
     require_unused(folder, force or resume)
     with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have ended meanwhile
+        require_unused(folder, force or resume)  # another fit may have finished in the meantime
         return _train(Path(folder), *options)
 
 
@@ -95,7 +95,7 @@ def _train(
     resume: bool,
     show: bool,
 ) -> tuple[Potential, dict[str, Any]]:
-    """``train`` in a folder that no other run writes to."""
+    """``train`` in a locked folder."""
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
     data = data_of["train"]
     warn_of_units(*data)
@@ -121,11 +121,11 @@ def _train(
         choices.optimizer,
     )
     log.info(
-        "to fit: %d structures; to validate: %d, to test: %d",
+        "structures for training: %d, for validation: %d, for testing: %d",
         *(counts.get(name, 0) for name in ("train", "valid", "test")),
     )
     progress = run_epochs(task, config, progress, keep, show)
-    log.info("fitted for %.0f s, compilation apart", progress.seconds)
+    log.info("fitted for %.0f s, excluding compilation", progress.seconds)
     potential = start.with_weights(progress.best.averaged)
     log.info("evaluating the fit")
     compared = {name: compare(potential, part) for name, part in parts.items()}
@@ -151,7 +151,7 @@ def _train(
 def _uncertainty(
     potential: Potential, parts: dict[str, list[Bucket]], config: TrainConfig, folder: Path
 ) -> dict[str, Any]:
-    """Write the posterior of the last layer, if the model has one; how well it holds."""
+    """Save the posterior of the last layer, if the model has one; returns its quality."""
     if not config.laplace_members or not hasattr(potential.model, "linear"):
         return {}
     log.info("computing uncertainties")

@@ -1,4 +1,4 @@
-"""Where a fit starts: random weights, or those of an earlier fit, with reference energies."""
+"""The initial potential of a fit: random weights, or an earlier fit; reference energies."""
 
 from typing import Any, NamedTuple
 
@@ -21,16 +21,16 @@ from tripletjax.types import InputError
 
 
 class Choices(NamedTuple):
-    """What is fitted and how, besides the settings."""
+    """What is fitted and how, in addition to the settings."""
 
     model: EnergyModel | None = None  # None: the network of the settings' architecture
     start: Potential | None = None  # an earlier fit; None: random weights
     loss: Loss | None = None
     optimizer: optax.GradientTransformation | None = None
-    start_from: str | None = None  # where the earlier fit lies
+    start_from: str | None = None  # folder of the earlier fit
 
     def options(self) -> dict[str, Any]:
-        """What a file of settings says of them."""
+        """Their entries in a settings file."""
         given = [self.model, self.loss, self.optimizer]
         given += [self.start] if self.start_from is None else []
         if any(one is not None for one in given):
@@ -38,7 +38,7 @@ class Choices(NamedTuple):
         return {"start_from": self.start_from}
 
     def settings(self) -> dict[str, Any]:
-        """What must be the same where a fit is resumed."""
+        """Entries that must be the same when a fit is resumed."""
         names = {"model": _name(self.model), "loss": _name(self.loss)}
         names |= {"optimizer": None if self.optimizer is None else "given"}
         if self.start is not None:
@@ -54,7 +54,7 @@ def starting_point(
     """The potential that a fit starts from.
 
     Reference energies are those of the data. The scale is the size of the forces for the network,
-    and 1 eV for a model of one's own. With ``choices.start`` both are those of the earlier fit, see
+    and 1 eV for a custom model. With ``choices.start`` both are those of the earlier fit, see
     ``fine_tuned``.
     """
     if choices.start is not None:
@@ -78,14 +78,14 @@ def starting_point(
 
 
 def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potential:
-    """An earlier fit to start from, extended to the species of the data.
+    """Extend an earlier fit to the species of the data.
 
-    Its scale and reference energies stay; those of new species are taken from
-    ``config.reference_energies``, or by least squares from what the others leave of the energies.
-    Given ones replace earlier ones.
+    Its scale and reference energies are kept; those of new species are taken from
+    ``config.reference_energies``, or fitted by least squares to the residual energies. Given values
+    replace earlier ones.
 
     Raises:
-        InputError: new species in a model that cannot have more of them.
+        InputError: the data have new species, and the model cannot be extended.
     """
     species = tuple(sorted({*start.species, *_species(data)}))
     known = dict(zip(start.species, start.references or (0.0,) * len(start.species), strict=True))
@@ -94,7 +94,7 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
     if given is not None:
         of_data = _species(data)
         energies = np.array([label.energy for label in data.labels])
-        if isinstance(given, dict):  # what is not given stays
+        if isinstance(given, dict):  # others are kept
             given = {chemical_symbols[n]: known[n] for n in of_data if n in known} | given
         known |= zip(
             of_data, reference_energies(data.frames, energies, of_data, given), strict=True
@@ -112,7 +112,7 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
         if not isinstance(model, TripletModel):
             raise InputError(
                 f"the fit to start from knows only {list(start.species)}, and its model cannot be "
-                f"extended to {new}; leave these species out, or fit anew"
+                f"extended to {new}; leave these species out, or start from random weights"
             )
         model, weights = with_species(model, weights, species, config.seed)
     return Potential(model, weights, references, start.scale)
@@ -120,7 +120,7 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
 
 def force_scale(data: Dataset) -> float:
     """Root mean square of the force components, eV/Å; without forces the standard deviation of the
-    energies per atom, eV, less what the composition explains.
+    energies per atom, eV, that is not explained by the composition.
     """
     forces = [label.forces for label in data.labels if label.forces is not None]
     if forces:

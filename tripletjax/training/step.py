@@ -19,9 +19,9 @@ from tripletjax.types import Array, Batch
 
 
 class BatchLabels(NamedTuple):
-    """Labels of a batch, and which of them count: those that are missing are zero."""
+    """Labels of a batch and masks of the valid ones; missing labels are zero."""
 
-    energy: Array  # [S] eV, less the reference energies
+    energy: Array  # [S] eV, without the reference energies
     has_energy: Array  # [S] False on padding
     forces: Array  # [A, 3] eV/Å
     has_forces: Array  # [A]
@@ -29,24 +29,24 @@ class BatchLabels(NamedTuple):
     has_stress: Array  # [S] True only where the cell has a volume
     n_atoms: Array  # [S] at least 1
     scale: Array  # [] eV/Å, the size of the forces in the training data
-    progress: Array  # [] how much of the fit is done, 0 to 1
+    progress: Array  # [] fraction of the fit, 0 to 1
 
 
 Loss = Callable[[Potential, Batch, BatchLabels], Array]
 
 
 class State(NamedTuple):
-    """All that a step changes; a pytree."""
+    """Everything that a step changes; a pytree."""
 
     weights: Any
     averaged: Any  # exponential moving average of the weights
     optimizer: Any
-    steps: Array  # done so far
-    factor: Array  # of the learning rate: halved whenever the fit diverged
+    steps: Array  # number of steps so far
+    factor: Array  # of the learning rate, halved whenever the fit diverges
 
 
 def initial_state(weights: Any, optimizer: optax.GradientTransformation | None = None) -> State:
-    """Before the first step."""
+    """The state before the first step."""
     weights = jax.tree.map(jnp.asarray, weights)
     copies = jax.tree.map(jnp.copy, weights)
     steps, factor = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
@@ -54,7 +54,7 @@ def initial_state(weights: Any, optimizer: optax.GradientTransformation | None =
 
 
 def schedule(config: TrainConfig, progress: float) -> float:
-    """Learning rate, given how much of the run is done, 0 to 1: a linear warm-up, then a cosine.
+    """Learning rate at a given fraction of the run, 0 to 1: a linear warm-up, then a cosine.
 
     Example:
         >>> round(schedule(TrainConfig(), 1.0) / TrainConfig().learning_rate, 6)
@@ -67,7 +67,7 @@ def schedule(config: TrainConfig, progress: float) -> float:
 
 
 def differences(potential: Potential, batch: Batch, labels: BatchLabels) -> Differences:
-    """Predictions less labels."""
+    """Predictions minus labels."""
     atoms, forces, stress = potential.mechanics(batch)
     volumes = jnp.abs(jnp.linalg.det(batch.cells)) / labels.n_atoms
     return Differences(
@@ -81,12 +81,12 @@ def differences(potential: Potential, batch: Batch, labels: BatchLabels) -> Diff
 
 
 def weighted_loss(weighting: Weighting) -> Loss:
-    """``weighted_error``, with a weight of the energies that changes geometrically meanwhile."""
+    """``weighted_error``, with an energy weight that changes geometrically during the fit."""
     return _WeightedLoss(weighting)
 
 
 class _WeightedLoss(NamedTuple):
-    """Compared by its settings, so that fits with the same ones share a program."""
+    """Compared by its settings, so that fits with the same settings share a compiled program."""
 
     weighting: Weighting
 
@@ -117,10 +117,10 @@ def labelled(
 
 
 class Rules(NamedTuple):
-    """What is compiled into a step: hashable."""
+    """The static part of a step: hashable."""
 
     loss: Loss
-    optimizer: optax.GradientTransformation | None  # None: ours, with the schedule's rate
+    optimizer: optax.GradientTransformation | None  # None: the default, with the scheduled rate
     ema: float
 
 
@@ -136,16 +136,16 @@ def train_step(
     rate: Array,
     progress: Array,
 ) -> tuple[State, Array]:
-    """One step on some structures, those that are ``present``; the new state and the loss.
+    """One step on the ``present`` structures; returns the new state and the loss.
 
     Args:
         rules: static.
         potential: without reference energies; its weights are those of the state.
-        state: used up.
-        rows, elements, present: as ``labelled`` has them.
+        state: donated.
+        rows, elements, present: as for ``labelled``.
         scale: size of the forces in the training data, eV/Å.
-        rate: learning rate of our own optimiser.
-        progress: how much of the fit is done.
+        rate: learning rate of the default optimiser.
+        progress: fraction of the fit.
     """
     batch, labels = labelled(rows, present, elements, scale, progress)
 
@@ -163,7 +163,7 @@ def updated(
     ema: float,
     optimizer: optax.GradientTransformation | None = None,
 ) -> State:
-    """The state after one step along the slopes of the loss."""
+    """The state after one step along the gradient of the loss."""
     with jax.numpy_dtype_promotion("standard"):  # Optax mixes integers and floats
         rule = optimizer or OPTIMIZER
         updates, of_optimizer = rule.update(slopes, state.optimizer, state.weights)

@@ -1,4 +1,4 @@
-"""Fitting dipoles and polarisabilities of molecules; everything is imported on request."""
+"""Fitting dipoles and polarisabilities of molecules; everything is imported lazily."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

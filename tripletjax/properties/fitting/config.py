@@ -16,7 +16,7 @@ OF_ENERGIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class TensorOptions(Precision):
-    """What is fitted; with ``TensorConfig`` all settings of the command ``train-tensor``."""
+    """What to fit; with ``TensorConfig`` all settings of the command ``train-tensor``."""
 
     target: str | None = setting(
         None, "what is fitted, in e·Å or Å³; it has to be given", choices=TARGETS
@@ -32,7 +32,7 @@ class TensorOptions(Precision):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorConfig(TrainConfig):
-    """``TrainConfig`` without what is read of energies, forces and stress alone.
+    """``TrainConfig`` without the settings that only concern energies, forces and stress.
 
     Example:
         >>> TensorConfig().with_settings({"key": "mu"}).key
@@ -48,11 +48,11 @@ class TensorConfig(TrainConfig):
 
     @classmethod
     def entries(cls) -> list[Field]:
-        """The settings that are read."""
+        """The settings that are used."""
         return [entry for entry in super().entries() if entry.name not in OF_ENERGIES]
 
     @classmethod
     def of(cls, config: TrainConfig) -> "TensorConfig":
-        """These settings, of a ``TrainConfig`` too."""
+        """These settings, also from a ``TrainConfig``."""
         given = {own.name: getattr(config, own.name) for own in fields(config)}
         return cls(**given)

@@ -1,4 +1,4 @@
-"""From labelled molecules to a model of their dipoles or polarisabilities, and its folder."""
+"""From labelled molecules to a fitted model of dipoles or polarisabilities, and its folder."""
 
 import logging
 from dataclasses import replace
@@ -38,38 +38,38 @@ def fit_tensors(
     force: bool = False,
     show: bool = True,
 ) -> tuple[TensorModel, dict[str, Any]]:
-    """Fit a model of dipoles or polarisabilities, and write it with its errors.
+    """Fit a model of dipoles or polarisabilities, and save it with its errors.
 
-    The loss is the mean pseudo-Huber norm of the error of a molecule over the model's scale;
-    optimiser, schedule and averaging are those of potentials. The weights of the best validation
-    are kept.
+    The loss is the mean pseudo-Huber norm of the error of a molecule divided by the model's scale;
+    optimiser, schedule and averaging are those of potentials. The weights with the best validation
+    score are kept.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside.
         target: "dipole" or "polarizability".
-        folder: gets ``model/``, ``metrics.json``, ``history.csv``, ``parity.png`` and the
-            checkpoint from which ``resume`` goes on; must be unused, unless ``resume`` or
-            ``force`` is given. None: nothing is written.
-        config: settings; those of energy, forces and stress mean nothing here.
+        folder: output folder for ``model/``, ``metrics.json``, ``history.csv``, ``parity.png`` and
+            the checkpoint for ``resume``; must be unused, unless ``resume`` or ``force`` is set.
+            None: nothing is written.
+        config: settings; those of energy, forces and stress are ignored.
         valid, test: further structures.
-        charges: whether a dipole has charges besides atomic dipoles.
-        resume: go on from the checkpoint in the folder, if there is one.
-        force: replace an earlier fit in the folder; all other files stay.
-        show: a progress bar.
+        charges: whether a dipole has charges in addition to atomic dipoles.
+        resume: resume from the checkpoint in the folder, if there is one.
+        force: replace an earlier fit in the folder; all other files are kept.
+        show: whether to show a progress bar.
 
     Returns:
-        The model, and the record that ``metrics.json`` holds.
+        The model, and the record saved in ``metrics.json``.
 
     Raises:
-        InputError: too few structures, unknown species, a folder in use, or a checkpoint of other
-            settings.
+        InputError: too few structures, unknown species, a folder in use, or a checkpoint with
+            different settings.
     """
     options = data, target, config, valid, test, charges, resume, show
     if folder is None:
         return _train(None, *options)
     require_unused(folder, force or resume)
     with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have ended meanwhile
+        require_unused(folder, force or resume)  # another fit may have finished in the meantime
         return _train(Path(folder), *options)
 
 
@@ -84,7 +84,7 @@ def _train(
     resume: bool,
     show: bool,
 ) -> tuple[TensorModel, dict[str, Any]]:
-    """``train_tensor`` in a folder that no other run writes to."""
+    """``fit_tensors`` in a locked folder."""
     parts, config = named_parts(data, valid, test, config or TrainConfig())
     data = parts["train"]
     start = _starting_point(data, target, config, charges)
@@ -105,7 +105,7 @@ def _train(
     command = "tripletjax train-tensor"
     write_settings(folder, settings_text(TensorConfig.of(config), chosen, command))
     progress = run_epochs(task, config, progress, keep, show)
-    log.info("fitted for %.0f s, compilation apart", progress.seconds)
+    log.info("fitted for %.0f s, excluding compilation", progress.seconds)
     model = replace(start, weights=progress.best.averaged)
     log.info("evaluating the fit")
     compared = {
@@ -130,7 +130,7 @@ def _train(
 
 
 def _starting_point(data: TensorData, target: str, config, charges: bool) -> TensorModel:
-    """Random weights; references by least squares; the scale is what is left, per √atom."""
+    """Random weights, least-squares references, and the scale of the residuals per √atom."""
     species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
     references, left = np.zeros(len(species)), data.tensors
     if target == "polarizability":

@@ -1,4 +1,4 @@
-"""Dipoles and polarisabilities of structures, as they lie in files."""
+"""Dipoles and polarisabilities of structures, as stored in files."""
 
 import logging
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 SHAPES = {"dipole": (3,), "polarizability": (3, 3)}
 KINDS = {"dipole": DIPOLE, "polarizability": POLARIZABILITY}
-ASYMMETRY = 0.01  # of the norm, above which a polarisability is refused
+ASYMMETRY = 0.01  # relative to the norm, above which a polarisability is rejected
 
 
 class TensorData(NamedTuple):
@@ -35,21 +35,22 @@ class TensorData(NamedTuple):
     tensors: np.ndarray
 
     def chosen(self, index: np.ndarray) -> "TensorData":
-        """Some of the structures."""
+        """A subset of the structures."""
         return TensorData([self.frames[i] for i in index], self.tensors[index])
 
 
 def read_tensors(
     frames: Sequence[Atoms], target: str, key: str | None = None, source: str = "the data"
 ) -> TensorData:
-    """Dipoles or polarisabilities from where ASE puts them, or from the given key.
+    """Read dipoles or polarisabilities from where ASE puts them, or from the given key.
 
-    Where ASE has none, a name that looks like the label is taken if it is the only one. What was
-    found is logged.
+    If ASE has none, a name that looks like the label is used if it is the only one. The name used
+    is logged.
 
     Raises:
-        InputError: a structure is periodic or has no such label (the keys seen are named), several
-            names may be meant, or a label has another shape, is not finite, or is not symmetric.
+        InputError: a structure is periodic or has no such label (the existing keys are listed),
+            several names are possible, or a label has the wrong shape, is not finite, or is not
+            symmetric.
 
     Example:
         >>> from ase.build import molecule
@@ -86,5 +87,5 @@ def _label(
     flat = np.shape(value) == (int(np.prod(shape)),)
     tensor = as_array(np.reshape(value, shape) if flat else value, shape, reading.name, where)
     if np.linalg.norm(tensor - tensor.T) > ASYMMETRY * np.linalg.norm(tensor):
-        raise InputError(f"{where}: {reading.name} is not symmetric; give a symmetric matrix")
+        raise InputError(f"{where}: {reading.name} is not symmetric: expected a symmetric matrix")
     return (tensor + tensor.T) / 2

@@ -13,7 +13,7 @@ COLORS = {"train": "0.7", "valid": "#dd8452", "test": "#2f5d8a"}
 def tensor_metrics(target: str, reference: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """MAE and RMSE over components, in e·Å or Å³, and R² = 1 - Σ|error|² / Σ|label - mean|².
 
-    For polarisabilities also those of the mean polarisability, tr α / 3, and of the rest.
+    For polarisabilities also those of the mean polarisability, tr α / 3, and of the traceless part.
 
     Example:
         >>> labels = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
@@ -34,8 +34,8 @@ def tensor_metrics(target: str, reference: np.ndarray, predicted: np.ndarray) ->
 def tensor_parity(
     path: str | Path, target: str, compared: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """Predicted against reference components, one colour for each part of the data."""
-    with drawing(path, (5, 5), "Points on the line are predicted exactly.") as figure:
+    """Predicted against reference components, with one colour for each part of the data."""
+    with drawing(path, (5, 5), "Points on the diagonal are predicted exactly.") as figure:
         axis = figure.subplots()
         for name, (reference, predicted) in compared.items():
             axis.plot(

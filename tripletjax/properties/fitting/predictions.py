@@ -1,4 +1,4 @@
-"""Tensors of many structures, one compiled program for each padded size, and their errors."""
+"""Tensors of many structures, with one compiled program for each padded size, and their errors."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,19 @@ from tripletjax.training.labels import Labels
 
 
 def evaluate_tensors(model: TensorModel, data: TensorData) -> dict[str, float]:
-    """Errors of a model on labelled structures, as ``tensor_metrics`` names them."""
+    """Errors of a model on labelled structures, as in ``tensor_metrics``."""
     return tensor_metrics(model.target, data.tensors, predict_tensors(model, data.frames))
 
 
 def predict_tensors(model: TensorModel, frames: Sequence[Atoms]) -> np.ndarray:
-    """``model.predict`` for many structures: one compiled program for each padded size."""
+    """``model.predict`` for many structures, with one compiled program for each padded size."""
     require_molecules(frames, model.target)
     model.without_energy.require_known(frames)
     return predict_buckets(model, tensor_buckets(model, frames))
 
 
 def tensor_buckets(model: TensorModel, frames: Sequence[Atoms]) -> list[Bucket]:
-    """Structures as rectangles of equal size, without labels."""
+    """Structures padded to a few sizes, without labels."""
     nothing = [Labels(0.0, None, None)] * len(frames)
     return make_buckets(frames, nothing, model.without_energy)
 

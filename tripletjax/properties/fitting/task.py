@@ -71,7 +71,7 @@ def _train_step(
     present: Array,
     rate: Array,
 ) -> tuple[State, Array]:
-    """One step on the structures that are ``present``; the new state and the loss."""
+    """One step on the ``present`` structures; returns the new state and the loss."""
     huber, ema = settings
 
     def loss(weights):
