@@ -149,7 +149,7 @@ def test_a_fit_from_an_earlier_one(data, truth, tmp_path):
     assert found.weights == truth.weights
     with pytest.raises(InputError, match="invalid model: start_from has its own"):
         fit(data, model=PAIRS, start_from=truth)
-    with pytest.raises(InputError, match="invalid l_max: the model is that of the fit"):
+    with pytest.raises(InputError, match="invalid l_max: the model is that of the initial fit"):
         fit(data, start_from=truth, config={"l_max": 2})
 
 

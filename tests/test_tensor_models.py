@@ -235,7 +235,7 @@ BAD = {
     "no label": ([labelled(mu=[0, 0, 1])], "dipole", r"no dipole under 'dipole'.*\['mu'\]"),
     "shape": ([labelled(dipole=[0, 1])], "dipole", r"shape \(2,\): expected \(3,\)"),
     "text": ([labelled(dipole="up")], "dipole", "expected numbers"),
-    "not finite": ([labelled(dipole=[0, 0, np.nan])], "dipole", "holds nan"),
+    "not finite": ([labelled(dipole=[0, 0, np.nan])], "dipole", "has nan"),
     "asymmetric": (
         [labelled(polarizability=np.triu(np.ones((3, 3))))],
         "polarizability",

@@ -129,13 +129,13 @@ def test_start_from_an_earlier_fit(files, capsys):
     assert (files / "again" / weights).read_bytes() == (files / "fit" / weights).read_bytes()
     other = ["--start-from", str(files / "earlier"), "--cutoff", "4", "--out", str(files / "other")]
     assert main(["train", *data, *other]) == 2
-    assert "invalid cutoff: the model is that of the fit" in capsys.readouterr().err
+    assert "invalid cutoff: the model is that of the initial fit" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text, words", [
     ("model: null", "these settings are of a fit with objects given in Python; give --model"),
     ("model: triplit", "invalid model='triplit': expected one of triplet"),
-    ("start_from: nowhere", "nowhere holds no"),
+    ("start_from: nowhere", "nowhere contains no"),
     ("max_epoch: 2", "typo.yaml: unknown setting 'max_epoch'; did you mean 'max_epochs'?"),
     ("x64: 3", "invalid x64=3: expected one of False, True"),
     ("committee: 1", "invalid committee=1"),

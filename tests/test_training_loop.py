@@ -56,7 +56,7 @@ def test_a_fit_that_diverges_goes_back_at_half_the_rate(blown_up, caplog):
     assert int(progress.state.steps) == 60  # none is forgotten
     assert [row["step"] for row in progress.history] == list(range(2, 61, 2))
     assert caplog.text.count("back to the best weights") == 2
-    assert "0.25 of the learning rate" in caplog.text
+    assert "0.25 times the learning rate" in caplog.text
 
 
 def test_the_smaller_rate_lasts_when_a_run_goes_on(tmp_path):
