@@ -113,7 +113,7 @@ HYPERS = {
         {"center_species": True},
         ["center_species=True", "does not read it"],
     ),
-    "not a mixing": ({"mixing": [[1.0]]}, ["mixing is a list", "Mixing"]),
+    "not a mixing": ({"mixing": [[1.0]]}, ["mixing=list", "Mixing"]),
     "columns of a mixing": ({"mixing": Mixing(np.ones((1, 3)))}, ["(1, 3)", "[channels, 2]"]),
     "degrees of a mixing": (
         {"mixing": Mixing(None, np.ones((2, 1, 4)))},
@@ -127,7 +127,7 @@ HYPERS = {
     "centers not whole": ({"centers": [0.5]}, ["centers=[0.5]", "whole"]),
     "one center": ({"centers": 3}, ["centers=3", "whole numbers"]),
     "nested centers": ({"centers": [[0]]}, ["centers=[[0]]", "whole numbers"]),
-    "list of kinds": ({"kind": ["density"]}, ["'density'", "choose one of"]),
+    "list of kinds": ({"kind": ["density"]}, ["'density'", "expected density, power_spectrum"]),
     "one species": ({"species": 5}, ["species", "5", "symbols"]),
     "species left out": ({"species": [1]}, ["atom 0 of frame 0", "number 8", "species=[1]"]),
     "a truth as species": ({"species": [True, 8]}, ["unknown species True", "symbols"]),

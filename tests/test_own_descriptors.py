@@ -120,7 +120,7 @@ def test_the_transformer():
     assert transformer.get_feature_names_out()[0] == "feature=0"
     with pytest.raises(InputError, match="number 7"):
         transformer.transform(molecule("NH3"))
-    with pytest.raises(InputError, match=r"invalid n_max=2: the Angles .* has its own"):
+    with pytest.raises(InputError, match=r"invalid n_max=2: the given Angles has its own"):
         DescriptorTransformer(Angles(), n_max=2).fit(FRAMES)
 
 
@@ -237,10 +237,12 @@ def test_a_kind_of_a_user_has_weights_and_rows_of_triplets():
 
 def test_a_kind_of_a_user_with_wrong_columns():
     columns = lambda *_: [{"parity": 1}]  # noqa: E731
-    with pytest.raises(InputError, match=r"norms have shape \(6,\) .* but 1 columns are named"):
+    with pytest.raises(
+        InputError, match=r"norms have shape \(6,\) .* but there are 1 column names"
+    ):
         describe(FRAMES, Kind(name="norms", function=norms, columns=columns), **POWER)
     columns = lambda *_: [{"colour": "red"}]  # noqa: E731
-    with pytest.raises(InputError, match="columns have no label 'colour'"):
+    with pytest.raises(InputError, match="unknown label 'colour' of columns"):
         describe(FRAMES, Kind(name="norms", function=norms, columns=columns), **POWER)
 
 
@@ -261,7 +263,7 @@ def with_static(function):
 
 
 BAD = {
-    "a dict": ({"cutoff": 3.0}, ["kind {'cutoff': 3.0} is not known", "cutoff, elements"]),
+    "a dict": ({"cutoff": 3.0}, ["unknown kind {'cutoff': 3.0}", "cutoff, elements"]),
     "a member is missing": (
         type("Own", (), {"cutoff": 3.0})(),
         ["object of type Own is not a descriptor: it has no elements, environment"],

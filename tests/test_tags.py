@@ -225,7 +225,9 @@ def test_tags_without_a_triplet_are_pointed_out(name):
     """Once, and no more where there are enough tags."""
     frame, cutoff = UNTAGGED[name]
     hypers = FEATURES | {"cutoff": cutoff, "radial": "chebyshev", "n_max": 16, "l_max": 1}
-    with pytest.warns(UserWarning, match="1 of 1 environments hold no two neighbours.*atom 0") as w:
+    with pytest.warns(
+        UserWarning, match="1 of 1 environments contain no two neighbours.*atom 0"
+    ) as w:
         described = describe(frame, tags=2, centers=[0], **hypers)
     assert len(w) == 1
     assert of_level(described, 2).any() == (name == "a line")

@@ -58,7 +58,7 @@ def test_bad_use():
         DescriptorTransformer().transform(FRAMES)
     with pytest.raises(InputError, match="call fit"):
         DescriptorTransformer().get_feature_names_out()
-    with pytest.raises(InputError, match="sum or mean"):
+    with pytest.raises(InputError, match="expected None, 'sum' or 'mean'"):
         DescriptorTransformer(pooling="max").fit(FRAMES)
     with pytest.raises(InputError, match="did you mean 'cutoff'"):
         DescriptorTransformer(cutof=3.0).fit(FRAMES)

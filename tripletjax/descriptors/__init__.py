@@ -1,4 +1,4 @@
-"""Descriptors of environments: what has a cutoff, elements and a function of one environment."""
+"""Descriptors of environments: a cutoff, elements and a function of one environment."""
 
 from tripletjax.descriptors.base import Descriptor, descriptor
 from tripletjax.descriptors.kinds import KINDS, Kind, Setup, read_by

@@ -1,4 +1,4 @@
-"""Descriptors of this package: a kind with its hyperparameters and arrays fixed."""
+"""Descriptors of this package: a kind with fixed hyperparameters and arrays."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -43,16 +43,16 @@ from tripletjax.types import Array, Batch, Hypers, InputError, require_prepared
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, eq=False)
 class Descriptor:
-    """One kind of descriptor with its hyperparameters fixed; an ``EnvironmentDescriptor``.
+    """A kind of descriptor with fixed hyperparameters; an ``EnvironmentDescriptor``.
 
-    It is a pytree of its ``parameters``, so that ``jit`` and ``grad`` take it as an argument.
+    It is a pytree of its ``parameters``, so it can be an argument of ``jit`` and ``grad``.
     """
 
     recipe: Kind
     hypers: Hypers
     elements: tuple[int, ...]  # atomic numbers, ascending
     parameters: Parameters
-    slots: int | None = None  # places for tags, if fewer are known to suffice; None: all
+    slots: int | None = None  # slots for tags, if fewer are known to suffice; None: all
 
     @property
     def kind(self) -> str:
@@ -66,7 +66,7 @@ class Descriptor:
 
     @cached_property
     def columns(self) -> Columns:
-        """Labels of the columns, an array [D] of each sort."""
+        """Labels of the columns, with one array [D] per type of label."""
         symbols = [chemical_symbols[number] for number in self.elements]
         channels = labels.channels(self.hypers, symbols, self.parameters.mixing)
         if self.recipe.columns is None:
@@ -80,16 +80,16 @@ class Descriptor:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """One string a column."""
+        """One string per column."""
         return column_names(self.columns)
 
     def apply(
         self, parameters: Parameters, vectors: Array, species: Array, mask: Array, center: Any = 0
     ) -> Array:
-        """``environment`` with other parameters, through which can be differentiated.
+        """``environment`` with other parameters, with respect to which it can be differentiated.
 
         Args:
-            parameters: in place of the descriptor's own.
+            parameters: used instead of the descriptor's own.
             vectors: ``[K, 3]`` Å, from the centre to each neighbour.
             species: ``[K]`` index into ``elements``.
             mask: ``[K]`` False on padding.
@@ -112,13 +112,13 @@ class Descriptor:
         return self.apply(self.parameters, vectors, species, mask, center)
 
     def batch(self, batch: Batch) -> Array:
-        """Describe every environment of a Batch, [C, D], differentiable in positions and cells.
+        """Describe all environments of a Batch, [C, D]; differentiable in positions and cells.
 
-        Rows where ``center_mask`` is False are padding. The batch must have been prepared with
-        ``cutoff`` at least the descriptor's, and with the same elements.
+        Rows where ``center_mask`` is False are padding. The batch must have been prepared with at
+        least the cutoff of the descriptor, and with the same elements.
 
         Raises:
-            InputError: it was prepared with a smaller cutoff or other elements.
+            InputError: the batch was prepared with a smaller cutoff or other elements.
         """
         user = f"the {self.kind} descriptor"
         require_prepared(batch, self.cutoff, self.elements, user, exact=True)
@@ -146,17 +146,17 @@ class Descriptor:
         return rows_of(frames, self, self.layout(), centers=centers, dtype=dtype, progress=progress)
 
     def layout(self) -> Layout:
-        """Names and the like of the rows."""
+        """Names and further information on the rows."""
         per_triplet, record = self.recipe.per_triplet, self.record()
         return Layout(
             self.kind, self.names, self.columns, record, self.hypers, self._with_slots, per_triplet
         )
 
     def record(self) -> dict[str, Any]:
-        """Everything that is needed to compute the same again, as plain values.
+        """Everything needed to repeat the calculation, as plain values.
 
-        A kind or a cutoff function of your own is in it as it is. The contraction is named by a
-        checksum: keep it with ``nice.save_contraction``.
+        Custom kinds and cutoff functions are included as objects. The contraction is identified by
+        a checksum: save it with ``nice.save_contraction``.
         """
         mixing, contraction = self.parameters.mixing, self.parameters.contraction
         plain = None if mixing is None else jax.tree.map(lambda x: np.asarray(x).tolist(), mixing)
@@ -170,7 +170,7 @@ class Descriptor:
         }
 
     def _n_columns(self) -> int:
-        """Columns of the kind itself, before they are split by the species of the centre."""
+        """Number of columns of the kind, before they are split by the species of the centre."""
         one = replace(self, hypers=replace(self.hypers, center_species=False))
         return row_shape(one, 2)[-1] if self.recipe.per_triplet else n_columns(one)
 
@@ -178,7 +178,7 @@ class Descriptor:
         return replace(self, slots=slots)
 
     def tree_flatten(self) -> tuple[tuple[Parameters], tuple[Any, ...]]:
-        """The parameters, and what is static beside them."""
+        """The parameters, and the static fields."""
         return (self.parameters,), (self.recipe, self.hypers, self.elements, self.slots)
 
     @classmethod
@@ -197,7 +197,7 @@ def descriptor(
     mixing: Mixing | None = None,
     **hypers: Any,
 ) -> Descriptor:
-    """The pure functions of one kind of descriptor.
+    """Create a descriptor: the pure functions of one kind.
 
     Args:
         kind: one of ``KINDS``, or a ``Kind`` of your own.
@@ -223,8 +223,8 @@ def descriptor(
     checked = checked_hypers(recipe, hypers)
     if contraction is not None and not (recipe.contracted and isinstance(contraction, Contraction)):
         raise InputError(
-            f"contraction={type(contraction).__name__} of kind {recipe.name!r} is not usable; give "
-            "what nice.fit_contraction returns, for kind 'correlations'"
+            f"invalid contraction={type(contraction).__name__} of kind {recipe.name!r}: expected "
+            "one from nice.fit_contraction, for kind 'correlations'"
         )
     symbols = [chemical_symbols[number] for number in elements]
     channels = labels.channels(checked, symbols, mixing)
@@ -234,7 +234,7 @@ def descriptor(
         shape = n_channels, len(channels) // n_channels
         weights = recipe.weights(checked, len(elements), shape)
     made = Descriptor(recipe, checked, elements, Parameters(weights, contraction, mixing))
-    _ = made.names  # what cannot be labelled is an error here
+    _ = made.names  # raises an error if columns cannot be labelled
     return made
 
 
@@ -246,16 +246,16 @@ def as_descriptor(
     mixing: Mixing | None = None,
     **hypers: Any,
 ) -> EnvironmentDescriptor:
-    """The descriptor of a kind, or one of your own as it is.
+    """Create the descriptor of a kind; a descriptor is returned unchanged.
 
     Args:
         kind: a name, a ``Kind``, or any ``EnvironmentDescriptor``.
-        elements: of a descriptor that is to be made; None for one that is given.
-        contraction, mixing, **hypers: as for ``descriptor``; none for one that is given.
+        elements: elements of a new descriptor; None for a given descriptor.
+        contraction, mixing, **hypers: as for ``descriptor``; none for a given descriptor.
 
     Raises:
-        InputError: as ``descriptor``; the object has not the members of a descriptor, or options
-            are given beside it.
+        InputError: as for ``descriptor``; also if the object does not have the members of a
+            descriptor, or options are given in addition to it.
     """
     if isinstance(kind, (str, Kind)):
         numbers = tuple(elements or ())
@@ -269,7 +269,7 @@ def as_descriptor(
         value = list(value) if name == "species" and value is not None else value
         if value is not None and not (name in own and value == own[name]):
             raise InputError(
-                f"invalid {name}={value!r}: the {type(kind).__name__} that is given has its own; "
+                f"invalid {name}={value!r}: the given {type(kind).__name__} has its own; "
                 "leave it out"
             )
     return kind
@@ -281,12 +281,12 @@ def resolved(
     species: Iterable[int] | None,
     **options: Any,
 ) -> tuple[list[Atoms], EnvironmentDescriptor]:
-    """Structures as a checked list, and the descriptor that is asked for.
+    """Structures as a validated list, and the requested descriptor.
 
     Args:
         frames: one ASE Atoms or several.
         kind: a name, a ``Kind``, or any ``EnvironmentDescriptor``.
-        species: of a descriptor that is to be made; None: all that occur.
+        species: species of a new descriptor; None: all that occur.
         **options: as for ``as_descriptor``.
     """
     if isinstance(kind, (str, Kind)):
@@ -298,16 +298,16 @@ def resolved(
 
 
 def known_frames(frames: Atoms | Iterable[Atoms], chosen: EnvironmentDescriptor) -> list[Atoms]:
-    """Structures as a list, checked to hold only species that a descriptor knows."""
+    """Structures as a list, after checking that the descriptor knows all their species."""
     frames = check_frames(frames)
     require_elements(frames, chosen.elements)
     return frames
 
 
 def require_invariant_vector(chosen: EnvironmentDescriptor) -> None:
-    """Raise InputError unless a descriptor is one vector for each environment, and invariant.
+    """Raise InputError unless a descriptor is one invariant vector for each environment.
 
-    Of one of your own the rows are checked to be vectors, and taken to be invariant.
+    Custom descriptors are checked to be vectors, and assumed to be invariant.
     """
     if isinstance(chosen, Descriptor):
         require_invariant(chosen.recipe)
@@ -316,10 +316,10 @@ def require_invariant_vector(chosen: EnvironmentDescriptor) -> None:
 
 
 def layout_of(chosen: EnvironmentDescriptor) -> Layout:
-    """Names and the like of a descriptor's rows; columns of one of your own are numbered.
+    """The layout of a descriptor's rows; columns of custom descriptors are numbered.
 
     Raises:
-        InputError: its rows are not [D], or cannot be traced.
+        InputError: the rows are not [D], or cannot be traced.
     """
     if isinstance(chosen, Descriptor):
         return chosen.layout()

@@ -1,8 +1,8 @@
-"""What the columns of every kind of descriptor are: one label of each sort, and a name.
+"""Labels and names of the columns of every kind of descriptor.
 
-Labels are a dict of arrays, one entry a column; where a sort does not apply it is -1, "" or, for
-signs, 0. Products of several densities number them: ``species_1``, ``n_1``, ``l_1`` and so on.
-``parity`` is the sign that a column takes under inversion.
+Labels are a dict of arrays, one entry per column; if a label does not apply it is -1, "" or, for
+signs, 0. Products of several densities are numbered: ``species_1``, ``n_1``, ``l_1`` and so on.
+``parity`` is the sign of a column under inversion.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ SORTS = (
 
 
 def column_arrays(records: Iterable[dict[str, Any]]) -> Columns:
-    """A table of labels from one dict a column; only sorts that occur are kept.
+    """A table of labels from one dict per column; only labels that occur are kept.
 
     Example:
         >>> column_arrays([{"species": "H", "n": 0}, {"species": "O"}])["n"].tolist()
@@ -43,7 +43,7 @@ def column_arrays(records: Iterable[dict[str, Any]]) -> Columns:
     records = list(records)
     present = {sort for record in records for sort in record}
     if unknown := sorted(present - set(SORTS)):
-        raise InputError(f"columns have no label {unknown[0]!r}; give some of {', '.join(SORTS)}")
+        raise InputError(f"unknown label {unknown[0]!r} of columns: expected {', '.join(SORTS)}")
     return {
         sort: np.array([record.get(sort, _missing(sort)) for record in records])
         for sort in SORTS
@@ -52,7 +52,7 @@ def column_arrays(records: Iterable[dict[str, Any]]) -> Columns:
 
 
 def numbered_columns(count: int) -> list[dict[str, Any]]:
-    """Labels of columns of which nothing is known but their number."""
+    """Labels of columns that are only numbered."""
     return [{"feature": number} for number in range(count)]
 
 
@@ -61,7 +61,7 @@ def _missing(sort: str) -> str | int:
 
 
 def column_names(labels: Columns) -> tuple[str, ...]:
-    """One string a column, such as "H n=0 l=1 | O n=1 l=1 | parity=+1".
+    """One string per column, such as "H n=0 l=1 | O n=1 l=1 | parity=+1".
 
     Example:
         >>> column_names(column_arrays([{"species": "H", "n": 0, "l": 1, "m": -1, "parity": -1}]))
@@ -97,7 +97,7 @@ def _numbered(place: int, channel: dict[str, Any], **more: Any) -> dict[str, Any
 
 
 def parities(hypers: Hypers) -> tuple[int, ...]:
-    """Signs under inversion of the columns that are given."""
+    """Signs under inversion of the requested columns."""
     return (1, -1) if hypers.chiral else (1,)
 
 
@@ -105,32 +105,32 @@ def channels(hypers: Hypers, symbols: list[str], mixing: Mixing | None) -> Chann
     """Species and n of each channel q = (a, n), after checking the shapes of the mixing."""
     n_max = hypers.n_max
     if mixing is not None and not isinstance(mixing, Mixing):
-        raise InputError(f"mixing is a {type(mixing).__name__}; give a densities.Mixing")
+        raise InputError(f"invalid mixing={type(mixing).__name__}: expected a densities.Mixing")
     if mixing is not None and mixing.species is not None:
         matrix = _finite("mixing.species", mixing.species)
         if matrix.ndim != 2 or matrix.shape[1] != len(symbols) or not len(matrix):
             raise InputError(
-                f"mixing.species has shape {matrix.shape}; give [channels, {len(symbols)}], a "
-                f"column for each of {', '.join(symbols)}"
+                f"mixing.species has shape {matrix.shape}: expected [channels, {len(symbols)}], "
+                f"one column for each of {', '.join(symbols)}"
             )
         symbols = [f"mix{b}" for b in range(len(matrix))]
     if mixing is not None and mixing.radial is not None:
         matrix = _finite("mixing.radial", mixing.radial)
         if matrix.ndim != 3 or matrix.shape[::2] != (hypers.l_max + 1, n_max) or not matrix.size:
             raise InputError(
-                f"mixing.radial has shape {matrix.shape}; give [l_max + 1 = {hypers.l_max + 1}, "
-                f"functions, n_max = {n_max}]"
+                f"mixing.radial has shape {matrix.shape}: expected "
+                f"[l_max + 1 = {hypers.l_max + 1}, functions, n_max = {n_max}]"
             )
         n_max = matrix.shape[1]
     return [{"species": symbol, "n": n} for symbol in symbols for n in range(n_max)]
 
 
 def _finite(name: str, matrix: Any) -> np.ndarray | jax.Array:
-    if isinstance(matrix, jax.Array):  # perhaps traced: no value to look at
+    if isinstance(matrix, jax.Array):  # possibly traced, without a value to check
         return matrix
     matrix = np.asarray(matrix)
     if not np.isfinite(matrix).all():
-        raise InputError(f"{name} is not finite; give finite numbers")
+        raise InputError(f"{name} is not finite: expected finite numbers")
     return matrix
 
 

@@ -1,4 +1,4 @@
-"""From this package's conventions to those of featomic and DScribe; see docs/conventions.md."""
+"""Conversion to the conventions of featomic and DScribe; see docs/conventions.md."""
 
 from itertools import combinations_with_replacement, permutations
 
@@ -11,7 +11,7 @@ from tripletjax.types import InputError
 
 
 def density_blocks(values: np.ndarray, n_species: int, n_max: int) -> dict:
-    """Density coefficients as featomic lays them out: one block a degree and species.
+    """Density coefficients in the layout of featomic: one block per degree and species.
 
     Args:
         values: ``[rows, a·n·lm]`` of kind "density".
@@ -33,7 +33,7 @@ def density_blocks(values: np.ndarray, n_species: int, n_max: int) -> dict:
     if rest or (l_max + 1) ** 2 != harmonics:
         raise InputError(
             f"{values.shape[1]} columns are not n_species={n_species} times n_max={n_max} times "
-            "(l_max + 1)²; give the values of kind 'density' with their hyperparameters"
+            "(l_max + 1)²: expected values of kind 'density' and their hyperparameters"
         )
     split = values.reshape(len(values), n_species, n_max, harmonics)
     return {
@@ -44,10 +44,10 @@ def density_blocks(values: np.ndarray, n_species: int, n_max: int) -> dict:
 
 
 def power_spectrum_blocks(values: np.ndarray, n_species: int, n_max: int) -> dict:
-    """Power spectrum as featomic lays it out: all n1, n2 for each pair of species a <= b.
+    """Power spectrum in the layout of featomic: all n1, n2 for each pair of species a <= b.
 
-    Here products c_q c_q' are kept once, q <= q' with q = (a, n), times √2 off the diagonal.
-    featomic keeps both orders of (n1, n2) where a = b, multiplies by √2 where a < b, and by (-1)^l.
+    Here products c_q c_q' are stored once, q <= q' with q = (a, n), times √2 off the diagonal.
+    featomic stores both orders of (n1, n2) for a = b, multiplies by √2 for a < b, and by (-1)^l.
 
     Args:
         values: ``[rows, columns]`` of kind "power_spectrum".
@@ -79,14 +79,14 @@ def full_power_spectrum(values: np.ndarray, n_channels: int) -> np.ndarray:
     """The symmetric p_{qq'l} = Σ_m c_{qlm} c_{q'lm} / √(2l+1), ``[rows, l, q, q']``.
 
     Raises:
-        InputError: the number of columns is not a whole number of degrees.
+        InputError: the number of columns does not match an integer number of degrees.
     """
     first, second = np.triu_indices(n_channels)
     degrees, rest = divmod(values.shape[1], len(first))
     if rest:
         raise InputError(
-            f"{values.shape[1]} columns do not fit {n_channels} channels (species times n_max); "
-            "give the values of kind 'power_spectrum' with their hyperparameters"
+            f"{values.shape[1]} columns do not match {n_channels} channels (species times n_max): "
+            "expected values of kind 'power_spectrum' and their hyperparameters"
         )
     packed = values.reshape(len(values), degrees, len(first))
     packed = packed / np.where(first < second, np.sqrt(2.0), 1.0)
@@ -126,8 +126,8 @@ def full_bispectrum(values: np.ndarray, n_channels: int, l_max: int, parity: int
     if values.shape[1] != len(index):
         raise InputError(
             f"{values.shape[1]} columns are not the {len(index)} of n_channels={n_channels} "
-            f"(species times n_max), l_max={l_max} and parity={parity}; give the values of kind "
-            "'bispectrum' with their hyperparameters"
+            f"(species times n_max), l_max={l_max} and parity={parity}: expected values of kind "
+            "'bispectrum' and their hyperparameters"
         )
     for value, (degrees, channels) in zip(values.T, index, strict=True):
         factors = list(zip(degrees, channels, strict=True))
@@ -143,12 +143,12 @@ def full_bispectrum(values: np.ndarray, n_channels: int, l_max: int, parity: int
 def correlation_blocks(
     values: np.ndarray, key: tuple[int, int], nu: int, n_channels: int, l_max: int
 ) -> dict:
-    """Uncontracted correlations of order ν as featomic lays them out: one block a path of degrees.
+    """Uncontracted correlations of order ν in featomic's layout: one block per path of degrees.
 
     Here columns are ordered by the last coupling (λ1, l), then by the channel q of its density,
     then by the columns of the block of order ν-1. featomic has one block for each l_1, l_2, k_2,
     l_3 ... l_ν, where k_i is the degree after i factors, and orders columns by q_1, q_2 ... q_ν.
-    Each of its couplings has a factor (-1)^(λ1 + l + λ), in all σ: pseudotensors change sign.
+    Each of its couplings has a factor (-1)^(λ1 + l + λ), in total σ: pseudotensors change sign.
 
     Args:
         values: ``[rows, columns, 2λ+1]``: a block of ``nice.covariants`` or ``nice.expand``, or
@@ -186,7 +186,7 @@ def correlation_blocks(
     if values.ndim != 3 or values.shape[1] != len(labels[key]):
         raise InputError(
             f"values of shape {values.shape} are not [rows, {len(labels[key])}, 2λ+1], as for all "
-            f"products of order nu={nu} with n_channels={n_channels} and l_max={l_max}; give "
+            f"products of order nu={nu} with n_channels={n_channels} and l_max={l_max}: expected "
             "correlations without a contraction"
         )
     columns: dict[tuple, list] = {}

@@ -1,4 +1,4 @@
-"""describe: structures in, an array of descriptors out; the one door for people."""
+"""describe: from structures to an array of descriptors."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -31,30 +31,30 @@ def describe(
 
     Kinds: "density" c_nlm; "power_spectrum" and "bispectrum", blind to some differences;
     "correlations" of any order ``nu``; "triplets", one row per ordered pair of neighbours, in the
-    minimal basis or ``coupling="coupled"``; "triplet_sum", their linear sum, blind where the
-    bispectrum is; "fingerprint", complete. All but the density are invariant under rotations,
-    inversion (unless ``chiral=True``) and permutations. The central atom is not in its own density,
-    its periodic images are; atoms count strictly inside the cutoff.
+    minimal basis or ``coupling="coupled"``; "triplet_sum", their linear sum, as blind as the
+    bispectrum; "fingerprint", complete. All except the density are invariant under rotations,
+    inversion (unless ``chiral=True``) and permutations. The density excludes the central atom, but
+    includes its periodic images; neighbours are strictly inside the cutoff.
 
     Args:
         frames: one ASE Atoms or several.
-        kind: see above; or a ``Kind`` of your own; or a descriptor, which is any object with
-            ``cutoff``, ``elements`` and ``environment(vectors, species, mask, center) -> [D]``,
-            such as a ``Descriptor``, and takes no hyperparameters here.
+        kind: see above; or a custom ``Kind``; or a descriptor, which is any object with ``cutoff``,
+            ``elements`` and ``environment(vectors, species, mask, center) -> [D]``, such as a
+            ``Descriptor``, and takes no hyperparameters here.
         centers: atoms to describe, in this order, in every frame; None: all.
         species: atomic numbers or symbols of the species channels; None: all that occur.
         dtype: "float32" or "float64"; None: JAX's default float.
-        progress: show a progress bar.
-        contraction: of kind "correlations", fitted beforehand (``nice.fit_contraction``); required
+        progress: whether to show a progress bar.
+        contraction: contraction for kind "correlations", from ``nice.fit_contraction``; required
             for nu >= 4.
         mixing: linear maps of the species channels and radial functions (``densities.Mixing``).
-        **hypers: fields of ``Hypers``: cutoff, n_max (how many), l_max (inclusive) ...
+        **hypers: fields of ``Hypers``: cutoff, n_max (a number), l_max (inclusive) ...
 
     Returns:
         A ``Description``; rows by frame, then by centre. No row depends on another frame.
 
     Raises:
-        InputError: names what cannot be used, where, and what is accepted.
+        InputError: invalid input; the message says what, where, and what is expected.
 
     Example:
         >>> from ase.build import molecule

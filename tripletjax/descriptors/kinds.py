@@ -1,7 +1,7 @@
-"""The kinds of descriptors: what each computes, which columns it has and what it reads.
+"""The kinds of descriptors: their functions, columns and options.
 
-To add a kind, write its function of one environment and its entry in ``KINDS``. A kind of your own
-needs no entry: make a ``Kind`` and give it in place of a name.
+To add a kind, write its function of one environment and its entry in ``KINDS``. A custom kind needs
+no entry: create a ``Kind`` and use it instead of a name.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,23 +25,23 @@ from tripletjax.types import Array, Basis, Hypers, InputError
 
 
 class Parameters(NamedTuple):
-    """The arrays of a descriptor; a pytree, through which can be differentiated."""
+    """The arrays of a descriptor; a differentiable pytree."""
 
-    weights: Any = None  # what ``Kind.weights`` makes
+    weights: Any = None  # from ``Kind.weights``
     contraction: Contraction | None = None
     mixing: Mixing | None = None
 
 
 class Setup(NamedTuple):
-    """What the function of a kind computes with, beside the environment."""
+    """The arguments of the function of a kind, in addition to the environment."""
 
     hypers: Hypers
     n_species: int
     parameters: Parameters
-    slots: int | None = None  # places for tags; None: as many as can be needed
+    slots: int | None = None  # slots for tags; None: the maximum
 
     def density(self, vectors: Array, species: Array, mask: Array) -> Array:
-        """Density coefficients of one environment, ``[a, n, lm]``, mixed if asked for."""
+        """Density coefficients of one environment, ``[a, n, lm]``, mixed if requested."""
         basis, mixing = self.hypers.basis, self.parameters.mixing
         return density_coefficients(vectors, species, mask, basis, self.n_species, mixing)
 
@@ -65,14 +65,14 @@ class Kind:
 
     name: str
     function: Callable[[Setup, Array, Array, Array, Any], Array]
-    # (hypers, channels, symbols, contraction) -> one dict of labels a column; None: their numbers
+    # (hypers, channels, symbols, contraction) -> one dict of labels per column; None: numbers
     columns: Callable[..., Iterable[dict[str, Any]]] | None = None
-    reads: tuple[str, ...] = ()  # fields of ``Hypers`` besides those of ``Basis``, which all read
+    reads: tuple[str, ...] = ()  # fields of ``Hypers`` in addition to those of ``Basis``
     # (hypers, n_species, (species channels, radial functions)) -> pytree of arrays; None: none
     weights: Callable[[Hypers, int, tuple[int, int]], Any] | None = None
-    contracted: bool = False  # a ``Contraction`` may be given
+    contracted: bool = False  # whether it accepts a ``Contraction``
     invariant: bool = True  # under rotations of the environment
-    per_triplet: bool = False  # a row for each ordered pair of neighbours
+    per_triplet: bool = False  # one row for each ordered pair of neighbours
 
 
 def _density(setup: Setup, vectors, species, mask, _):
@@ -186,7 +186,7 @@ KINDS = {
 
 
 def kind_of(kind: str | Kind) -> Kind:
-    """The kind of a name; a ``Kind`` is handed on.
+    """The kind with a name; a ``Kind`` is returned unchanged.
 
     Raises:
         InputError: no kind has this name.
@@ -199,15 +199,15 @@ def kind_of(kind: str | Kind) -> Kind:
 
 
 def unknown_kind(kind: Any) -> InputError:
-    """The error that names all kinds."""
+    """The error that lists all kinds."""
     return InputError(
-        f"kind {kind!r} is not known; choose one of {', '.join(KINDS)}, or give a Kind or an "
-        "object with cutoff, elements and environment" + suggestion(kind, KINDS)
+        f"unknown kind {kind!r}: expected {', '.join(KINDS)}, a Kind, or an object with cutoff, "
+        "elements and environment" + suggestion(kind, KINDS)
     )
 
 
 def read_by(kind: str | Kind, hypers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some hyperparameters that a kind reads: for callers who share a set among kinds.
+    """The hyperparameters that a kind reads, from a set shared between kinds.
 
     Example:
         >>> read_by("power_spectrum", {"cutoff": 4.0, "tags": 3, "nu": 2})
@@ -220,11 +220,11 @@ def read_by(kind: str | Kind, hypers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_hypers(kind: str | Kind, hypers: Mapping[str, Any]) -> Hypers:
-    """The hyperparameters of a kind, with defaults for those that are not given.
+    """The validated hyperparameters of a kind, with defaults for those not given.
 
     Raises:
-        InputError: the kind or a name does not exist, the kind does not read one that is given
-            (None and False count as not given), or a value is out of range.
+        InputError: an unknown kind or name, an option that the kind does not read (None and False
+            count as not given), or a value out of range.
 
     Example:
         >>> checked_hypers("fingerprint", {"tags": 3}).tags
@@ -250,6 +250,6 @@ def require_invariant(kind: Kind) -> None:
     if kind.per_triplet or not kind.invariant:
         choices = (k.name for k in KINDS.values() if k.invariant and not k.per_triplet)
         raise InputError(
-            f"kind {kind.name!r} is not an invariant vector of an environment; choose one of "
+            f"kind {kind.name!r} is not an invariant vector of an environment: expected one of "
             f"{', '.join(choices)}"
         )

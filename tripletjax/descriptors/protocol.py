@@ -1,4 +1,4 @@
-"""What a descriptor is: anything with a cutoff, elements and a function of one environment."""
+"""The protocol of descriptors: a cutoff, elements and a function of one environment."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -16,11 +16,11 @@ MEMBERS = ("cutoff", "elements", "environment")
 class EnvironmentDescriptor(Protocol):
     """A descriptor: a ``Descriptor`` of this package, or any object with these three members.
 
-    Its ``environment`` is a pure function of JAX arrays. It sees a few sizes of K, all padded, and
-    no neighbour at or beyond the cutoff unless the caller gives one. Compiled programs belong to
-    the object, or to all that are equal to it if it can be hashed, as a frozen dataclass can: do
-    not change one after its first use. An object that is registered as a pytree is handed to
-    compiled programs as such, arrays as arguments; the arrays of others become constants.
+    Its ``environment`` is a pure function of JAX arrays. It is called with a few padded sizes of K,
+    and with no neighbours at or beyond the cutoff unless the caller passes them. Compiled programs
+    are shared by all equal objects if the object is hashable, like a frozen dataclass: do not
+    modify one after its first use. An object that is registered as a pytree is passed to compiled
+    programs as such, with its arrays as arguments; the arrays of other objects become constants.
     """
 
     @property
@@ -30,7 +30,7 @@ class EnvironmentDescriptor(Protocol):
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers, ascending: what species indices count."""
+        """Atomic numbers, ascending, to which species indices refer."""
         ...
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
@@ -46,9 +46,9 @@ class EnvironmentDescriptor(Protocol):
 
 
 class Fixed:
-    """A descriptor that programs are compiled for: static under ``jit``, with no arrays.
+    """A descriptor that is static under ``jit``, without array arguments.
 
-    Equal if the descriptors are the same object, or can be hashed and are equal.
+    Equal if the descriptors are the same object, or hashable and equal.
     """
 
     def __init__(self, descriptor: EnvironmentDescriptor):
@@ -58,7 +58,7 @@ class Fixed:
         try:
             self._hash = hash((type(descriptor), descriptor))
             self._by_value = True
-        except TypeError:  # it holds arrays, or is not frozen
+        except TypeError:  # it has arrays, or is not frozen
             self._hash, self._by_value = id(descriptor), False
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
@@ -81,7 +81,7 @@ jax.tree_util.register_static(Fixed)
 
 
 def as_argument(chosen: EnvironmentDescriptor) -> EnvironmentDescriptor:
-    """What ``jit`` can take in place of a descriptor: itself if it is a pytree, else ``Fixed``.
+    """A descriptor as an argument of ``jit``: itself if it is a pytree, else ``Fixed``.
 
     A NamedTuple is a pytree too, but its cutoff and elements would be traced.
     """
@@ -91,7 +91,7 @@ def as_argument(chosen: EnvironmentDescriptor) -> EnvironmentDescriptor:
 
 
 def require_descriptor(thing: Any) -> None:
-    """Raise InputError unless an object has the members of a descriptor, of the right sort.
+    """Raise InputError unless an object has the members of a descriptor, of the right types.
 
     Example:
         >>> require_descriptor({"cutoff": 3.0})
@@ -102,9 +102,7 @@ elements, environment; expected the name of a kind, a Kind, or an object that ha
     """
     name = type(thing).__name__
     if isinstance(thing, type):
-        raise InputError(
-            f"{thing.__name__} is a class: expected an object of it, {thing.__name__}()"
-        )
+        raise InputError(f"{thing.__name__} is a class: expected an instance, {thing.__name__}()")
     missing = [member for member in MEMBERS if not hasattr(thing, member)]
     if missing:
         raise InputError(
@@ -121,26 +119,26 @@ elements, environment; expected the name of a kind, a Kind, or an object that ha
 
 
 def checked_elements(elements: Any, name: str = "elements") -> tuple[int, ...]:
-    """Atomic numbers as ints, different and ascending.
+    """Validate atomic numbers: distinct ints, ascending.
 
     Raises:
-        InputError: they are not.
+        InputError: they are not distinct and ascending.
     """
     given = elements if isinstance(elements, Iterable) else ()
     numbers = tuple(as_integer(name, n, 0, len(chemical_symbols) - 1) for n in given)
     if not (numbers and list(numbers) == sorted(set(numbers))):
         raise InputError(
-            f"invalid {name}={numbers or elements!r}: expected different atomic numbers, "
+            f"invalid {name}={numbers or elements!r}: expected distinct atomic numbers, "
             "ascending, such as Batch.elements"
         )
     return numbers
 
 
 def n_columns(chosen: EnvironmentDescriptor) -> int:
-    """D, without computing anything.
+    """The number of columns D, without computing anything.
 
     Raises:
-        InputError: ``environment`` cannot be traced, or its rows are not [D] with one D.
+        InputError: ``environment`` cannot be traced, or its rows are not [D] with a constant D.
     """
     name, sizes = type(chosen).__name__, []
     for width in (2, 3):
@@ -160,7 +158,7 @@ def n_columns(chosen: EnvironmentDescriptor) -> int:
 
 
 def row_shape(chosen: EnvironmentDescriptor, width: int) -> tuple[int, ...]:
-    """Shape of what ``environment`` makes of some neighbours, by tracing it."""
+    """Shape of the result of ``environment`` for a number of neighbours, by tracing it."""
     dtype = jnp.zeros(()).dtype
     shapes = (
         jax.ShapeDtypeStruct((width, 3), dtype),

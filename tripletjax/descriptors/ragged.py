@@ -1,4 +1,4 @@
-"""All environments of some structures, for evaluation in blocks, and what their tags leave out."""
+"""All environments of some structures, for evaluation in blocks, and warnings about their tags."""
 
 import sys
 import warnings
@@ -13,11 +13,11 @@ from tripletjax.neighbors import bucket, pad_rows
 from tripletjax.pairs import Pairs
 from tripletjax.types import Hypers
 
-# Environments per compiled call: whole blocks of the first size, the rest in blocks of the second.
+# Environments per compiled call: blocks of the first size, and the remainder in smaller blocks.
 BLOCK_SIZES = (32, 4)
-BLOCK_NUMBERS = 2**25  # numbers that a block of triplets may hold; one environment always fits
-HELD = 1e-3  # weight from which a neighbour counts as tagged, in warnings
-COLLINEAR = 1e-6  # sin² of the angle, below which two neighbours and the centre are on a line
+BLOCK_NUMBERS = 2**25  # values in a block of triplets, at most; one environment is always allowed
+HELD = 1e-3  # weight above which a neighbour counts as tagged, in warnings
+COLLINEAR = 1e-6  # sin² of the angle below which two neighbours and the centre are collinear
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class RaggedEnvironments:
     vectors: np.ndarray  # [P, 3]
     species: np.ndarray  # [P]
     neighbor: np.ndarray  # [P] atom of the frame
-    weight: np.ndarray  # [P] of ``tags.ragged_weights``, one if all are tagged
-    slots: np.ndarray  # [R] places for tags that suffice, 0 if all are tagged
+    weight: np.ndarray  # [P] from ``tags.ragged_weights``, one if all are tagged
+    slots: np.ndarray  # [R] sufficient number of slots for tags, 0 if all are tagged
 
     @classmethod
     def gather(cls, frames: list[Atoms], pairs: list[Pairs], elements: np.ndarray, first: int):
@@ -56,7 +56,7 @@ class RaggedEnvironments:
         )
 
     def tagged(self, hypers: Hypers) -> "RaggedEnvironments":
-        """The same with the weights of a limited number of tags."""
+        """The same environments with the weights of a limited number of tags."""
         if hypers.tags is None:
             return self
         distances = np.linalg.norm(self.vectors, axis=1)
@@ -73,7 +73,7 @@ class RaggedEnvironments:
         return vectors, species.astype(np.int32), mask, center.astype(np.int32)
 
     def padded_rows(self, rows: np.ndarray, width: int, size: int, *columns: np.ndarray):
-        """Mask [size, width] and columns of neighbours, padded by zeros, of some rows."""
+        """Mask [size, width] and columns of neighbours of some rows, padded with zeros."""
         count = self.count[rows]
         flat = np.repeat(self.start[rows] - np.cumsum(count) + count, count) + np.arange(
             count.sum()
@@ -82,13 +82,13 @@ class RaggedEnvironments:
         return pad_rows(environment, size, width, *(column[flat] for column in columns))
 
     def neighbor_atoms(self, rows: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Atoms at the given places of each row's list of neighbours, [row, 2]."""
+        """Atoms at the given indices of each row's list of neighbours, [row, 2]."""
         return self.neighbor[self.start[rows][:, None] + slots]
 
     def blocks(self, numbers_a_triplet: int = 0) -> Iterator[tuple[np.ndarray, int, int, int]]:
-        """Rows of like width and slots in blocks of few sizes, hence few shapes to compile.
+        """Rows of similar width and slots in blocks of few sizes, hence few shapes to compile.
 
-        With ``numbers_a_triplet`` fewer rows, down to one, where a block would not fit.
+        With ``numbers_a_triplet``, blocks that would be too large have fewer rows, at least one.
         """
         widths = np.array([bucket(count) for count in range(self.count.max(initial=0) + 1)])
         width_of = widths[self.count]
@@ -103,10 +103,10 @@ class RaggedEnvironments:
 
 
 class Shortage:
-    """Counts the environments that a limited number of tags leaves undetermined, to warn of them.
+    """Counts the environments left undetermined by a limited number of tags, for warnings.
 
-    Neighbours without a tag are left to the density, which must have enough numbers; and where no
-    two tags are off one line, no triplet has a frame of its own.
+    Neighbours without a tag must be determined by the density, which needs enough coefficients; and
+    if all tags are on one line, no triplet defines a frame.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Shortage:
         self.example_of_short = self.example_of_flat = ""
 
     def add(self, environments: RaggedEnvironments, hypers: Hypers, n_species: int) -> None:
-        """Count those of some environments."""
+        """Add the counts of some environments."""
         if hypers.tags is None:
             return
         self.total += len(environments.count)
@@ -146,15 +146,15 @@ class Shortage:
             )
         if self.flat:
             warnings.warn(
-                f"the tags of {self.flat} of {self.total} environments hold no two neighbours that "
-                f"are not collinear, such as those of {self.example_of_flat} with tags="
+                f"the tags of {self.flat} of {self.total} environments contain no two neighbours "
+                f"that are not collinear, such as those of {self.example_of_flat} with tags="
                 f"{hypers.tags}; raise tags",
                 stacklevel=3,
             )
 
 
 def _is_bent(environments: RaggedEnvironments, chosen: np.ndarray) -> np.ndarray:
-    """Whether two of the chosen neighbours [P] and the centre are not on a line, [R]."""
+    """Whether two of the chosen neighbours [P] and the centre are not collinear, [R]."""
     row = np.repeat(np.arange(len(environments.count)), environments.count)[chosen]
     vectors = environments.vectors[chosen]
     first = np.searchsorted(row, row)  # place of the first chosen neighbour of the same row

@@ -16,31 +16,31 @@ from tripletjax.neighbors import find_pairs, float_type, require_centers
 from tripletjax.progress import progress_bar
 from tripletjax.types import Hypers, InputError
 
-PAIRS_AT_ONCE = 2**20  # of centre and neighbour, after which the frames so far are described
+PAIRS_AT_ONCE = 2**20  # pairs of centre and neighbour collected before the frames are described
 
 
 @dataclass(frozen=True)
 class Description:
-    """Descriptors of some environments, with what each row and column is."""
+    """Descriptors of environments, with the meaning of every row and column."""
 
     values: np.ndarray  # [row, D]
-    structure: np.ndarray  # [row] which frame
-    atom: np.ndarray  # [row] which atom of it is the centre
+    structure: np.ndarray  # [row] index of the frame
+    atom: np.ndarray  # [row] index of the central atom in the frame
     names: tuple[str, ...]  # [D] meaning of every column
     columns: Columns  # the same as a dict of arrays [D]: species, n, l, parity ...
-    hypers: dict[str, Any]  # everything needed to compute the same again
+    hypers: dict[str, Any]  # everything needed to repeat the calculation
     neighbors: np.ndarray | None = None  # [row, 2] the tagged atoms, for kind "triplets"
 
 
 class Layout(NamedTuple):
-    """What rows are made of beside the function of one environment."""
+    """Information on rows in addition to the function of one environment."""
 
-    label: str  # of the descriptor, in messages
+    label: str  # name of the descriptor, for messages
     names: tuple[str, ...]
     columns: Columns
     record: dict[str, Any]
     hypers: Hypers | None = None  # whose ``tags`` are counted; None: none
-    with_slots: Callable[[int], EnvironmentDescriptor] | None = None  # fewer places for tags
+    with_slots: Callable[[int], EnvironmentDescriptor] | None = None  # fewer slots for tags
     per_triplet: bool = False
 
 
@@ -53,12 +53,12 @@ def rows_of(
     dtype: str | None = None,
     progress: bool = False,
 ) -> Description:
-    """Describe the environment of every atom, or of the given centres: see ``describe``.
+    """Describe the environment of every atom, or of the given centres; see ``describe``.
 
     Args:
-        frames: checked, all of them of species that the descriptor knows.
+        frames: validated, with species that the descriptor knows.
         chosen: the descriptor.
-        layout: of its rows, from ``layout_of``.
+        layout: layout of the rows, from ``layout_of``.
         centers, dtype, progress: as for ``describe``.
     """
     elements = np.array(chosen.elements)
@@ -94,7 +94,7 @@ def rows_of(
 
 
 def _gathered(frames, atoms, cutoff: float, elements: np.ndarray) -> Iterator[RaggedEnvironments]:
-    """All environments, in parts of a few frames: memory does not grow with the frames."""
+    """All environments, in parts of a few frames, with bounded memory."""
     first, pairs = 0, []
     for index, (frame, chosen) in enumerate(zip(frames, atoms, strict=True)):
         pairs.append(find_pairs(frame, cutoff, chosen, index))
@@ -104,19 +104,19 @@ def _gathered(frames, atoms, cutoff: float, elements: np.ndarray) -> Iterator[Ra
 
 
 def _evaluate(chosen, layout: Layout, environments: RaggedEnvironments, dtype, bar):
-    """Rows of environments and, for each, its row of values or square of triplets, by blocks."""
+    """Rows of environments and their values, or squares of triplets, in blocks."""
     per_triplet, n_names = layout.per_triplet, len(layout.names)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
         for rows, width, size, slots in environments.blocks(per_triplet * n_names):
             vectors, *rest = environments.padded(rows, width, size)
-            # Of triplets all pairs are computed; zero slots mean that all neighbours are tagged.
+            # For triplets all pairs are computed; zero slots mean that all neighbours are tagged.
             fewer = slots and not per_triplet and layout.with_slots
             one = fewer(slots) if fewer else chosen
             block = _describe_block(as_argument(one), vectors.astype(dtype), *rest)
             if block.ndim != (4 if per_triplet else 2) or block.shape[-1] != n_names:
                 raise InputError(
                     f"the rows of {layout.label} have shape {block.shape[1:]} for {width} "
-                    f"neighbours, but {n_names} columns are named: expected [{n_names}]"
+                    f"neighbours, but there are {n_names} column names: expected [{n_names}]"
                 )
             yield rows, np.asarray(block)[: len(rows)]
             bar.update(len(rows))
@@ -148,7 +148,7 @@ def _describe_block(chosen: EnvironmentDescriptor, vectors, species, mask, cente
 
 
 def _real_triplets(rows, block: np.ndarray, is_tag: np.ndarray):
-    """Environment, places and values of the ordered pairs of different tags in [E, K, K, D]."""
+    """Environments, indices and values of the ordered pairs of different tags in [E, K, K, D]."""
     place = np.arange(block.shape[1])
     real = is_tag[:, :, None] & is_tag[:, None, :] & (place[:, None] != place)
     environment, first, second = np.nonzero(real)

@@ -1,4 +1,4 @@
-"""``describe`` as a transformer in the manner of scikit-learn, which it does not need."""
+"""``describe`` as a transformer with the interface of scikit-learn, which is not required."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,20 +20,20 @@ POOLINGS = (None, "sum", "mean")
 
 
 class DescriptorTransformer:
-    """Structures to rows of descriptors; for pipelines, cross-validation and grid searches.
+    """Structures to rows of descriptors, for pipelines, cross-validation and grid searches.
 
-    ``fit`` learns which species occur, hence the columns, and for kind "correlations" with
-    ``components`` the contraction. ``transform`` gives the rows of ``describe``, one an
-    environment, or with ``pooling`` their sum or mean over each structure, as estimators need that
-    pair rows with structures.
+    ``fit`` determines the species, hence the columns, and for kind "correlations" with
+    ``components`` the contraction. ``transform`` returns the rows of ``describe``, one per
+    environment, or with ``pooling`` their sum or mean over each structure, for estimators that need
+    one row per structure.
 
     Args:
         kind: as for ``describe``: a name, a ``Kind`` or a descriptor.
-        centers, species, dtype, mixing: as for ``describe``; without ``species`` those of ``fit``.
+        centers, species, dtype, mixing: as for ``describe``; default ``species``: those of ``fit``.
         pooling: None, "sum" or "mean".
         contraction: for kind "correlations"; None with ``components``: fitted.
-        components: how many components of each block to keep in a fitted contraction.
-        **hypers: fields of ``Hypers``; each is a parameter of its own, as in
+        components: number of components to keep per block in a fitted contraction.
+        **hypers: fields of ``Hypers``; each is a separate parameter, as in
             ``set_params(cutoff=4.0)``.
 
     Example:
@@ -72,7 +72,7 @@ class DescriptorTransformer:
         }
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All parameters by name, as they were given."""
+        """All parameters by name, as given."""
         return dict(self._parameters)
 
     def set_params(self, **parameters: Any) -> "DescriptorTransformer":
@@ -81,14 +81,14 @@ class DescriptorTransformer:
         return self
 
     def fit(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> "DescriptorTransformer":
-        """Fix the columns: which species occur, and the contraction if it is to be fitted.
+        """Determine the columns: the species, and the contraction if it is to be fitted.
 
         Raises:
-            InputError: as ``describe``; also an unknown pooling.
+            InputError: as for ``describe``; also an unknown pooling.
         """
         pooling = self._parameters["pooling"]
         if pooling not in POOLINGS:
-            raise InputError(f"pooling={pooling!r} is not known; choose None, sum or mean")
+            raise InputError(f"invalid pooling={pooling!r}: expected None, 'sum' or 'mean'")
         kind, hypers = self._parameters["kind"], self._hypers()
         species, components = self._parameters["species"], self._parameters["components"]
         of_kind = isinstance(kind, (str, Kind))
@@ -108,10 +108,10 @@ class DescriptorTransformer:
         return self
 
     def transform(self, frames: Atoms | Iterable[Atoms]) -> np.ndarray:
-        """``[rows, columns]``: rows of ``describe``, or with ``pooling`` one a structure.
+        """``[rows, columns]``: rows of ``describe``, or with ``pooling`` one per structure.
 
         Raises:
-            InputError: as ``describe``, also for species that ``fit`` did not see.
+            InputError: as for ``describe``; also for species that ``fit`` did not see.
         """
         self._require_fit()
         frames = known_frames(frames, self.descriptor_)
@@ -158,7 +158,7 @@ class DescriptorTransformer:
         return hasattr(self, "descriptor_")
 
     def __sklearn_tags__(self) -> Any:
-        # Asked for by scikit-learn alone, so it is there.
+        # Only called by scikit-learn, which is therefore installed.
         from sklearn.base import (  # pyright: ignore[reportMissingImports]
             BaseEstimator,
             TransformerMixin,

@@ -1,4 +1,4 @@
-"""Energy models, and the potentials that fits make of them; everything is imported on request."""
+"""Energy models, and the potentials fitted with them; everything is imported lazily."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Smooth weights that tag a few of the nearest neighbours, wherever these are."""
+"""Smooth weights that tag a few of the nearest neighbours, at any distance."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ from tripletjax.numerics import smooth_step
 from tripletjax.types import Array
 
 REACH = 0.8  # of the cutoff: tags are nearer
-RIM = 0.8  # of the distance of a neighbour: where the tag radius begins to count it
-STEEPNESS = 24  # power of the number of neighbours counted, over those that are too many
+RIM = 0.8  # of the distance of a neighbour: the tag radius at which it begins to count
+STEEPNESS = 24  # power of the number of neighbours counted relative to the first excess number
 N_BISECTIONS, N_NEWTON = 9, 5
 
 
@@ -20,17 +20,17 @@ def adaptive_weights(
         Σ_{j<k} f_j f_k sin²θ_jk + b(r_t) + y²⁴ / (1 - y) = n_pairs,
         y = Σ_j s(r_t / r_j) / (T + 1),
 
-    with f(x) = (1 - x⁴)⁴ below 1 and 0 above. So the tags hold a fixed number of pairs, counted by
-    weight and by how far they are from collinear, in dense and open environments alike. b is 0 up
-    to half the cutoff and diverges at 0.8 of it: an r_t exists for every environment. s rises from
-    0 at 0.8 to 1 at 1: y comes to 1 when T + 1 neighbours are within r_t, of which none but the
-    nearest T therefore have a weight. The weights have three continuous derivatives, through the
-    implicit function theorem, whichever neighbours change places.
+    with f(x) = (1 - x⁴)⁴ below 1 and 0 above. The tags therefore contain a fixed number of pairs,
+    counted by weight and by their deviation from collinearity, in both dense and open environments.
+    b is 0 up to half the cutoff and diverges at 0.8 of it, so r_t exists for every environment. s
+    increases from 0 at 0.8 to 1 at 1: y would reach 1 with T + 1 neighbours within r_t, so only the
+    nearest T can have a weight. The weights have three continuous derivatives, by the implicit
+    function theorem, even when neighbours change places.
 
     Args:
         distances: ``[K]`` Å, of all neighbours, the nearest ones first; the cutoff on padding.
         directions: ``[t, 3]`` unit vectors of the nearest min(T, K).
-        count: T, the most neighbours that can have a weight.
+        count: T, the maximum number of neighbours with a weight.
         cutoff: Å.
         n_pairs: number of pairs.
 

@@ -1,4 +1,4 @@
-"""What a model, its weights, its energies and a batch must be; one line says what is not so."""
+"""Validation of models, weights, energies and batches, with one-line errors."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ MEMBERS = ("cutoff", "species", "init", "energies")
 
 
 def require_model(model: Any) -> None:
-    """Raise InputError at something that is no ``EnergyModel``.
+    """Raise InputError for anything that is not an ``EnergyModel``.
 
     Example:
         >>> try:
@@ -43,7 +43,7 @@ def require_model(model: Any) -> None:
 
 
 def require_potential(potential: Any) -> None:
-    """Raise InputError at something that is no ``Potential``.
+    """Raise InputError for anything that is not a ``Potential``.
 
     Example:
         >>> try:
@@ -60,7 +60,7 @@ def require_potential(potential: Any) -> None:
 
 
 def require_weights(weights: Any) -> None:
-    """Raise InputError at weights that are not a pytree of arrays."""
+    """Raise InputError for weights that are not a pytree of arrays."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(weights):
         if isinstance(leaf, str | bytes) or callable(leaf):
             raise InputError(
@@ -70,7 +70,7 @@ def require_weights(weights: Any) -> None:
 
 
 def require_energies(energies: Any, environments: Environments) -> None:
-    """Raise InputError at energies of another shape than one for each environment."""
+    """Raise InputError unless there is one energy for each environment."""
     expected = environments.center.shape
     if jnp.shape(energies) != expected:
         raise InputError(
@@ -80,9 +80,9 @@ def require_energies(energies: Any, environments: Environments) -> None:
 
 
 def require_batch(potential: Any, batch: Batch) -> None:
-    """Raise InputError at a batch of a smaller cutoff or of unknown species.
+    """Raise InputError for a batch with a smaller cutoff or unknown species.
 
-    Under ``jit`` what ``prepare`` noted is checked, which is static.
+    Under ``jit`` the static settings of ``prepare`` are checked.
     """
     require_prepared(batch, potential.cutoff, potential.species, "the potential")
     elements: Array = batch.elements

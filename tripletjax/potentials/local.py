@@ -1,4 +1,4 @@
-"""Energy models made of a pure function of one environment."""
+"""Energy models defined by a pure function of one environment."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from jax.custom_derivatives import SymbolicZero
 from tripletjax.numerics import map_blocks
 from tripletjax.types import Array, Environments, as_integer, as_positive
 
-ATOMS_A_BLOCK = 64  # what is computed for so many stays in a core's cache
+ATOMS_A_BLOCK = 64  # intermediate values for this number stay in the cache of a core
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """An energy model that sees one environment at a time; made by ``local_model``."""
+    """An energy model of independent environments; created by ``local_model``."""
 
     energy: Callable[..., Array]  # of (weights, vectors, species, mask, center), a number
     init: Callable[[int], Any]  # weights from a seed
@@ -35,19 +35,19 @@ def local_model(
     cutoff: float,
     species: Iterable[int],
 ) -> LocalModel:
-    """An energy model from the energy of one atom as a function of its environment.
+    """Create an energy model from the energy of one atom as a function of its environment.
 
     Args:
         energy: a pure function ``energy(weights, vectors, species, mask, center)`` of vectors
             [K, 3] in Å from the centre to its neighbours in any order, their species [K] as indices
-            into ``species``, mask [K], and the index of the centre's species; a number, with finite
+            into ``species``, mask [K], and the index of the centre's species; a scalar with finite
             derivatives on padding (where vectors are zero).
-        init: ``init(seed)`` gives weights, a pytree of arrays.
+        init: ``init(seed)`` returns weights, a pytree of arrays.
         cutoff: Å.
         species: atomic numbers.
 
     Raises:
-        InputError: a cutoff or species that cannot be used.
+        InputError: invalid cutoff or species.
 
     Example:
         >>> def morse(weights, vectors, species, mask, center):
@@ -64,9 +64,9 @@ def local_model(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def local_energies(energy, weights, vectors, species, mask, center) -> Array:
-    """``energy`` of every environment, [C], in blocks that stay in a core's cache.
+    """``energy`` of every environment, [C], in blocks that stay in the cache of a core.
 
-    Differentiated by the vectors, value and slopes of an atom come from one pass through it.
+    When differentiated with respect to the vectors, value and gradient are computed in one pass.
     """
     return _blocks(partial(energy, weights), vectors, species, mask, center)
 

@@ -1,4 +1,4 @@
-"""From the slopes of atomic energies to forces and stress."""
+"""Forces and stress from the derivatives of atomic energies."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from tripletjax.types import Array, Batch
 
 
 class Predictions(NamedTuple):
-    """Predictions for a batch of S structures with A atoms, padding included."""
+    """Predictions for a batch of S structures with A atoms, including padding."""
 
     energy: Array  # [S] eV
     forces: Array  # [A, 3] eV/Å, zero on padding
@@ -17,7 +17,7 @@ class Predictions(NamedTuple):
 
 
 class Mechanics(NamedTuple):
-    """Energies of atoms without reference energies, and their derivatives; padding included."""
+    """Energies of atoms without reference energies, and their derivatives; including padding."""
 
     atoms: Array  # [C] eV, zero on padding
     forces: Array  # [A, 3] eV/Å, zero on padding
@@ -40,10 +40,10 @@ def per_structure(batch: Batch, values: Array) -> Array:
 def forces_and_stress(batch: Batch, slopes: Array, vectors: Array) -> tuple[Array, Array]:
     """F_i = -dE/dr_i [A, 3], and dE/dε / V [S, 3, 3] with ε a strain of positions and cell.
 
-    The sign of the stress is ASE's: positive where the structure is under tension.
+    The stress has ASE's sign: positive under tension.
 
     Args:
-        batch: as from ``prepare``.
+        batch: from ``prepare``.
         slopes: ``[C, K, 3]`` dE / dr_ij, zero on padding.
         vectors: ``[C, K, 3]`` r_ij.
     """

@@ -1,15 +1,15 @@
 """The neural energy of one atom: learned functions of triplets, pooled and read out.
 
 With c the learned density, w_j the weights of the nearest neighbours (``adaptive_weights``) and c'
-the density turned so that tag t lies along +z, one hidden unit h of the triplet (t, s) is
+the density rotated so that tag t is along +z, one hidden unit h of the triplet (t, s) is
 
     ψ_h = silu(g_ht g_hs [Σ_l Z_hl P_l(cos θ) + Σ_m Re z_hm (x_s - i y_s)^m] + a_ht + b_hs),
     z_hm = Σ_{c, l >= m} W_hcl (c'_clm + i c'_cl-m),
 
-a linear form of the complete invariants of the triplet: contracted over channels and l once per
+a linear form of the complete invariants of the triplet, contracted over channels and l once per
 tag, so that a triplet costs 3 l_max + 1 products per unit. Pseudoscalars (the Im part) enter in
-products of two. Then two rounds of pooling, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1),
-and a readout of levels 0, 1 and 2 together. Everything is three times differentiable.
+products of two. Two rounds of pooling follow, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1),
+and a joint readout of levels 0, 1 and 2. Everything is three times differentiable.
 """
 
 import flax.linen as nn
@@ -24,10 +24,10 @@ from tripletjax.potentials.adaptive_tags import adaptive_weights
 from tripletjax.potentials.architecture import Architecture as Architecture
 from tripletjax.types import Array
 
-ROUGHNESS = -1.5  # power of n that the n-th radial function is scaled by: smooth ones are likelier
-GAIN, BIAS = "gain", "bias"  # ends of the names of weights that start at zero
-LAST_LAYER = ("linear", "readout_3")  # weights that the energy is linear in
-DENSITY_SCALE = 4.0  # brings the density coefficients to order one
+ROUGHNESS = -1.5  # power of n that scales the n-th radial function: a prior for smooth functions
+GAIN, BIAS = "gain", "bias"  # suffixes of the names of weights that are initially zero
+LAST_LAYER = ("linear", "readout_3")  # weights in which the energy is linear
+DENSITY_SCALE = 4.0  # scales the density coefficients to order one
 
 jax.tree_util.register_static(Architecture)
 
@@ -35,7 +35,7 @@ jax.tree_util.register_static(Architecture)
 class AtomicEnergy(nn.Module):
     """Energy of one atom in units of the potential's scale, from its environment.
 
-    Call it with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], sorted by
+    Called with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], sorted by
     distance, and ``center``, the species index of the atom.
 
     Example:
@@ -178,11 +178,11 @@ class AtomicEnergy(nn.Module):
         return hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
 
     def _gain(self, name: str, n_outputs: int, inputs: Array) -> Array:
-        """1 + inputs @ W / √n_inputs, W zero at the start."""
+        """1 + inputs @ W / √n_inputs, with W initially zero."""
         return 1 + self._dense(f"{name}_{GAIN}", n_outputs, inputs)
 
     def _dense(self, name: str, n_outputs: int, inputs: Array, bias: bool = False) -> Array:
-        """inputs @ W / √n_inputs (+ b), W of order one: in the dtype of the inputs."""
+        """inputs @ W / √n_inputs (+ b), with W of order one, in the dtype of the inputs."""
         shape = (inputs.shape[-1], n_outputs)
         start = nn.initializers.zeros if name.endswith(GAIN) else nn.initializers.normal(1.0)
         weights = self.param(name, start, shape, jnp.float32)
@@ -194,7 +194,7 @@ class AtomicEnergy(nn.Module):
 
 
 def other_weights(weights: Array) -> Array:
-    """Weights [t, s] of the second tag of a triplet: those of all tags but the first, t."""
+    """Weights [t, s] of the second tag of a triplet: those of all tags except the first, t."""
     return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
 
 
@@ -206,7 +206,7 @@ def weight_shapes(model: AtomicEnergy) -> dict[str, tuple[int, ...]]:
 
 
 def initial_weights(model: AtomicEnergy, seed: int) -> dict[str, Array]:
-    """What ``model.init`` would draw, but on the host: the same on every machine."""
+    """Weights like those of ``model.init``, but drawn on the host: the same on every machine."""
     random = np.random.Generator(np.random.PCG64(seed))
     return {
         name: jnp.asarray(

@@ -1,4 +1,4 @@
-"""A fitted network for more species: what it knows stays, bit by bit."""
+"""Extend a fitted network to more species, without changing its energies."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from tripletjax.types import Array
 def with_species(
     model: TripletModel, weights: dict[str, Array], species: tuple[int, ...], seed: int
 ) -> tuple[TripletModel, dict[str, Array]]:
-    """A model of more species and its weights; structures of the old ones keep their energies.
+    """A model with more species and its weights; structures of old species keep their energies.
 
-    A layer whose inputs count species has rows for each of them: those of new species are random.
-    It divides by the square root of the number of its rows, which is made up for.
+    A layer with species among its inputs has rows for each of them: those of new species are
+    random. Its division by the square root of the number of rows is compensated.
 
     Args:
-        model, weights: of the old species.
-        species: atomic numbers, the old ones among them, ascending.
-        seed: of the new rows.
+        model, weights: for the old species.
+        species: atomic numbers, including the old ones, ascending.
+        seed: seed of the new rows.
 
     Example:
         >>> from tripletjax.potentials.network import Architecture
@@ -35,7 +35,7 @@ def with_species(
     found: dict[str, Any] = {}
     new: Any
     for name, new in larger.init(seed).items():
-        if name == "species" and not embeds[0]:  # each old species had a channel of its own
+        if name == "species" and not embeds[0]:  # each old species had its own channel
             own = np.eye(len(model.species), channels) * np.sqrt(len(species))
             found[name] = new.at[places].set(own.astype(new.dtype))
             continue
@@ -54,5 +54,5 @@ def with_species(
 
 
 def _of_center(name: str) -> bool:
-    """Whether a layer takes the species of the centre."""
+    """Whether the species of the centre is an input of a layer."""
     return name.startswith(("density_", "feature"))

@@ -35,7 +35,7 @@ class TripletModel:
     architecture: Architecture
     species: tuple[int, ...]
 
-    linear = LAST_LAYER  # names of weights that the energies are linear in
+    linear = LAST_LAYER  # names of weights in which the energies are linear
 
     @property
     def cutoff(self) -> float:
@@ -73,8 +73,8 @@ def untrained(
         species: atomic numbers.
         architecture: sizes of the model; None: the defaults.
         references: eV, for the species in ascending order; None: zero.
-        scale: of the energy per atom, eV.
-        seed: of the weights.
+        scale: scale of the energy per atom, eV.
+        seed: seed of the weights.
 
     Example:
         >>> untrained([8, 1], Architecture(units=4, width=4)).species
@@ -87,18 +87,18 @@ def untrained(
 
 
 def without_energies(weights: dict[str, Array]) -> dict[str, Array]:
-    """Weights with a last layer of zero, as a fit starts.
+    """Weights with a last layer of zero, for the start of a fit.
 
-    Random energies at the start would remain where few data correct them.
+    Random initial energies would remain in regions with few data.
     """
     return weights | {name: jnp.zeros_like(weights[name]) for name in LAST_LAYER}
 
 
 def nearest_first(environments: Environments) -> Environments:
-    """Environments with neighbours in order of their distances; as they are if they all are.
+    """Environments with neighbours sorted by distance; unchanged if they are already sorted.
 
-    Lists that were made where the atoms are have this order; with atoms that moved since, it is
-    restored here, since the network tags the first few neighbours.
+    New neighbour lists are sorted; the order is restored here for atoms that have moved since,
+    because the network tags the first few neighbours.
 
     Example:
         >>> vectors = jnp.array([[[2.0, 0, 0], [1, 0, 0]]])
