@@ -25,7 +25,8 @@ DOCTESTS = {
     "tripletjax/completeness": "float64",
     "tripletjax/kernels": "float64",
     "tripletjax/md": "float32",
-    "tripletjax/properties/fitting": "float32",
+    "tripletjax/potentials": "float64",
+    "tripletjax/properties": "float32",
     "tripletjax/training": "float32",
 }
 

@@ -149,8 +149,9 @@ def test_networks_see_one_triplet_at_a_time():
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
 
 
-def test_the_command_from_labels_to_the_table(scratch, capsys):
+def test_the_command_from_labels_to_the_table(scratch, capsys, monkeypatch):
     """Blind rows are blind, the others are not; what is there is not repeated."""
+    monkeypatch.setattr("experiments.paper.__main__.QUICK_MINUTES", 0.02)  # of each row
     names = ["D_L", "B_L", "B_NL", "B_NL_pairs", "C_L", "A_rho_L", "A_L", "closed_form"]
     main(["--quick", "--scratch", str(scratch.parent), "--rows", *names])
     printed = capsys.readouterr().out

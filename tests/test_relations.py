@@ -7,6 +7,8 @@ import pytest
 
 import tripletjax
 
+pytestmark = pytest.mark.once("float64")
+
 DOCS = Path(tripletjax.__file__).parent / "docs"
 
 

@@ -181,6 +181,7 @@ def test_without_weights_the_references_remain():
     assert_close(bare.predict(molecule("CH3OH"))[0], expected, 1e-6)
 
 
+@pytest.mark.once("float32")
 def test_a_fit_learns_and_what_it_writes_predicts_the_same(tmp_path):
     data = read_tensors(load_frames("ethanol")[::20], "dipole")
     config = TrainConfig(
