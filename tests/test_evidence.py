@@ -1,6 +1,7 @@
 """The evidence of Gaussian processes: its value, its slopes, and that the highest is found."""
 
 import logging
+from dataclasses import replace
 from functools import cache, partial
 from itertools import product
 
@@ -23,7 +24,6 @@ from tripletjax.kernels import (
 )
 from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.evidence import maximum, of_matrix, of_triangles, stable_root
-from tripletjax.kernels.full import covariance_block
 from tripletjax.kernels.least_squares import Accumulator, evidence_gradient, posterior
 from tripletjax.kernels.observations import check_observations, single_batches
 from tripletjax.kernels.sparse import (
@@ -34,6 +34,7 @@ from tripletjax.kernels.sparse import (
     kernel_root,
     stream,
 )
+from tripletjax.kernels.tangents import covariance_block, structure_tangents
 from tripletjax.md import MDConfig, simulate
 
 pytestmark = pytest.mark.once("float64")
@@ -76,12 +77,17 @@ def grid(size, energy, forces):
 def test_full_process_has_the_highest_evidence():
     """That of no point of a grid is higher, by the density of the labels as textbooks have it."""
     frames, energies, forces = ethanol()
-    process = full()
+    potential = full()
+    record = potential.model.record
     with jax.enable_x64(True):
         block = jax.jit(partial(covariance_block, KERNEL))
+        scale = float(potential.weights["scale"])
+        tangents_of = jax.jit(partial(structure_tangents, ETHANOL, scale))
+        structures = [tangents_of(b) for b in single_batches(frames, ETHANOL, np.dtype(float))]
+        chosen = [one.rows(12) for one in potential.model.structures]
         blocks = [
             [np.asarray(block(a, b))[np.ix_(rows, columns)] for b, columns in pairs]
-            for pairs in [list(zip(process.structures, process.chosen, strict=True))]
+            for pairs in [list(zip(structures, chosen, strict=True))]
             for a, rows in pairs
         ]
     matrix = np.block(blocks)
@@ -98,17 +104,19 @@ def test_full_process_has_the_highest_evidence():
         value = -0.5 * scaled @ scaled - np.log(np.diag(root)).sum()
         return value - 0.5 * len(targets) * np.log(2 * np.pi)
 
-    found = density(process.variance, **process.noise)
-    assert abs(process.log_evidence - found) < 1e-3 * abs(found)
+    found = density(record["variance"], **record["noise"])
+    assert abs(record["log_evidence"] - found) < 1e-3 * abs(found)
     sizes = [centred.std() / 3, np.std(forces)]
     best = max(density(*point) for point in grid(targets @ targets / np.trace(matrix), *sizes))
-    assert best > density(process.variance, 0.1 * sizes[0], 0.1 * sizes[1]) + 100
-    assert process.log_evidence > best
+    assert best > density(record["variance"], 0.1 * sizes[0], 0.1 * sizes[1]) + 100
+    assert record["log_evidence"] > best
     fixed = fit_full_potential(
         *ethanol(), describer=ETHANOL, kernel=KERNEL, noise=Noise(forces=0.02), variance=2.0
+    ).model.record
+    assert fixed["noise"]["forces"] == pytest.approx(0.02)
+    assert (
+        record["log_evidence"] > fixed["log_evidence"] > density(2.0, 0.1 * sizes[0], 0.02) - 1e-3
     )
-    assert fixed.noise["forces"] == pytest.approx(0.02)
-    assert process.log_evidence > fixed.log_evidence > density(2.0, 0.1 * sizes[0], 0.02) - 1e-3
 
 
 def test_sparse_process_has_the_highest_evidence():
@@ -207,21 +215,22 @@ def test_roots_of_singular_and_of_hopeless_matrices():
 
 
 def test_deviations_compile_once(caplog):
-    process = full()
-    frame = ethanol(8)[0][7]
-    process.deviations(frame)
+    potential, frames = full(), ethanol(8)[0]
+    first = potential.predict(frames[6])
     with caplog.at_level(logging.WARNING), jax.log_compiles():
-        first = process.deviations(frame)
+        second = potential.predict(frames[7])
         assert not [line for line in caplog.messages if "Compiling" in line]
         jax.jit(lambda x: x + 1)(np.zeros(3))  # what would have been seen
         assert [line for line in caplog.messages if "Compiling" in line]
-    assert first.forces.shape == (9, 3) and (first.energy > 0).all()
+    assert second.forces_std is not None and second.energy_std is not None
+    assert second.forces_std[0].shape == (9, 3) and (second.energy_std > 0).all()
+    assert second.energy_std != first.energy_std
 
 
 def test_what_ends_at_a_bound_is_said(caplog):
     with caplog.at_level(logging.WARNING):
         process = fit_full_potential(*ethanol(), describer=ETHANOL, kernel=KERNEL)
-    lines = process.potential.record["search"]
+    lines = process.model.record["search"]
     assert any("lower bound of the noise of the forces" in line for line in lines)
     assert lines == caplog.messages
 
@@ -247,16 +256,24 @@ def test_copies_and_species_in_one_structure_only(fit):
     frames = [molecule("H2O"), molecule("H2O"), molecule("OH"), molecule("CH3")]
     forces = [np.zeros((len(frame), 3)) for frame in frames]
     labels = forces if fit is fit_full_potential else None  # energies alone
-    fitted = fit(frames, [1.0, 1.2, 2.0, 3.0], labels, describer=SMALL)
-    potential = getattr(fitted, "potential", fitted)
-    with jax.enable_x64(True):
-        predicted = jax.jit(potential.energy)(potential.prepare(frames, "float64"))
+    potential = fit(frames, [1.0, 1.2, 2.0, 3.0], labels, describer=SMALL)
+    predicted = potential.predict(frames).energy
     np.testing.assert_allclose(predicted, [1.1, 1.1, 2.0, 3.0], atol=0.11)
 
 
-def test_simulations_refuse_kernel_potentials_by_name(tmp_path):
-    potential = fit_sparse_potential(molecule("H2O"), [1.0], describer=SMALL)
-    with pytest.raises(InputError, match="expected a Potential or a Committee") as caught:
-        simulate(potential, molecule("H2O"), tmp_path / "run", MDConfig(steps=1))
-    assert "KernelPotential" in str(caught.value)
-    assert not (tmp_path / "run").exists()
+def test_simulations_run_with_uncertainty_until_it_is_too_high(tmp_path):
+    """In float64; the trajectory ends where the deviations reach the limit."""
+    frames, energies, forces = ethanol()
+    potential = fit_sparse_potential(frames, energies, forces, describer=SMALL, n_inducing=4)
+    config = MDConfig(steps=6, timestep=0.1, log_every=2, write_every=6)
+    simulate(potential, frames[0], tmp_path / "run", config, show=False)
+    rows = (tmp_path / "run/thermo.csv").read_text().splitlines()
+    column = rows[0].split(",").index("max_force_std_eV_per_A")
+    deviations = [float(row.split(",")[column]) for row in rows[1:]]
+    assert len(deviations) == 4 and min(deviations) > 0
+    expected = potential.predict(frames[0]).forces_std
+    assert expected is not None and deviations[0] == pytest.approx(expected[0].max(), rel=1e-6)
+    limited = replace(config, max_force_std=0.9 * deviations[0])
+    final = simulate(potential, frames[0], tmp_path / "limited", limited, show=False)
+    assert final.info["step"] == 0
+    assert (tmp_path / "limited/uncertain.xyz").is_file()

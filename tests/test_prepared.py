@@ -10,9 +10,9 @@ from ase.build import molecule
 from tests.systems import quick_jit
 from tripletjax import InputError, descriptor, prepare
 from tripletjax.kernels import nystrom_descriptor
-from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import EnvironmentKernel
-from tripletjax.kernels.potential import KernelPotential
+from tripletjax.kernels.model import KernelModel
+from tripletjax.potentials.base import Potential
 from tripletjax.potentials.network import Architecture
 from tripletjax.potentials.triplet import untrained
 from tripletjax.properties.tensor_model import untrained_tensor
@@ -32,13 +32,8 @@ def evaluators():
     batch = prepare(WATER, CUTOFF)
     few = nystrom_descriptor(batch, 2, **SOAP)
     soap = descriptor("power_spectrum", known, **SOAP)
-    kernels = KernelPotential(
-        describer=soap,
-        kernel=EnvironmentKernel(kind="polynomial"),
-        inducing=Inducing(np.ones((1, len(soap.names))), np.zeros(1, int), np.ones(())),
-        weights=np.ones(1),
-        references=(0.0, 0.0),
-    )
+    model = KernelModel(describer=soap, kernel=EnvironmentKernel(kind="polynomial"), kinds=(0,))
+    kernels = Potential(model, model.init(0))
     return {
         "descriptor": (soap.batch, True),
         "kernels": (kernels.energy_forces_stress, False),

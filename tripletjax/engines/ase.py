@@ -1,10 +1,8 @@
 """The ASE calculator of a fitted potential."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -14,6 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tripletjax.neighbors import with_width
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_potential
+from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.potentials.storage import load, load_uncertain
 from tripletjax.types import InputError
 from tripletjax.volumes import has_volume
@@ -32,7 +31,7 @@ class TripletCalculator(Calculator):
     Args:
         model: the folder of a fit, or a ``Potential`` with any energy model.
         dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
-            on, float32 otherwise.
+            on or the model asks for it, as those of kernels do, float32 otherwise.
         uncertainty: also evaluate standard deviations, with the committee in the folder or the
             potential's own; ``get_deviations`` gives them, ``with_results`` keeps them.
 
@@ -79,8 +78,9 @@ class TripletCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         frame = self.atoms
         assert frame is not None, "ASE gives the atoms, or a calculator has them"
-        with jax.enable_x64(True) if self.dtype == "float64" else nullcontext():
-            batch = self.potential.prepare(frame, self.dtype)
+        dtype = precision_of(self.potential, self.dtype)
+        with computing_in(dtype):
+            batch = self.potential.prepare(frame, dtype)
             self._width = max(self._width, batch.neighbors.shape[1])
             batch = with_width(batch, self._width)
             found = self.potential.mechanics(batch)

@@ -3,14 +3,20 @@
 - ``triplets``: the exact kernel between the triplets of two environments; ``nystrom``: the same as
   an inner product of short vectors.
 - ``environments``: kernels between the vectors of two environments, summed over atoms.
-- ``sparse`` and ``full``: Gaussian processes on energies, forces and stress; ``potential``: what
-  they give, with uncertainties; ``storage``: its files.
+- ``sparse`` and ``full``: Gaussian processes on energies, forces and stress; ``model``: the energy
+  models that they fit, with uncertainties.
 - ``regression`` and ``selection``: ridge and Gaussian processes on vectors, and their
   hyperparameters; ``uncertainty``: whether predicted deviations are those of the errors.
 """
 
 from tripletjax.kernels.environments import EnvironmentKernel, structure_kernel
-from tripletjax.kernels.full import FullGaussianProcess, fit_full_potential
+from tripletjax.kernels.full import fit_full_potential
+from tripletjax.kernels.model import (
+    FullGaussianProcess,
+    KernelModel,
+    SparseGaussianProcess,
+    energy_deviations,
+)
 from tripletjax.kernels.nystrom import (
     InducingTriplets,
     NystromDescriptor,
@@ -19,7 +25,6 @@ from tripletjax.kernels.nystrom import (
     nystrom_vector,
 )
 from tripletjax.kernels.observations import Noise
-from tripletjax.kernels.potential import Deviations, KernelPotential, Predictions
 from tripletjax.kernels.regression import Fit, gaussian_process, ridge
 from tripletjax.kernels.selection import (
     Choice,
@@ -40,19 +45,19 @@ from tripletjax.kernels.uncertainty import Calibration, calibration, recalibrati
 __all__ = [
     "Calibration",
     "Choice",
-    "Deviations",
     "EnvironmentKernel",
     "Fit",
     "FullGaussianProcess",
     "InducingTriplets",
-    "KernelPotential",
+    "KernelModel",
     "Noise",
     "NystromDescriptor",
-    "Predictions",
+    "SparseGaussianProcess",
     "TripletFeatures",
     "calibration",
     "choose_hyperparameters",
     "choose_triplets",
+    "energy_deviations",
     "fit_full_potential",
     "fit_sparse_potential",
     "gaussian_process",

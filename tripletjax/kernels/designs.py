@@ -18,7 +18,7 @@ from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
-from tripletjax.types import Array, Batch, require_prepared
+from tripletjax.types import Array, Batch, Environments, require_prepared
 
 
 class Inducing(NamedTuple):
@@ -37,10 +37,17 @@ class Design(NamedTuple):
     stress: Array  # [S, 3, 3, M] 1/Å³
 
 
+def environments_within(batch: Batch, describer: EnvironmentDescriptor) -> Environments:
+    """Environments of a batch with the species of a descriptor, and none beyond its cutoff."""
+    found = environments_of(batch, describer.elements)
+    squares = jax.lax.stop_gradient(jnp.sum(found.vectors**2, -1))
+    return found._replace(mask=found.mask & (squares < describer.cutoff**2))
+
+
 def environment_vectors(describer: EnvironmentDescriptor, batch: Batch) -> tuple[Array, Array]:
     """Vectors [C, D] of all environments of a batch and their species [C], -1 on padding."""
     require_prepared(batch, describer.cutoff, describer.elements, "the descriptor")
-    found = environments_of(batch, describer.elements)
+    found = environments_within(batch, describer)
     vectors = jax.vmap(describer.environment)(*found[:4])
     return vectors, jnp.where(batch.center_mask, found.center, -1)
 
@@ -72,7 +79,7 @@ def design_rows(
         A ``Design``, zero on padding. In memory are [A, 3, M] and one environment's derivatives.
     """
     points, kinds, scale = inducing
-    found = environments_of(batch, describer.elements)
+    found = environments_within(batch, describer)
     dtype = found.vectors.dtype
     points, scale = jnp.asarray(points, dtype), jnp.asarray(scale, dtype)
 
@@ -90,12 +97,12 @@ def design_rows(
 
     def add(totals, row):
         environment, is_real, atom, neighbors, place = row
-        slopes, values = differentiate(*environment[:4])  # [M, K, 3], [M]
+        slopes, values = differentiate(*environment)  # [M, K, 3], [M]
         slopes = jnp.where(is_real, slopes, 0)
         energy = totals.energy.at[place].add(jnp.where(is_real, values, 0))
         columns = jnp.moveaxis(slopes, 0, -1)  # [K, 3, M]
         forces = totals.forces.at[atom].add(jnp.sum(columns, 0)).at[neighbors].add(-columns)
-        virial = jnp.einsum("mka,kb->abm", slopes, environment.vectors, precision="highest")
+        virial = jnp.einsum("mka,kb->abm", slopes, environment[0], precision="highest")
         stress = totals.stress.at[place].add(virial / volumes[place])
         return Design(energy, forces, stress), None
 
@@ -105,7 +112,7 @@ def design_rows(
         jnp.zeros((n_structures, 3, 3, len(points)), dtype),
     )
     rows = (
-        found,
+        found[:4],
         jnp.asarray(batch.center_mask),
         jnp.asarray(batch.centers),
         jnp.asarray(batch.neighbors),

@@ -1,6 +1,7 @@
 """Kernels between the vectors of two environments, and between structures as sums over atoms."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -63,6 +64,43 @@ class EnvironmentKernel:
         if self.kind == "polynomial":
             return f"polynomial, degree {self.degree}"
         return f"gaussian, length scale {float(self.length_scale):.3g}"
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["function"])
+@dataclass(frozen=True)
+class FunctionKernel:
+    """A kernel by a function of vectors [N, D] and [M, D], which gives [N, M]."""
+
+    function: Callable[[Array, Array], Array]
+
+    def matrix(self, a: Array, b: Array) -> Array:
+        """k between all rows of [N, D] and [M, D], [N, M]."""
+        return self.function(jnp.asarray(a), jnp.asarray(b))
+
+    def label(self) -> str:
+        """Name of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+Kernel = EnvironmentKernel | FunctionKernel | Callable[[Array, Array], Array]
+
+
+def as_kernel(kernel: Any) -> Any:
+    """A kernel with ``matrix`` and ``label``, its length scale a number.
+
+    Raises:
+        InputError: neither an ``EnvironmentKernel`` nor a function.
+    """
+    if isinstance(kernel, EnvironmentKernel):
+        return replace(kernel, length_scale=float(kernel.length_scale))
+    if isinstance(kernel, FunctionKernel):
+        return kernel
+    if not callable(kernel) or isinstance(kernel, type):
+        raise InputError(
+            f"invalid kernel {kernel!r}: expected an EnvironmentKernel, or a function of vectors "
+            "[N, D] and [M, D]"
+        )
+    return FunctionKernel(kernel)
 
 
 def _inverse_root(squared: Array) -> Array:

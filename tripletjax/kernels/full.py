@@ -1,139 +1,48 @@
 """Full Gaussian processes on energies, forces and stress, for small sets of structures.
 
-With the operators D_a = (1, -d/dr, (1/V) d/dε) that make labels of energies,
-
-    cov(D_a E(S), D_b E(S')) = v D_a D'_b K(S, S') + noise,
-
-    K(S, S') = Σ_i Σ_j δ(species) k(p_i, p_j),
-
-and D acts through the tangents dp_i of the environments, made by forward differentiation once for
-each structure. All pairs of labels are in memory: some thousands.
+Labels are D_a E(S) + noise, with the operators D_a and the covariances of ``tangents``. All pairs
+of labels are in memory: some thousands.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.dense import DenseEvidence
-from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.environments import (
     EnvironmentKernel,
-    structure_kernel,
+    Kernel,
+    as_kernel,
     typical_distance,
 )
+from tripletjax.kernels.model import FullGaussianProcess
 from tripletjax.kernels.observations import (
-    UPPER,
     Noise,
     Observations,
     check_observations,
     single_batches,
 )
-from tripletjax.kernels.potential import Deviations, KernelPotential
-from tripletjax.neighbors import environments_of, float_type
-from tripletjax.types import Array, Batch
+from tripletjax.kernels.tangents import (
+    Group,
+    Tangents,
+    covariance_block,
+    structure_tangents,
+)
+from tripletjax.neighbors import float_type
+from tripletjax.potentials.base import Potential
 
 logger = getLogger(__name__)
 
 
-class Tangents(NamedTuple):
-    """The environments of one structure and how they move with its labels, J of these."""
-
-    vectors: Array  # [C, D]
-    kinds: Array  # [C], -1 on padding
-    tangents: (
-        Array  # [J, C, D]: -d/dr of all coordinates, then (1/V) d/dε of xx, yy, zz, yz, xz, xy
-    )
-
-
-def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batch) -> Tangents:
-    """Environments of a Batch of one structure and their derivatives, one direction at a time."""
-    found = environments_of(batch, describer.elements)
-    dtype, n_atoms = found.vectors.dtype, len(batch.positions)
-    describe = jax.vmap(describer.environment)
-    volume = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)[0]))
-
-    def along(direction):
-        moves, strain = direction[:-9].reshape(n_atoms, 3), direction[-9:].reshape(3, 3)
-        change = moves[batch.neighbors] - moves[batch.centers][:, None]
-        change = change + jnp.einsum("ab,ckb->cka", strain, found.vectors, precision="highest")
-        of_vectors = lambda v: describe(v, *found[1:4]) / jnp.asarray(scale, dtype)  # noqa: E731
-        return jax.jvp(of_vectors, (found.vectors,), (change,))[1]
-
-    directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
-    directions[: 3 * n_atoms, : 3 * n_atoms] = -np.eye(3 * n_atoms)
-    strains = 3 * np.array(UPPER[0]) + np.array(UPPER[1])
-    directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
-    tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
-    tangents = tangents.at[3 * n_atoms :].divide(volume)
-    kinds = jnp.where(batch.center_mask, found.center, -1)
-    tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
-    return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
-
-
-def covariance_block(kernel: EnvironmentKernel, first: Tangents, second: Tangents) -> Array:
-    """D_a D'_b K(S, S') of energy and all derivatives of two structures, [1 + J, 1 + J']."""
-
-    def rows(vectors):
-        def total(own):
-            return structure_kernel(kernel, own, first.kinds, vectors, second.kinds)
-
-        value, slope = jax.value_and_grad(total)(first.vectors)
-        slopes = jnp.einsum("jcd,cd->j", first.tangents, slope, precision="highest")
-        return jnp.concatenate([value[None], slopes])
-
-    along = lambda tangent: jax.jvp(rows, (second.vectors,), (tangent,))[1]  # noqa: E731
-    columns = jax.vmap(along, out_axes=1)(second.tangents)
-    return jnp.concatenate([rows(second.vectors)[:, None], columns], 1)
-
-
 _block = jax.jit(covariance_block)  # one program for each pair of sizes, whatever the length scale
-
-
-@dataclass(frozen=True, kw_only=True)
-class FullGaussianProcess:
-    """A Gaussian process conditioned on labels; its mean is ``potential``, for any batch."""
-
-    potential: KernelPotential
-    structures: list[Tangents]
-    chosen: list[np.ndarray]  # which rows [1 + J] of every structure have a label
-    root: np.ndarray  # [n, n] lower Cholesky factor of the covariance of the labels
-    variance: float  # v, eV²
-    noise: dict[str, float]
-    log_evidence: float
-    dtype: np.dtype
-    tangents_of: Callable[[float, Batch], Tangents]  # compiled ``structure_tangents``
-
-    def deviations(self, frame: Atoms) -> Deviations:
-        """Standard deviations of energy [1] and forces [N, 3] of a structure, without the noise.
-
-        variance = k** - k*ᵀ (K + Σ)⁻¹ k*.
-        """
-        kernel = self.potential.kernel
-        with _precision(self.dtype):
-            batch = self.potential.prepare(frame, self.dtype)
-            scale = float(self.potential.inducing.scale)
-            own = self.tangents_of(scale, batch)
-            n_rows = 1 + 3 * len(frame)
-            prior = np.diag(np.asarray(_block(kernel, own, own), float))[:n_rows]
-            across = [
-                np.asarray(_block(kernel, own, other), float)[:n_rows, chosen]
-                for other, chosen in zip(self.structures, self.chosen, strict=True)
-            ]
-        across = self.variance * np.concatenate(across, 1)
-        explained = solve_triangular(self.root, across.T, lower=True)
-        variances = np.maximum(self.variance * prior - (explained**2).sum(0), 0)
-        deviations = np.sqrt(variances)
-        return Deviations(deviations[:1], deviations[1:].reshape(-1, 3))
 
 
 def fit_full_potential(
@@ -143,26 +52,26 @@ def fit_full_potential(
     stress: Sequence[Any] | None = None,
     *,
     describer: EnvironmentDescriptor,
-    kernel: EnvironmentKernel | None = None,
+    kernel: Kernel | None = None,
     noise: Noise | None = None,
     variance: float | None = None,
     references: Any = None,
     dtype: str = "float64",
-) -> FullGaussianProcess:
+) -> Potential:
     """A Gaussian process of atomic energies, conditioned on all labels without approximation.
 
     Args:
         frames, energies, forces, stress, describer, references, dtype: as for
             ``fit_sparse_potential``.
-        kernel: between environments, its length scale in units of the median distance; None:
-            Gaussian of length scale 2.
+        kernel: between environments, its length scale in units of the median distance, or a
+            function as for ``fit_sparse_potential``; None: Gaussian of length scale 2.
         noise: of the labels; what is None is found by maximising the evidence. None: all.
         variance: v, eV²; None: found too.
 
     Returns:
-        A ``FullGaussianProcess``; the ``record`` of its potential has the noises, the evidence, and
-        in "search" a line for each of these that ended at a bound, which is also logged as a
-        warning.
+        A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
+        the evidence, and in "search" a line for each of these that ended at a bound, which is also
+        logged as a warning.
 
     Raises:
         InputError: as for ``fit_sparse_potential``.
@@ -175,50 +84,56 @@ def fit_full_potential(
         >>> from tripletjax import descriptor
         >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=2, l_max=1)
         >>> water = molecule("H2O")
-        >>> process = fit_full_potential(water, [1.5], [np.zeros((3, 3))], describer=soap)
-        >>> round(process.potential.energy(process.potential.prepare(water)).item(), 3)
+        >>> potential = fit_full_potential(water, [1.5], [np.zeros((3, 3))], describer=soap)
+        >>> round(potential.energy(potential.prepare(water)).item(), 3)
         1.5
     """
-    kernel = kernel or EnvironmentKernel(length_scale=2.0)
+    chosen_kernel: Any = as_kernel(kernel or EnvironmentKernel(length_scale=2.0))
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
+    labelled = observations.labelled
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
         tangents_of = jax.jit(partial(structure_tangents, describer))
         structures = [jax.device_get(tangents_of(1.0, batch)) for batch in batches]
         scale = _unit(structures)
         structures = [Tangents(s.vectors / scale, s.kinds, s.tangents / scale) for s in structures]
-        chosen = [_labelled(observations, i, s) for i, s in enumerate(structures)]
-        matrix = _covariance(kernel, structures, chosen)
+        chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
+        matrix = _covariance(chosen_kernel, structures, chosen)
     targets, kinds = _targets(observations)
     found = DenseEvidence(matrix, targets, kinds, observations, noise or Noise(), variance)
     for line in found.reached:
         logger.warning(line)
     root, weights = found.solution()
-    potential = KernelPotential(
+    points, mean = _compact(structures, chosen, found.variance * weights)
+    model = FullGaussianProcess(
         describer=describer,
-        kernel=kernel,
-        **_compact(structures, chosen, found.variance * weights, scale),
-        references=tuple(map(float, observations.references)),
+        kernel=chosen_kernel,
+        kinds=points,
+        structures=labelled,
         record={
+            "variance": found.variance,
             "noise": found.noise,
             "log_evidence": found.log_evidence,
             "labels": {kind: int((kinds == kind).sum()) for kind in observations.kinds},
-            "kernel": kernel.label(),
+            "kernel": chosen_kernel.label(),
             "search": found.reached,
         },
     )
-    return FullGaussianProcess(
-        potential=potential,
-        structures=structures,
-        chosen=chosen,
-        root=root,
-        variance=found.variance,
-        noise=found.noise,
-        log_evidence=found.log_evidence,
-        dtype=precision,
-        tangents_of=tangents_of,
-    )
+    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
+    covariance = {
+        "variance": np.asarray(found.variance),
+        "prior": np.sqrt(found.variance) * inverse,
+        "moves": tuple(_moves(structures, group) for group in model.groups),
+    }
+    weights = mean | covariance | {"scale": np.asarray(scale)}
+    return Potential(model, weights, tuple(map(float, observations.references)))
+
+
+def _moves(structures: Sequence[Tangents], group: Group) -> np.ndarray:
+    """Tangents [F, J, C, D] of a group, those of the stress only if it is a label of one."""
+    stop = None if group.stress else -6
+    return np.stack([structures[member].tangents[:stop] for member in group.structures])
 
 
 def _precision(dtype):
@@ -230,17 +145,6 @@ def _unit(structures: Sequence[Tangents]) -> float:
     vectors = [np.asarray(s.vectors, float)[r] for s, r in zip(structures, real, strict=True)]
     kinds = [np.asarray(s.kinds)[r] for s, r in zip(structures, real, strict=True)]
     return typical_distance(np.concatenate(vectors), np.concatenate(kinds))
-
-
-def _labelled(observations: Observations, index: int, structure: Tangents) -> np.ndarray:
-    """Rows of [1 + J] that have a label, in the order of ``Observations.targets``."""
-    n_padded, n_atoms = len(structure.tangents) - 6, len(observations.frames[index])
-    rows = [np.zeros(1, int)]
-    if observations.forces[index] is not None:
-        rows.append(1 + np.arange(3 * n_atoms))
-    if observations.stress[index] is not None:
-        rows.append(1 + n_padded + np.arange(6))
-    return np.concatenate(rows)
 
 
 def _covariance(kernel, structures, chosen) -> np.ndarray:
@@ -265,8 +169,8 @@ def _targets(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(targets), np.array(kinds)
 
 
-def _compact(structures, chosen, weights, scale) -> dict[str, Any]:
-    """The mean in one weight and one tangent for each training environment."""
+def _compact(structures, chosen, weights) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
+    """The mean in one weight and one tangent for each training environment; and its species."""
     points, kinds, alphas, tangents = [], [], [], []
     start = 0
     for structure, rows in zip(structures, chosen, strict=True):
@@ -279,11 +183,8 @@ def _compact(structures, chosen, weights, scale) -> dict[str, Any]:
         alphas.append(np.full(int(real.sum()), full[0]))
         moved = np.einsum("j,jcd->cd", full[1:], np.asarray(structure.tangents, float))
         tangents.append(moved[real])
-    inducing = Inducing(
-        np.concatenate(points), np.concatenate(kinds).astype(np.int32), np.asarray(scale)
+    parts = {"points": points, "alpha": alphas, "tangents": tangents}
+    return (
+        tuple(np.concatenate(kinds).tolist()),
+        {name: np.concatenate(part) for name, part in parts.items()},
     )
-    return {
-        "inducing": inducing,
-        "weights": np.concatenate(alphas),
-        "tangents": np.concatenate(tangents),
-    }

@@ -35,6 +35,23 @@ class Noise:
                 as_positive(f"noise of the {kind}", getattr(self, kind), unit)
 
 
+class Labelled(NamedTuple):
+    """A structure of a training set: its number of atoms, and which labels it has."""
+
+    n_atoms: int
+    forces: bool
+    stress: bool
+
+    def rows(self, n_padded: int) -> np.ndarray:
+        """Its labels among the rows [1 + J] of energy and all derivatives, padded atoms too."""
+        rows = [np.zeros(1, int)]
+        if self.forces:
+            rows.append(1 + np.arange(3 * self.n_atoms))
+        if self.stress:
+            rows.append(1 + 3 * n_padded + np.arange(6))
+        return np.concatenate(rows)
+
+
 class Observations(NamedTuple):
     """Structures and their labels, references taken off."""
 
@@ -63,6 +80,14 @@ class Observations(NamedTuple):
         if self.stress[index] is not None:
             found["stress"] = np.asarray(stress)[0][UPPER]
         return found
+
+    @property
+    def labelled(self) -> tuple[Labelled, ...]:
+        """Which labels every structure has."""
+        return tuple(
+            Labelled(len(frame), forces is not None, stress is not None)
+            for frame, forces, stress in zip(self.frames, self.forces, self.stress, strict=True)
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:

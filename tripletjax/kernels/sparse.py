@@ -20,7 +20,12 @@ from tripletjax.kernels.designs import (
     energy_rows,
     environment_vectors,
 )
-from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
+from tripletjax.kernels.environments import (
+    EnvironmentKernel,
+    Kernel,
+    as_kernel,
+    typical_distance,
+)
 from tripletjax.kernels.evidence import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
 from tripletjax.kernels.least_squares import (
@@ -32,14 +37,15 @@ from tripletjax.kernels.least_squares import (
     Posterior,
     maximize_evidence,
 )
+from tripletjax.kernels.model import SparseGaussianProcess
 from tripletjax.kernels.observations import (
     Noise,
     Observations,
     check_observations,
     single_batches,
 )
-from tripletjax.kernels.potential import Covariance, KernelPotential
 from tripletjax.neighbors import float_type
+from tripletjax.potentials.base import Potential
 from tripletjax.types import Batch, InputError, as_number
 
 logger = getLogger(__name__)
@@ -61,7 +67,7 @@ def fit_sparse_potential(
     stress: Sequence[Any] | None = None,
     *,
     describer: EnvironmentDescriptor,
-    kernels: EnvironmentKernel | Iterable[EnvironmentKernel] | None = None,
+    kernels: Kernel | Iterable[Kernel] | None = None,
     n_inducing: int = 100,
     selection: str = "farthest",
     noise: Noise | None = None,
@@ -69,7 +75,7 @@ def fit_sparse_potential(
     jitter: float = 1e-10,
     seed: int = 0,
     dtype: str = "float64",
-) -> KernelPotential:
+) -> Potential:
     """A Gaussian process of atomic energies in M inducing environments, from sums and derivatives.
 
     With atomic energies e(p) ~ GP(0, v k) and the DTC approximation,
@@ -85,11 +91,12 @@ def fit_sparse_potential(
         energies: [F] eV.
         forces: one [N, 3] eV/Å for each structure, None where there are none; None: no forces.
         stress: one [3, 3] eV/Å³ for each structure, None where there is none; None: no stress.
-        describer: an invariant descriptor over the species: a ``Descriptor``, a
-            ``NystromDescriptor``, or any object with ``cutoff``, ``elements`` and ``environment``.
+        describer: a ``Descriptor``, a ``NystromDescriptor`` or another object with ``cutoff``,
+            ``elements`` and ``environment``, over the species.
         kernels: between environments, with length scales in units of the median distance between
-            the vectors of environments of equal species; several: the one of highest evidence.
-            None: Gaussian of length scale 2.
+            the vectors of environments of equal species: an ``EnvironmentKernel``, or a function
+            of vectors [N, D] and [M, D] that gives [N, M], one where they are equal. Several: the
+            one of highest evidence. None: Gaussian of length scale 2.
         n_inducing: inducing environments of each species, at most.
         selection: "farthest" (points) or "leverage" (scores).
         noise: of the labels; what is None is found. None: all.
@@ -99,8 +106,9 @@ def fit_sparse_potential(
         dtype: of the descriptors and their derivatives; the solver works in float64.
 
     Returns:
-        A ``KernelPotential`` with covariance; its ``record`` has the noises, the evidence, and in
-        "search" a line for each of these that ended at a bound, which is also logged as a warning.
+        A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
+        the evidence, and in "search" a line for each of these that ended at a bound, which is also
+        logged as a warning.
 
     Raises:
         InputError: labels that do not fit the structures, unknown species, options out of range.
@@ -137,21 +145,23 @@ def fit_sparse_potential(
             fit = _potential(
                 observations, describer, kernel, inducing, root, factors, noise or Noise()
             )
-            logger.info("%s: log evidence %.6g", kernel.label(), fit.record["log_evidence"])
-            if best is None or fit.record["log_evidence"] > best.record["log_evidence"]:
+            record = fit.model.record
+            logger.info("%s: log evidence %.6g", kernel.label(), record["log_evidence"])
+            if best is None or record["log_evidence"] > best.model.record["log_evidence"]:
                 best = fit
     assert best is not None
-    for line in best.record["search"]:
+    for line in best.model.record["search"]:
         logger.warning(line)
     return best
 
 
-def _candidates(kernels) -> list[EnvironmentKernel]:
+def _candidates(kernels) -> list[Any]:
     if kernels is None:
         return [EnvironmentKernel(length_scale=2.0)]
-    found = [kernels] if isinstance(kernels, EnvironmentKernel) else list(kernels)
-    if not found or not all(isinstance(kernel, EnvironmentKernel) for kernel in found):
-        raise InputError(f"kernels={kernels!r} is not usable; give one EnvironmentKernel or some")
+    several = isinstance(kernels, Iterable)
+    found = [as_kernel(kernel) for kernel in kernels] if several else [as_kernel(kernels)]
+    if not found:
+        raise InputError("invalid kernels=[]: expected an EnvironmentKernel, a function, or some")
     return found
 
 
@@ -170,7 +180,7 @@ def describe_all(describer: EnvironmentDescriptor, batches: Sequence[Batch]) -> 
 
 def choose_inducing(
     environments: Described,
-    kernel: EnvironmentKernel,
+    kernel: Kernel,
     count: int,
     selection: str = "farthest",
     seed: int = 0,
@@ -190,7 +200,7 @@ def choose_inducing(
     return Inducing(np.concatenate(vectors), np.concatenate(kinds).astype(np.int32), scale)
 
 
-def kernel_root(kernel: EnvironmentKernel, inducing: Inducing, jitter: float) -> np.ndarray:
+def kernel_root(kernel: Kernel, inducing: Inducing, jitter: float) -> np.ndarray:
     """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M].
 
     The jitter grows where rounding errors, such as those of a kernel in float32, ask for more.
@@ -216,7 +226,7 @@ def stream(
     observations: Observations,
     batches: Sequence[Batch],
     design: Callable[..., Design],
-    kernel: EnvironmentKernel,
+    kernel: Kernel,
     inducing: Inducing,
     root: np.ndarray,
 ) -> dict[str, Factor]:
@@ -233,23 +243,21 @@ def stream(
 def _potential(
     observations: Observations,
     describer: EnvironmentDescriptor,
-    kernel: EnvironmentKernel,
+    kernel: Kernel,
     inducing: Inducing,
     root: np.ndarray,
     factors: dict[str, Factor],
     noise: Noise,
-) -> KernelPotential:
+) -> Any:
     found = fit_factors(factors, noise)
     inverse = solve_triangular(root, np.eye(len(root)), lower=True)
     posterior = solve_triangular(found.root, inverse, trans=1)
-    return KernelPotential(
+    model = SparseGaussianProcess(
         describer=describer,
         kernel=kernel,
-        inducing=inducing,
-        weights=inverse.T @ found.weights,
-        references=tuple(map(float, observations.references)),
-        covariance=Covariance(found.variance, inverse, posterior),
+        kinds=tuple(inducing.kinds.tolist()),
         record={
+            "variance": found.variance,
             "noise": dict(zip(factors, found.noise, strict=True)),
             "log_evidence": found.log_evidence + observations.log_scale,
             "labels": {kind: factor.n_rows for kind, factor in factors.items()},
@@ -257,6 +265,15 @@ def _potential(
             "search": list(found.reached),
         },
     )
+    weights = {
+        "points": inducing.vectors,
+        "scale": inducing.scale,
+        "alpha": inverse.T @ found.weights,
+        "variance": np.asarray(found.variance),
+        "prior": inverse,
+        "posterior": posterior,
+    }
+    return Potential(model, weights, tuple(map(float, observations.references)))
 
 
 def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:

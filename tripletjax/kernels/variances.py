@@ -1,14 +1,28 @@
-"""Variances of energies and forces before any data: the kernel of a structure with itself."""
+"""Variances of energies and forces: those before any data, and what labels leave of them.
+
+With the rows φ of some functions of environments, summed over a structure, of which labels fix
+linear combinations, a Gaussian process leaves of the prior variance v k** of a prediction
+
+    v (k** - |P φ|²) + |Q φ|²,
+
+where P whitens the functions and Q, if there is one, is a root of what remains uncertain of them.
+"""
+
+from collections.abc import Callable
+from math import gcd
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.designs import environment_vectors
+from tripletjax.kernels.designs import environment_vectors, environments_within
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
-from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch
+
+ATOMS_AT_ONCE = 8  # those whose derivatives are taken together
+SumsOf = Callable[[Array, Array], Array]  # Σ_i φ(p_i) [M] of vectors [N, D] and species [N]
 
 
 def prior_energy_variances(
@@ -20,6 +34,20 @@ def prior_energy_variances(
     structure = jnp.asarray(batch.structure)[batch.centers]
     related = same_species(kinds, kinds) & (structure[:, None] == structure)
     return per_structure(batch, jnp.sum(jnp.where(related, kernel.matrix(vectors, vectors), 0), 1))
+
+
+def energy_sums(
+    describer: EnvironmentDescriptor, sums_of: SumsOf, scale: Array, batch: Batch
+) -> Array:
+    """φ of every structure, [S, M]."""
+    vectors, kinds = environment_vectors(describer, batch)
+    vectors = vectors / jnp.asarray(scale, vectors.dtype)
+    structure = jnp.asarray(batch.structure)[batch.centers]
+
+    def of_structure(index):
+        return sums_of(vectors, jnp.where(structure == index, kinds, -1))
+
+    return jax.lax.map(of_structure, jnp.arange(len(batch.cells), dtype=structure.dtype))
 
 
 def mixed_derivative(
@@ -45,12 +73,41 @@ def mixed_derivative(
 def prior_force_variances(
     describer: EnvironmentDescriptor, kernel: EnvironmentKernel, scale: Array, batch: Batch
 ) -> Array:
-    """∂²K(S, S') / ∂r_a ∂r'_a at S' = S for every coordinate of every atom, [A, 3] 1/Å².
+    """∂²K(S, S') / ∂r_a ∂r'_a at S' = S for every coordinate of every atom, [A, 3] 1/Å²."""
+
+    def along(vectors, kinds, tangents):
+        return mixed_derivative(kernel, vectors, tangents, same_species(kinds, kinds))
+
+    return _over_coordinates(describer, scale, batch, along)
+
+
+def force_sums(
+    describer: EnvironmentDescriptor,
+    kernel: EnvironmentKernel,
+    sums_of: SumsOf,
+    scale: Array,
+    batch: Batch,
+) -> tuple[Array, Array]:
+    """``prior_force_variances`` [A, 3], and -dφ/dr [A, 3, M]."""
+
+    def along(vectors, kinds, tangents):
+        prior = mixed_derivative(kernel, vectors, tangents, same_species(kinds, kinds))
+        slopes = jax.jvp(lambda p: sums_of(p, kinds), (vectors,), (tangents,))[1]
+        return prior, -slopes
+
+    return _over_coordinates(describer, scale, batch, along)
+
+
+def _over_coordinates(
+    describer: EnvironmentDescriptor, scale: Array, batch: Batch, function: Callable[..., Any]
+) -> Any:
+    """A function of environments as they move with a coordinate, [A, 3, ...]; zero on padding.
 
     Only the environments that an atom is in, its own and its neighbours', depend on its position:
-    these are moved together along one direction at a time. All atoms must be centres.
+    ``function`` gets their vectors [K + 1, D], species [K + 1], -1 where there is none, and
+    derivatives [K + 1, D]. All atoms must be centres.
     """
-    found = environments_of(batch, describer.elements)
+    found = environments_within(batch, describer)
     dtype = found.vectors.dtype
     scale = jnp.asarray(scale, dtype)
     centers, neighbors = jnp.asarray(batch.centers), jnp.asarray(batch.neighbors)
@@ -66,20 +123,28 @@ def prior_force_variances(
         is_real = jnp.concatenate([jnp.ones(1, bool), found.mask[own]])
         copies = (rows[:, None] == rows) & is_real[None]  # images of one atom are one environment
         is_first = is_real & (jnp.argmax(copies, 1) == jnp.arange(len(rows)))
-        local = jax.tree.map(lambda array: array[rows], found)
-        moves = ((neighbors[rows] == atom) & local.mask).astype(dtype)
+        vectors, *others = (array[rows] for array in found[:4])
+        species, mask, center = others
+        moves = ((neighbors[rows] == atom) & mask).astype(dtype)
         moves = moves - (centers[rows] == atom).astype(dtype)[:, None]  # [K + 1, K]
-        kinds = jnp.where(is_first, local.center, -1)
-        related = same_species(kinds, kinds)
+        kinds = jnp.where(is_first, center, -1)
 
         def along(axis):
-            tangent = moves[..., None] * axis
-            vectors, slopes = jax.jvp(
-                lambda v: describe(v, *local[1:4]) / scale, (local.vectors,), (tangent,)
+            described, slopes = jax.jvp(
+                lambda v: describe(v, species, mask, center) / scale,
+                (vectors,),
+                (moves[..., None] * axis,),
             )
-            return mixed_derivative(kernel, vectors, slopes, related)
+            return function(described, kinds, slopes)
 
         return jax.vmap(along)(jnp.eye(3, dtype=dtype))
 
-    found_variances = jax.lax.map(of_atom, jnp.arange(n_atoms, dtype=jnp.int32))
-    return jnp.where(jnp.asarray(batch.atom_mask)[:, None], found_variances, 0)
+    atoms = jnp.arange(n_atoms, dtype=jnp.int32).reshape(-1, gcd(n_atoms, ATOMS_AT_ONCE))
+    values = jax.lax.map(jax.vmap(of_atom), atoms)
+
+    def masked(array):
+        array = array.reshape(n_atoms, *array.shape[2:])
+        is_atom = jnp.asarray(batch.atom_mask).reshape(-1, *([1] * (array.ndim - 1)))
+        return jnp.where(is_atom, array, 0)
+
+    return jax.tree.map(masked, values)

@@ -2,12 +2,9 @@
 
 import logging
 import warnings
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-import jax
-import numpy as np
 from ase import Atoms
 
 from tripletjax.io import require_unused
@@ -16,9 +13,9 @@ from tripletjax.md.config import MDConfig, MDOptions, settings_text
 from tripletjax.md.driver import Run
 from tripletjax.md.files import RESTART, killed_at_once, save_settings
 from tripletjax.md.starts import start_of, writable
-from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_potential
+from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.types import InputError
 
 log = logging.getLogger(__name__)
@@ -56,7 +53,7 @@ def simulate(
         resume: go on from the state in the folder, if there is one.
         force: replace an earlier run in the folder; other files in it stay.
         show: a progress bar.
-        dtype: float32 or float64; None: JAX's default float.
+        dtype: float32 or float64; None: that of the model, if it has one, or JAX's default float.
         uncertainty: write standard deviations to ``thermo.csv``; None: if the potential has any.
         velocity_unit: of columns of velocities: "angstrom/fs", "angstrom/ps", "atomic" or "ase";
             None: Å/fs, unless that is hotter than 5000 K.
@@ -111,13 +108,12 @@ def simulate(
     if not resumes:
         check_overlap(atoms)
         require_unused(folder, force or (resume and killed_at_once(folder)))
-    dtype = float_type(dtype)
-    is_double = bool(dtype == np.float64)
-    with jax.enable_x64(True) if is_double else nullcontext():
+    dtype = precision_of(model, dtype)
+    with computing_in(dtype):
         run = Run(model, atoms, origin or atoms, config, folder, dtype, uncertainty)
         log.info("compiling, with %d columns of neighbours", run.lists.width)
         with run.output:
             sure = run.resume() if resumes else run.open()
-            done = replace(options or MDOptions(), uncertainty=uncertainty, x64=is_double)
+            done = replace(options or MDOptions(), uncertainty=uncertainty, x64=dtype == "float64")
             save_settings(folder, settings_text(config, done))
             return run.run(show, sure)

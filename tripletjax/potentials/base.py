@@ -41,7 +41,8 @@ class EnergyModel(Protocol):
     """A formula for the energies of atoms; hashable, and static under ``jit``.
 
     A model may have ``deviations(potential, batch) -> Deviations`` besides: standard deviations of
-    what a potential with this model predicts.
+    what a potential with this model predicts; and ``dtype``, "float64" if ``predict``, the
+    calculator and molecular dynamics should use it unless another is asked for.
     """
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tripletjax.numerics import array_module
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.mechanics import Deviations, per_structure
 from tripletjax.types import Array, Batch, Environments, InputError
@@ -37,6 +38,11 @@ class CommitteeModel:
     def cutoff(self) -> float:
         """Å."""
         return self.model.cutoff
+
+    @property
+    def dtype(self) -> Any:
+        """What the members' model is evaluated in by default; None: JAX's default float."""
+        return getattr(self.model, "dtype", None)
 
     @property
     def species(self) -> tuple[int, ...]:
@@ -128,7 +134,8 @@ def committee_of(potentials: Sequence[Potential]) -> Potential:
                     f"member {number} has another {field} than member 0; fit all members to the "
                     "same data with the same settings"
                 )
-    members = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(p.weights for p in potentials))
+    stack = lambda *leaves: array_module(leaves[0]).stack(leaves)  # noqa: E731
+    members = jax.tree.map(stack, *(p.weights for p in potentials))
     model = CommitteeModel(first.model)
     return Potential(
         model, committee_weights(first.weights, members), first.references, first.scale

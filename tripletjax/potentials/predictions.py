@@ -1,14 +1,13 @@
 """Predictions for structures as a user wants them: NumPy arrays in float64, without padding."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ase import Atoms
 
 from tripletjax.neighbors import bucket
+from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.volumes import has_volume
 
 ATOMS_A_CHUNK = 256
@@ -33,7 +32,8 @@ def predict_frames(
     Args:
         potential: a ``Potential``.
         frames: one structure, or several, which are evaluated in chunks of a few hundred atoms.
-        dtype: float32 or float64, which needs no switch of JAX; None: JAX's default float.
+        dtype: float32 or float64, which needs no switch of JAX; None: the ``dtype`` of the model,
+            if it has one, or JAX's default float.
         deviations: also evaluate standard deviations, if the potential has any.
 
     Raises:
@@ -44,7 +44,8 @@ def predict_frames(
     order = sorted(range(len(frames)), key=lambda index: len(frames[index]))
     found: dict[int, tuple] = {}
     spread = deviations and potential.has_deviations
-    with jax.enable_x64(True) if dtype in ("float64", np.float64) else nullcontext():
+    dtype = precision_of(potential, dtype)
+    with computing_in(dtype):
         for chunk in _chunks(frames, order):
             found |= zip(chunk, _of_chunk(potential, frames, chunk, dtype, spread), strict=False)
     columns = [[found[index][column] for index in range(len(frames))] for column in range(5)]

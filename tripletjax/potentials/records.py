@@ -2,7 +2,8 @@
 
 Dataclasses and NamedTuples are written by the path of their class and their fields, functions by
 their path alone, and arrays by their name in a file beside the record. Reading imports what the
-paths name: models in a module of the user's are found if the module can be imported.
+paths name: models in a module of the user's are found if the module can be imported. A dataclass
+whose fields are not what a file should hold has ``record_fields()``, the arguments that make it.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import jax
 import numpy as np
 
 CLASS, FUNCTION, ARRAY, TUPLE, DICT = "class", "function", "array", "tuple", "dict"
+ITEMS = "items"  # of a mapping whose keys are no strings
 
 
 class UnknownModelError(Exception):
@@ -43,10 +45,11 @@ def to_record(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
         return {key: to_record(item, arrays, f"{name}/{key}") for key, item in items}
 
     if isinstance(value, Mapping):
-        return {DICT: inside(value.items())}
+        if all(isinstance(key, str) for key in value):
+            return {DICT: inside(value.items())}
+        return {ITEMS: to_record(list(value.items()), arrays, name)}
     if is_dataclass(value):
-        items = ((f.name, getattr(value, f.name)) for f in fields(value) if f.init)
-        return {CLASS: path_of(type(value)), "fields": inside(items)}
+        return {CLASS: path_of(type(value)), "fields": inside(_fields(value).items())}
     names = getattr(value, "_fields", None)  # of a NamedTuple
     if isinstance(value, tuple) and names is not None:
         return {CLASS: path_of(type(value)), "fields": inside(zip(names, value, strict=True))}
@@ -75,6 +78,8 @@ def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         return arrays[record[ARRAY]]
     if TUPLE in record:
         return tuple(of_record(item, arrays) for item in record[TUPLE])
+    if ITEMS in record:
+        return dict(of_record(record[ITEMS], arrays))
     if DICT in record:
         return {key: of_record(item, arrays) for key, item in record[DICT].items()}
     if FUNCTION in record:
@@ -90,6 +95,13 @@ def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 def path_of(thing: Any) -> str:
     """Where a class or function is defined, as "module:name"."""
     return f"{thing.__module__}:{thing.__qualname__}"
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What a dataclass is made of, by name."""
+    if hasattr(value, "record_fields"):
+        return value.record_fields()
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.init}
 
 
 def _found(path: str, kind: type) -> Any:

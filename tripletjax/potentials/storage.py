@@ -128,13 +128,19 @@ def _current(folder: Path, model: EnergyModel | None) -> Potential:
         references = record["references_eV"]
         if references is not None:
             references = tuple(as_number("references_eV", energy) for energy in references)
-        weights = jax.tree.map(jnp.asarray, of_record(record["weights"], arrays))
+        weights = jax.tree.map(_on_device, of_record(record["weights"], arrays))
         return Potential(
             made,
             weights,
             references,
             as_number("scale_eV", record["scale_eV"]),
         )
+
+
+def _on_device(array: np.ndarray) -> Any:
+    """As a JAX array, unless that would lose digits: without x64, float64 stays in NumPy."""
+    is_kept = jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype
+    return jnp.asarray(array) if is_kept else array
 
 
 def _first(folder: Path) -> Potential:

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import proportion, warn_of_predictions
 from tripletjax.training.data import Bucket, as_batch, make_buckets, pieces
 from tripletjax.training.errors import Differences
@@ -80,8 +81,10 @@ def evaluate(
         InputError: a structure contains a species that was not in the training data.
     """
     potential.require_known(frames)
-    buckets = make_buckets(frames, countable(frames, labels), potential)
-    compared = compare(potential, buckets)
+    dtype = precision_of(potential)
+    with computing_in(dtype):
+        buckets = make_buckets(frames, countable(frames, labels), potential, dtype)
+        compared = compare(potential, buckets)
     compared.warn_of_units()
     return compared.metrics()
 

@@ -1,0 +1,265 @@
+"""Kernel potentials as energy models: linear in kernels with given environments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.describers import content_of, live, saved_form
+from tripletjax.kernels.environments import as_kernel
+from tripletjax.kernels.observations import Labelled
+from tripletjax.kernels.tangents import (
+    Group,
+    groups_of,
+    label_sums,
+    places_of_labels,
+    point_sums,
+)
+from tripletjax.kernels.variances import (
+    SumsOf,
+    energy_sums,
+    force_sums,
+    prior_energy_variances,
+)
+from tripletjax.neighbors import bucket
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.local import local_energies
+from tripletjax.potentials.mechanics import Deviations
+from tripletjax.types import Array, Batch, Environments, InputError, require_prepared, settle
+
+Weights = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KernelModel:
+    """E_i = Σ_m δ(species) (α_m + q_m·∂/∂z_m) k(p_i / s, z_m), an ``EnergyModel``.
+
+    Weights are a dict of ``"points"`` z [M, D], ``"scale"`` s, ``"alpha"`` [M] eV and, where
+    derivatives are among the labels of a full Gaussian process, ``"tangents"`` q [M, D]. They are
+    large and cancel: ``predict``, the calculator and molecular dynamics work in float64.
+
+    Args:
+        describer: makes the vectors p of environments; an object with ``cutoff``, ``elements`` and
+            ``environment``.
+        kernel: between vectors.
+        kinds: species of the points, as indices.
+        record: what is known of the fit: noise, log evidence and the like.
+
+    Example:
+        >>> from tripletjax import descriptor
+        >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=1, l_max=1)
+        >>> model = KernelModel(describer=soap, kernel=EnvironmentKernel(), kinds=(0, 0, 1))
+        >>> model.init(0)["points"].shape
+        (3, 8)
+    """
+
+    describer: EnvironmentDescriptor
+    kernel: Any
+    kinds: tuple[int, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    dtype = "float64"  # what predictions are made in, unless another is asked for
+
+    def __post_init__(self):
+        settle(self, describer=live(self.describer), kernel=as_kernel(self.kernel))
+        settle(self, kinds=tuple(map(int, self.kinds)))
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return float(self.describer.cutoff)
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers, ascending."""
+        return tuple(self.describer.elements)
+
+    def init(self, seed: int) -> Weights:
+        """Points that are random environments, with random α."""
+        random = np.random.Generator(np.random.PCG64(seed))
+        shape = len(self.kinds), 6
+        vectors = random.normal(size=(*shape, 3))
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        vectors *= self.cutoff * random.uniform(0.2, 1.0, size=(*shape, 1))
+        species = random.integers(len(self.species), size=shape).astype(np.int32)
+        mask = random.random(shape) < 0.7
+        described = jax.vmap(self.describer.environment)(
+            jnp.asarray(vectors, jnp.zeros(()).dtype), species, mask, self._kinds
+        )
+        scale = jnp.maximum(jnp.std(described, 0).max(), jnp.finfo(described.dtype).tiny)
+        alpha = jnp.asarray(random.normal(size=len(self.kinds)), described.dtype)
+        return {"points": described / scale, "scale": scale, "alpha": alpha}
+
+    def energies(self, weights: Weights, environments: Environments) -> Array:
+        """Energy of every atom, [C] eV."""
+        return local_energies(self._energy, weights, *environments[:4])
+
+    def record_fields(self) -> dict[str, Any]:
+        """What the model is made of again, for files."""
+        return {
+            "describer": saved_form(self.describer),
+            "kernel": self.kernel,
+            "kinds": self.kinds,
+            "record": dict(self.record),
+        }
+
+    def _energy(self, weights, vectors, species, mask, center) -> Array:
+        vector = self.describer.environment(vectors, species, mask, center) / weights["scale"]
+        is_same = self._kinds == center
+        row = lambda z: jnp.where(is_same, self.kernel.matrix(vector[None], z)[0], 0)  # noqa: E731
+        if "tangents" not in weights:
+            return jnp.sum(row(weights["points"]) * weights["alpha"])
+        values, slopes = jax.jvp(row, (weights["points"],), (weights["tangents"],))
+        return jnp.sum(values * weights["alpha"] + slopes)
+
+    @property
+    def _kinds(self) -> np.ndarray:
+        return np.array(self.kinds, np.int32)
+
+    @cached_property
+    def _content(self) -> tuple[Any, ...]:
+        return type(self), content_of(self.describer), content_of(self.kernel), self.kinds
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KernelModel):
+            return NotImplemented
+        return self is other or self._content == other._content
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SparseGaussianProcess(KernelModel):
+    """A ``KernelModel`` that is the mean of a Gaussian process in its points.
+
+    Weights have ``"variance"`` v in eV², ``"prior"`` L⁻¹ and ``"posterior"`` R⁻ᵀ L⁻¹ [M, M]
+    besides; with the row φ of the design of a prediction,
+
+        variance = v (k** - |L⁻¹ φ|²) + |R⁻ᵀ L⁻¹ φ|²,   L Lᵀ = k(Z, Z).
+    """
+
+    def sums_of(self, weights: Weights) -> SumsOf:
+        """Of φ_m(p) = δ(species) k(p, z_m)."""
+        return point_sums(self.kernel, weights["points"], self._kinds)
+
+    def deviations(self, potential: Potential, batch: Batch) -> Deviations:
+        """Standard deviations of energies and forces: what the training set leaves undecided.
+
+        It takes a forward derivative of every environment, and of its kernels with all points, for
+        every coordinate.
+        """
+        return _deviations(self, potential, batch)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FullGaussianProcess(KernelModel):
+    """A ``KernelModel`` that is the mean of a Gaussian process conditioned on n labels.
+
+    The points are all environments of the training set, structure by structure. Weights have
+    ``"variance"`` v in eV², ``"prior"`` √v L⁻¹ [n, n] with L Lᵀ the covariance of the labels, and
+    ``"moves"``, how the points move with the labels (``tangents.Tangents``); then
+
+        variance = v (k** - |√v L⁻¹ φ|²),   φ_b(p) = D'_b Σ_j δ(species) k(p, q_j).
+
+    Args:
+        structures: those of the training set.
+    """
+
+    structures: tuple[Labelled, ...]
+
+    def sums_of(self, weights: Weights) -> SumsOf:
+        """Of φ_b(p) of every label b."""
+        kinds, groups = self._kinds, self.groups
+        chosen = places_of_labels(self.structures, groups)
+        points, moves = weights["points"], weights["moves"]
+        return label_sums(self.kernel, points, kinds, groups, moves, chosen)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Structures of equal padded size, which ``"moves"`` has an array for each of."""
+        sizes = [bucket(structure.n_atoms) for structure in self.structures]
+        return groups_of(self.structures, sizes)
+
+    def deviations(self, potential: Potential, batch: Batch) -> Deviations:
+        """Standard deviations of energies and forces: what the training set leaves undecided.
+
+        It takes a forward derivative of every environment, and of its covariances with all labels,
+        for every coordinate.
+        """
+        return _deviations(self, potential, batch)
+
+    def record_fields(self) -> dict[str, Any]:
+        """What the model is made of again, for files."""
+        return super().record_fields() | {"structures": self.structures}
+
+    @cached_property
+    def _content(self) -> tuple[Any, ...]:
+        return (*super()._content, self.structures)
+
+
+def energy_deviations(potential: Potential, batch: Batch) -> Array:
+    """Standard deviation of the energy of every structure alone, [S] eV, without its derivatives.
+
+    Args:
+        potential: of a ``SparseGaussianProcess`` or a ``FullGaussianProcess``.
+        batch: from its ``prepare``.
+
+    Raises:
+        InputError: the potential has no covariance.
+    """
+    model: Any = potential.model
+    require_prepared(batch, model.cutoff, model.species, "the potential")
+    weights = _with_covariance(potential)
+    scale = weights["scale"]
+    rows = energy_sums(model.describer, model.sums_of(weights), scale, batch)
+    prior = prior_energy_variances(model.describer, model.kernel, scale, batch)
+    return _deviation(weights, prior, rows) * jnp.asarray(potential.scale, rows.dtype)
+
+
+def _deviations(model: Any, potential: Potential, batch: Batch) -> Deviations:
+    weights = _with_covariance(potential)
+    setup, scale, sums_of = (
+        (model.describer, model.kernel),
+        weights["scale"],
+        model.sums_of(weights),
+    )
+    with jax.default_matmul_precision("highest"):
+        energy = prior_energy_variances(*setup, scale, batch)
+        energies = energy_sums(model.describer, sums_of, scale, batch)
+        force, forces = force_sums(*setup, sums_of, scale, batch)
+    unit = jnp.asarray(potential.scale, energies.dtype)
+    return Deviations(
+        _deviation(weights, energy, energies) * unit,
+        _deviation(weights, force, forces) * unit,
+    )
+
+
+def _with_covariance(potential: Potential) -> Weights:
+    if not hasattr(potential.model, "sums_of") or "prior" not in potential.weights:
+        raise InputError(
+            "the potential has no covariance; fit it with fit_sparse_potential or "
+            "fit_full_potential"
+        )
+    return potential.weights
+
+
+def _deviation(weights: Weights, prior: Array, rows: Array) -> Array:
+    """√variance for prior variances [...] and rows [..., M]; zero where rounding makes it less."""
+
+    def times(name):
+        matrix = jnp.asarray(weights[name], rows.dtype)
+        return jnp.sum(jnp.matmul(rows, matrix.T, precision="highest") ** 2, -1)
+
+    variance = jnp.asarray(weights["variance"], rows.dtype)
+    variance = variance * jnp.maximum(prior - times("prior"), 0)
+    return jnp.sqrt(variance + (times("posterior") if "posterior" in weights else 0))

@@ -1,0 +1,165 @@
+"""How environments move with the labels of a structure, and the covariances that follow.
+
+With the operators D_a = (1, -d/dr, (1/V) d/dε) that make labels of energies,
+
+    cov(D_a E(S), D_b E(S')) = v D_a D'_b K(S, S'),   K(S, S') = Σ_ij δ(species) k(p_i, p_j),
+
+and D acts through the tangents dp_i of the environments, made by forward differentiation once for
+each structure.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.designs import environments_within
+from tripletjax.kernels.environments import EnvironmentKernel, same_species, structure_kernel
+from tripletjax.kernels.observations import UPPER, Labelled
+from tripletjax.kernels.variances import SumsOf
+from tripletjax.types import Array, Batch
+
+
+class Tangents(NamedTuple):
+    """The environments of one structure and how they move with its labels, J of these."""
+
+    vectors: Array  # [C, D]
+    kinds: Array  # [C], -1 on padding
+    tangents: (
+        Array  # [J, C, D]: -d/dr of all coordinates, then (1/V) d/dε of xx, yy, zz, yz, xz, xy
+    )
+
+
+def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batch) -> Tangents:
+    """Environments of a Batch of one structure and their derivatives, one direction at a time."""
+    found = environments_within(batch, describer)
+    dtype, n_atoms = found.vectors.dtype, len(batch.positions)
+    describe = jax.vmap(describer.environment)
+    volume = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)[0]))
+
+    def along(direction):
+        moves, strain = direction[:-9].reshape(n_atoms, 3), direction[-9:].reshape(3, 3)
+        change = moves[batch.neighbors] - moves[batch.centers][:, None]
+        change = change + jnp.einsum("ab,ckb->cka", strain, found.vectors, precision="highest")
+        of_vectors = lambda v: describe(v, *found[1:4]) / jnp.asarray(scale, dtype)  # noqa: E731
+        return jax.jvp(of_vectors, (found.vectors,), (change,))[1]
+
+    directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
+    directions[: 3 * n_atoms, : 3 * n_atoms] = -np.eye(3 * n_atoms)
+    strains = 3 * np.array(UPPER[0]) + np.array(UPPER[1])
+    directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
+    tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
+    tangents = tangents.at[3 * n_atoms :].divide(volume)
+    kinds = jnp.where(batch.center_mask, found.center, -1)
+    tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
+    return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
+
+
+def covariance_block(kernel: EnvironmentKernel, first: Tangents, second: Tangents) -> Array:
+    """D_a D'_b K(S, S') of energy and all derivatives of two structures, [1 + J, 1 + J']."""
+
+    def rows(vectors):
+        def total(own):
+            return structure_kernel(kernel, own, first.kinds, vectors, second.kinds)
+
+        value, slope = jax.value_and_grad(total)(first.vectors)
+        slopes = jnp.einsum("jcd,cd->j", first.tangents, slope, precision="highest")
+        return jnp.concatenate([value[None], slopes])
+
+    along = lambda tangent: jax.jvp(rows, (second.vectors,), (tangent,))[1]  # noqa: E731
+    columns = jax.vmap(along, out_axes=1)(second.tangents)
+    return jnp.concatenate([rows(second.vectors)[:, None], columns], 1)
+
+
+class Group(NamedTuple):
+    """F structures of one padded number of atoms C, as places in the lists of a training set."""
+
+    structures: np.ndarray  # [F] which they are
+    points: np.ndarray  # [F, C] their environments; 0 on padding
+    mask: np.ndarray  # [F, C] False on padding
+    stress: bool  # whether one of them has such labels
+
+
+def groups_of(structures: Sequence[Labelled], sizes: Sequence[int]) -> list[Group]:
+    """The structures of a training set by their padded numbers of atoms, ascending.
+
+    Args:
+        structures: all of them; their environments are listed one structure after the other.
+        sizes: padded number of atoms of each.
+    """
+    counts = np.array([structure.n_atoms for structure in structures])
+    first = np.cumsum(counts) - counts
+    found = []
+    for size in sorted(set(sizes)):
+        members = np.flatnonzero(np.array(sizes) == size)
+        mask = np.arange(size) < counts[members, None]
+        points = np.where(mask, first[members, None] + np.arange(size), 0)
+        stress = any(structures[member].stress for member in members)
+        found.append(Group(members, points, mask, stress))
+    return found
+
+
+def label_sums(
+    kernel: EnvironmentKernel,
+    points: Array,
+    kinds: np.ndarray,
+    groups: Sequence[Group],
+    tangents: Sequence[Array],
+    chosen: np.ndarray,
+) -> SumsOf:
+    """Σ_i φ_b(p_i), with φ_b(p) = D'_b Σ_j δ(species) k(p, q_j) for each label b.
+
+    Args:
+        kernel: between environments.
+        points, kinds: ``[N, D]`` and ``[N]``, all environments q of the training set.
+        groups: its structures.
+        tangents: ``[F, J, C, D]`` of each group.
+        chosen: ``[n]`` places of the labels among the rows [F, 1 + J] of all groups.
+    """
+
+    def of_group(vectors, species, group: Group, moves):
+        related = same_species(species, jnp.asarray(kinds[group.points].ravel()))
+        related &= group.mask.ravel()
+        own = jnp.asarray(points, vectors.dtype)[group.points]  # [F, C, D]
+
+        def total(q):
+            values = kernel.matrix(vectors, q.reshape(-1, q.shape[-1]))
+            values = jnp.sum(jnp.where(related, values, 0), 0)
+            return jnp.sum(values), jnp.sum(values.reshape(group.mask.shape), 1)
+
+        slopes, energies = jax.grad(total, has_aux=True)(own)
+        moves = jnp.asarray(moves, vectors.dtype)
+        derivatives = jnp.einsum("fcd,fjcd->fj", slopes, moves, precision="highest")
+        return jnp.concatenate([energies[:, None], derivatives], 1).ravel()
+
+    def sums_of(vectors: Array, species: Array) -> Array:
+        parts = [of_group(vectors, species, *pair) for pair in zip(groups, tangents, strict=True)]
+        return jnp.concatenate(parts)[chosen]
+
+    return sums_of
+
+
+def point_sums(kernel: EnvironmentKernel, points: Array, kinds: np.ndarray) -> SumsOf:
+    """Σ_i φ_m(p_i), with φ_m(p) = δ(species) k(p, z_m) for points z [M, D] of species [M]."""
+
+    def sums_of(vectors: Array, species: Array) -> Array:
+        values = kernel.matrix(vectors, jnp.asarray(points, vectors.dtype))
+        return jnp.sum(jnp.where(same_species(species, jnp.asarray(kinds)), values, 0), 0)
+
+    return sums_of
+
+
+def places_of_labels(structures: Sequence[Labelled], groups: Sequence[Group]) -> np.ndarray:
+    """``chosen`` of ``label_sums``: labels structure by structure, in the order of ``Labelled``."""
+    places: dict[int, np.ndarray] = {}
+    start = 0
+    for group in groups:
+        size = group.points.shape[1]
+        n_rows = 1 + 3 * size + (6 if group.stress else 0)
+        for member in group.structures:
+            places[int(member)] = start + structures[member].rows(size)
+            start += n_rows
+    return np.concatenate([places[index] for index in range(len(structures))])
