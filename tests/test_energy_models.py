@@ -1,4 +1,4 @@
-"""Energy models of any kind give potentials alike: springs, the network, messages between atoms."""
+"""Energy models of any kind give potentials alike: springs, networks, kernels, committees."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,9 +10,11 @@ import pytest
 from ase import Atoms
 
 from tests.systems import SPECIES, methanol, slab
-from tripletjax import InputError
+from tripletjax import InputError, descriptor
+from tripletjax.kernels import Noise, fit_full_potential, fit_sparse_potential
 from tripletjax.numerics import safe_norm, smooth_step
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.committee import committee_of
 from tripletjax.potentials.local import local_model
 from tripletjax.potentials.network import Architecture
 from tripletjax.potentials.triplet import TripletModel
@@ -55,19 +57,47 @@ class Messages:
         return jnp.tanh(jnp.sum(share * apart, 1) * weights[environments.center])
 
 
+SPRINGS = local_model(springs, spring_weights, CUTOFF, SPECIES)
 MODELS = {
-    "springs": local_model(springs, spring_weights, CUTOFF, SPECIES),
+    "springs": SPRINGS,
     "network": TripletModel(SMALL, SPECIES),
     "messages": Messages(),
 }
 
 
+SOAP = descriptor(
+    "power_spectrum", SPECIES, cutoff=CUTOFF, cutoff_function="smooth", cutoff_width=1.5,
+    radial="chebyshev", n_max=2, l_max=1,
+)  # fmt: skip
+NOISE = Noise(energy=0.1, forces=0.2, stress=0.1)
+
+
+def fitted_kernels(fit, **options) -> Potential:
+    """A Gaussian process on the springs' labels of three molecules and a slab."""
+    frames = [methanol(seed) for seed in (4, 5, 6)] + [slab()]
+    found = potential("springs").predict(frames, "float64")
+    labels = found.energy, found.forces
+    return fit(frames, *labels, describer=SOAP, noise=NOISE, references=REFERENCES, **options)
+
+
+FITS = {
+    "sparse": lambda: fitted_kernels(fit_sparse_potential, n_inducing=4),
+    "full": lambda: fitted_kernels(fit_full_potential, variance=10.0),
+    "committee": lambda: committee_of(
+        [Potential(SPRINGS, SPRINGS.init(seed), REFERENCES, 0.5) for seed in (1, 2, 3)]
+    ),
+}
+NAMES = (*MODELS, *FITS)
+
+
 @cache
 def potential(name: str) -> Potential:
+    if name in FITS:
+        return FITS[name]()
     return Potential(MODELS[name], MODELS[name].init(0), REFERENCES, 0.5)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=NAMES)
 def fitted(request):
     return potential(request.param)
 
