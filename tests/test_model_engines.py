@@ -73,7 +73,9 @@ def test_forces_of_the_calculator_are_slopes_of_its_energy(name, system, float64
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_dynamics_and_the_calculator_agree(name, system, dtype):
-    """With a list longer than the cutoff."""
+    """With a list longer than the cutoff; in float32 for one structure."""
+    if dtype != np.float64 and system != "crystal":
+        pytest.skip("in float64")
     atoms, fitted = SYSTEMS[system], potential(name)
     energy, forces = computed(name, atoms)
     cell = jnp.asarray(full_cell(atoms), dtype)
@@ -95,6 +97,8 @@ def space():
 
 @pytest.mark.parametrize("system", ["molecule", "liquid"])
 def test_jax_md_and_the_calculator_agree(name, system, dtype, space):
+    if dtype != np.float64 and system != "liquid":
+        pytest.skip("in float64")
     atoms = SYSTEMS[system]
     energy, forces = computed(name, atoms)
     box = jnp.asarray(atoms.cell.lengths(), dtype) if atoms.pbc.any() else None

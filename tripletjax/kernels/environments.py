@@ -1,6 +1,6 @@
 """Kernels between the vectors of two environments, and between structures as sums over atoms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -101,6 +101,17 @@ def as_kernel(kernel: Any) -> Any:
             "[N, D] and [M, D]"
         )
     return FunctionKernel(kernel)
+
+
+def as_kernels(kernels: Any) -> list[Any]:
+    """One kernel or several as a list of ``as_kernel``; None: Gaussian of length scale 2."""
+    if kernels is None:
+        return [EnvironmentKernel(length_scale=2.0)]
+    several = isinstance(kernels, Iterable)
+    found = [as_kernel(kernel) for kernel in kernels] if several else [as_kernel(kernels)]
+    if not found:
+        raise InputError("invalid kernels=[]: expected an EnvironmentKernel, a function, or some")
+    return found
 
 
 def _inverse_root(squared: Array) -> Array:

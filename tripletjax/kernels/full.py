@@ -4,7 +4,7 @@ Labels are D_a E(S) + noise, with the operators D_a and the covariances of ``tan
 of labels are in memory: some thousands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from logging import getLogger
@@ -18,9 +18,8 @@ from scipy.linalg import solve_triangular
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.dense import DenseEvidence
 from tripletjax.kernels.environments import (
-    EnvironmentKernel,
     Kernel,
-    as_kernel,
+    as_kernels,
     typical_distance,
 )
 from tripletjax.kernels.model import FullGaussianProcess
@@ -38,6 +37,7 @@ from tripletjax.kernels.tangents import (
 )
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
+from tripletjax.progress import progress_bar
 
 logger = getLogger(__name__)
 
@@ -52,11 +52,12 @@ def fit_full_potential(
     stress: Sequence[Any] | None = None,
     *,
     describer: EnvironmentDescriptor,
-    kernel: Kernel | None = None,
+    kernel: Kernel | Iterable[Kernel] | None = None,
     noise: Noise | None = None,
     variance: float | None = None,
     references: Any = None,
     dtype: str = "float64",
+    show: bool = False,
 ) -> Potential:
     """A Gaussian process of atomic energies, conditioned on all labels without approximation.
 
@@ -64,9 +65,11 @@ def fit_full_potential(
         frames, energies, forces, stress, describer, references, dtype: as for
             ``fit_sparse_potential``.
         kernel: between environments, its length scale in units of the median distance, or a
-            function as for ``fit_sparse_potential``; None: Gaussian of length scale 2.
+            function as for ``fit_sparse_potential``. Several: the one of highest evidence. None:
+            Gaussian of length scale 2.
         noise: of the labels; what is None is found by maximising the evidence. None: all.
         variance: v, eV²; None: found too.
+        show: a progress bar.
 
     Returns:
         A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
@@ -88,7 +91,7 @@ def fit_full_potential(
         >>> round(potential.energy(potential.prepare(water)).item(), 3)
         1.5
     """
-    chosen_kernel: Any = as_kernel(kernel or EnvironmentKernel(length_scale=2.0))
+    candidates = as_kernels(kernel)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
     labelled = observations.labelled
@@ -99,9 +102,16 @@ def fit_full_potential(
         scale = _unit(structures)
         structures = [Tangents(s.vectors / scale, s.kinds, s.tangents / scale) for s in structures]
         chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
-        matrix = _covariance(chosen_kernel, structures, chosen)
     targets, kinds = _targets(observations)
-    found = DenseEvidence(matrix, targets, kinds, observations, noise or Noise(), variance)
+    best: Any = None
+    for candidate in candidates:
+        with _precision(precision):
+            matrix = _covariance(candidate, structures, chosen, show)
+        found = DenseEvidence(matrix, targets, kinds, observations, noise or Noise(), variance)
+        logger.info("%s: log evidence %.6g", candidate.label(), found.log_evidence)
+        if best is None or found.log_evidence > best[1].log_evidence:
+            best = candidate, found
+    chosen_kernel, found = best
     for line in found.reached:
         logger.warning(line)
     root, weights = found.solution()
@@ -147,11 +157,12 @@ def _unit(structures: Sequence[Tangents]) -> float:
     return typical_distance(np.concatenate(vectors), np.concatenate(kinds))
 
 
-def _covariance(kernel, structures, chosen) -> np.ndarray:
+def _covariance(kernel, structures, chosen, show: bool) -> np.ndarray:
     """K without variance and noise, [n, n]; blocks of the upper triangle, then their mirror."""
     stops = np.cumsum([0] + [len(rows) for rows in chosen])
     matrix = np.zeros((stops[-1], stops[-1]))
-    for i, first in enumerate(structures):
+    bar = progress_bar(structures, desc=kernel.label(), unit="structures", disable=not show)
+    for i, first in enumerate(bar):
         for j, second in enumerate(structures[: i + 1]):
             values = np.asarray(_block(kernel, first, second), float)[np.ix_(chosen[i], chosen[j])]
             matrix[stops[i] : stops[i + 1], stops[j] : stops[j + 1]] = values

@@ -21,9 +21,8 @@ from tripletjax.kernels.designs import (
     environment_vectors,
 )
 from tripletjax.kernels.environments import (
-    EnvironmentKernel,
     Kernel,
-    as_kernel,
+    as_kernels,
     typical_distance,
 )
 from tripletjax.kernels.evidence import stable_root
@@ -46,6 +45,7 @@ from tripletjax.kernels.observations import (
 )
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
+from tripletjax.progress import progress_bar
 from tripletjax.types import Batch, InputError, as_number
 
 logger = getLogger(__name__)
@@ -75,6 +75,7 @@ def fit_sparse_potential(
     jitter: float = 1e-10,
     seed: int = 0,
     dtype: str = "float64",
+    show: bool = False,
 ) -> Potential:
     """A Gaussian process of atomic energies in M inducing environments, from sums and derivatives.
 
@@ -104,6 +105,7 @@ def fit_sparse_potential(
         jitter: added to the diagonal of K_MM, which is one; more where rounding errors need it.
         seed: of the selection.
         dtype: of the descriptors and their derivatives; the solver works in float64.
+        show: a progress bar.
 
     Returns:
         A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
@@ -130,7 +132,7 @@ def fit_sparse_potential(
     if selection not in SELECTIONS:
         raise InputError(f"selection={selection!r} is not known; choose {' or '.join(SELECTIONS)}")
     jitter = as_number("jitter", jitter, low=0)
-    candidates = _candidates(kernels)
+    candidates = as_kernels(kernels)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
     with jax.enable_x64(True) if precision == np.float64 else nullcontext():
@@ -141,7 +143,7 @@ def fit_sparse_potential(
         for kernel in candidates:
             inducing = choose_inducing(environments, kernel, n_inducing, selection, seed)
             root = kernel_root(kernel, inducing, jitter)
-            factors = stream(observations, batches, programs, kernel, inducing, root)
+            factors = stream(observations, batches, programs, kernel, inducing, root, show)
             fit = _potential(
                 observations, describer, kernel, inducing, root, factors, noise or Noise()
             )
@@ -153,16 +155,6 @@ def fit_sparse_potential(
     for line in best.model.record["search"]:
         logger.warning(line)
     return best
-
-
-def _candidates(kernels) -> list[Any]:
-    if kernels is None:
-        return [EnvironmentKernel(length_scale=2.0)]
-    several = isinstance(kernels, Iterable)
-    found = [as_kernel(kernel) for kernel in kernels] if several else [as_kernel(kernels)]
-    if not found:
-        raise InputError("invalid kernels=[]: expected an EnvironmentKernel, a function, or some")
-    return found
 
 
 def describe_all(describer: EnvironmentDescriptor, batches: Sequence[Batch]) -> Described:
@@ -229,10 +221,12 @@ def stream(
     kernel: Kernel,
     inducing: Inducing,
     root: np.ndarray,
+    show: bool = False,
 ) -> dict[str, Factor]:
     """The factors of all labels in whitened columns Φ L⁻ᵀ, one kind of label each."""
     sums = {kind: Accumulator(len(root)) for kind in observations.kinds}
-    for index, batch in enumerate(batches):
+    bar = progress_bar(batches, desc=kernel.label(), unit="structures", disable=not show)
+    for index, batch in enumerate(bar):
         targets = observations.targets(index)
         for kind, rows in observations.rows(index, *design(kernel, inducing, batch)).items():
             whitened = solve_triangular(root, np.asarray(rows, float).T, lower=True).T

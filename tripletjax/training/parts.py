@@ -50,16 +50,22 @@ def named_parts(
         InputError: a structure cannot be used, validation or test data have a species that the
             training data lack, or there is nothing to set aside.
     """
+    parts = checked_parts(data, valid, test, config.seed)
+    frames = parts["train"].frames
+    return parts, config.settled(len(frames), sum(map(len, frames)))
+
+
+def checked_parts(data: Data, valid: Data | None, test: Data | None, seed: int) -> dict[str, Data]:
+    """Training, validation and, if given, test data by name; errors as of ``named_parts``."""
     for part in (data, valid, test):
         if part is not None:
             check_frames(part.frames)
-    data, valid = split_dataset(data, valid, config.seed)
+    data, valid = split_dataset(data, valid, seed)
     known = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
     for name, part in (("validation", valid), ("test", test)):
         if part is not None:
             _require_species(part.frames, known, name)
-    parts = {"train": data, "valid": valid} | ({} if test is None else {"test": test})
-    return parts, config.settled(len(data.frames), sum(map(len, data.frames)))
+    return {"train": data, "valid": valid} | ({} if test is None else {"test": test})
 
 
 def split_dataset(data: Data, valid: Data | None, seed: int) -> tuple[Data, Data]:

@@ -1,0 +1,105 @@
+"""Settings of a fit of a kernel potential, without JAX."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tripletjax.checks import (
+    CUTOFF_FUNCTIONS,
+    as_choice,
+    as_integer,
+    as_name,
+    as_number,
+    as_positive,
+    settle,
+)
+from tripletjax.settings import Settings, setting
+from tripletjax.training.config import LABEL_KEYS
+from tripletjax.training.references import as_references
+
+KINDS = ("power_spectrum", "bispectrum", "fingerprint")
+KERNELS = ("gaussian", "polynomial")
+METHODS = ("sparse", "full")
+FULL_LABELS = 1500  # up to as many a full process is fitted: in memory is a row for each of a label
+LENGTH_SCALES = (2.0, 4.0, 8.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelConfig(Settings):
+    """Everything that decides the result of a fit of a kernel potential, apart from the data.
+
+    Example:
+        >>> KernelConfig(cutoff=4).fall
+        2.0
+    """
+
+    cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
+    cutoff_function: str | Callable[..., Any] = setting(
+        "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
+    )
+    cutoff_width: float | None = setting(
+        None, "the cutoff function falls over this length below the cutoff", "Å",
+        none="half of the cutoff",
+    )  # fmt: skip
+    descriptor: str = setting("power_spectrum", "kind of the descriptor", choices=KINDS)
+    n_max: int = setting(6, "number of radial functions")
+    l_max: int = setting(4, "highest degree of the harmonics, inclusive")
+    kernel: str = setting("gaussian", "kernel between environments", choices=KERNELS)
+    length_scale: float | None = setting(
+        None, "of the gaussian kernel, in units of the median distance between environments",
+        none="2, 4 or 8, by the evidence",
+    )  # fmt: skip
+    degree: int = setting(2, "of the polynomial kernel")
+    method: str | None = setting(
+        None, "a full Gaussian process, or a sparse one in some of the environments",
+        choices=METHODS, none=f"full up to {FULL_LABELS} labels",
+    )  # fmt: skip
+    n_inducing: int = setting(200, "inducing environments of each species in a sparse process")
+    energy_noise: float | None = setting(
+        None, "noise of the energies, for one atom", "eV", none="by the evidence"
+    )
+    forces_noise: float | None = setting(
+        None, "noise of the forces", "eV/Å", none="by the evidence"
+    )
+    stress_noise: float | None = setting(
+        None, "noise of the stress", "eV/Å³", none="by the evidence"
+    )
+    reference_energies: Mapping[str, float] | str | None = setting(
+        None, "energies of single atoms, such as H=-13.6,O=-432, or isolated: those of the "
+        "structures of one atom", "eV", none="fitted by least squares",
+    )  # fmt: skip
+    seed: int = setting(0, "seed of the validation split")
+
+    energy_key: str | None = setting(None, "name of the energies in files", none="ASE's")
+    forces_key: str | None = setting(None, "name of the forces in files", none="ASE's")
+    stress_key: str | None = setting(None, "name of the stress in files", none="ASE's")
+    virial_key: str | None = setting(
+        None, "name of the virials in files (eV); stress = -virial/volume", none="none"
+    )
+
+    @property
+    def fall(self) -> float:
+        """Å, over which the cutoff function falls."""
+        return 0.5 * self.cutoff if self.cutoff_width is None else self.cutoff_width
+
+    def __post_init__(self):
+        cutoff = as_positive("cutoff", self.cutoff, "Å")
+        settle(self, cutoff=cutoff, seed=as_integer("seed", self.seed))
+        settle(self, reference_energies=as_references(self.reference_energies))
+        for name, choices in (("descriptor", KINDS), ("kernel", KERNELS)):
+            as_choice(name, getattr(self, name), choices)
+        if self.method is not None:
+            as_choice("method", self.method, METHODS)
+        if self.cutoff_width is not None:
+            width = as_number("cutoff_width", self.cutoff_width, low=0, high=cutoff, unit="Å")
+            settle(self, cutoff_width=width)
+        for name in ("n_max", "degree", "n_inducing"):
+            settle(self, **{name: as_integer(name, getattr(self, name), 1)})
+        settle(self, l_max=as_integer("l_max", self.l_max, 0, 12))
+        units = {"energy_noise": "eV", "forces_noise": "eV/Å", "stress_noise": "eV/Å³"}
+        for name, unit in (units | {"length_scale": "units of the vectors"}).items():
+            if getattr(self, name) is not None:
+                settle(self, **{name: as_positive(name, getattr(self, name), unit)})
+        for name in LABEL_KEYS:
+            if getattr(self, name) is not None:
+                as_name(name, getattr(self, name))

@@ -1,0 +1,181 @@
+"""From labelled structures to a kernel potential, and the folder of its fit."""
+
+import logging
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tripletjax.descriptors.base import Descriptor, descriptor
+from tripletjax.io import atomic_folder, provenance, require_unused, save_json
+from tripletjax.kernels.environments import EnvironmentKernel
+from tripletjax.kernels.full import fit_full_potential
+from tripletjax.kernels.observations import Noise
+from tripletjax.kernels.sparse import fit_sparse_potential
+from tripletjax.locks import hold
+from tripletjax.potentials.base import Potential
+from tripletjax.potentials.precision import computing_in, precision_of
+from tripletjax.settings import as_yaml
+from tripletjax.training.config import FitOptions
+from tripletjax.training.consistency import warn_of_units
+from tripletjax.training.data import make_buckets
+from tripletjax.training.figures import parity_figure
+from tripletjax.training.folder import METRICS, OWN, PARITY
+from tripletjax.training.kept_settings import write_settings
+from tripletjax.training.kernel_config import FULL_LABELS, LENGTH_SCALES, KernelConfig
+from tripletjax.training.labels import countable
+from tripletjax.training.laplace import uncertainty_metrics
+from tripletjax.training.metrics import compare
+from tripletjax.training.parts import Dataset, checked_parts
+from tripletjax.training.references import reference_energies
+
+log = logging.getLogger(__name__)
+
+
+def fit_kernel_potential(
+    data: Dataset,
+    folder: str | Path | None = None,
+    config: KernelConfig | None = None,
+    *,
+    valid: Dataset | None = None,
+    test: Dataset | None = None,
+    force: bool = False,
+    show: bool = True,
+) -> tuple[Potential, dict[str, Any]]:
+    """Fit a Gaussian process and write it to a folder with its errors.
+
+    The folder gets ``model/``, ``metrics.json``, ``parity.png`` and ``settings.yaml``, all at the
+    end: such a fit takes minutes, and an interrupted one leaves nothing behind.
+
+    Args:
+        data: training structures; without ``valid`` a tenth of them is set aside, which the fit
+            does not need, but its errors and deviations are compared on.
+        folder: to write; must be unused, unless ``force`` is given. None: nothing is written.
+        config: settings; None: the defaults.
+        valid, test: further structures.
+        force: replace an earlier fit in the folder; all other files stay.
+        show: a progress bar.
+
+    Returns:
+        The potential, with deviations, and the record that ``metrics.json`` holds.
+
+    Raises:
+        InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, or a
+            folder in use.
+
+    Example:
+        >>> from tripletjax.data.sets import load_frames
+        >>> from tripletjax.training import read_labels
+        >>> frames = load_frames("ethanol")[:4]
+        >>> config = KernelConfig(cutoff=3.0, n_max=2, l_max=1, n_inducing=5, method="sparse")
+        >>> data = Dataset(frames, read_labels(frames))
+        >>> potential, record = fit_kernel_potential(data, config=config, show=False)
+        >>> potential.has_deviations, sorted(record["train"])[0]
+        (True, 'energy_mae_mev_per_atom')
+    """
+    config = config or KernelConfig()
+    if folder is not None:
+        require_unused(folder, force)
+    with hold(folder) if folder is not None else nullcontext():
+        if folder is not None:
+            require_unused(folder, force)  # another fit may have ended meanwhile
+        potential, record, compared = _fitted(data, config, valid, test, show)
+        if folder is not None:
+            with atomic_folder(folder, force=True, own=OWN) as new:
+                potential.save(new / "model")
+                save_json(new / METRICS, record)
+                parity_figure(new / PARITY, compared)
+                write_settings(new, _settings_text(config))
+            log.info("the fit is in %s", folder)
+    return potential, record
+
+
+def _fitted(
+    data: Dataset,
+    config: KernelConfig,
+    valid: Dataset | None,
+    test: Dataset | None,
+    show: bool,
+) -> tuple[Potential, dict[str, Any], dict[str, Any]]:
+    """The potential, the record of the fit, and its predictions by part of the data."""
+    parts = checked_parts(data, valid, test, config.seed)
+    warn_of_units(*parts["train"])
+    began = time.monotonic()
+    potential = _conditioned(parts["train"], config, show)
+    seconds = time.monotonic() - began
+    log.info("fitted for %.0f s; evaluating the fit", seconds)
+    dtype = precision_of(potential)
+    with computing_in(dtype):
+        buckets = {
+            name: make_buckets(part.frames, countable(*part), potential, dtype)
+            for name, part in parts.items()
+        }
+        compared = {name: compare(potential, rows) for name, rows in buckets.items()}
+        others = {name: rows for name, rows in buckets.items() if name != "train"}
+        uncertainty = uncertainty_metrics(potential, others)
+    compared["train"].warn_of_units("the training data")
+    record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
+    model: Any = potential.model
+    record |= {
+        "uncertainty": uncertainty,
+        "process": dict(model.record) | {"points": len(model.kinds)},
+        "seconds": seconds,
+        "wall_seconds": time.monotonic() - began,
+        "structures": {name: len(found.energy) for name, found in compared.items()},
+        "settings": asdict(config),
+    }
+    return potential, record | provenance(), compared
+
+
+def _conditioned(data: Dataset, config: KernelConfig, show: bool) -> Potential:
+    """The process of highest evidence, given the labels."""
+    labels = countable(data.frames, data.labels)
+    energies, forces, stress = zip(*labels, strict=True)
+    species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
+    given = config.reference_energies
+    options: dict[str, Any] = {
+        "describer": _descriptor(config, tuple(species.tolist())),
+        "noise": Noise(
+            energy=config.energy_noise, forces=config.forces_noise, stress=config.stress_noise
+        ),
+        "references": reference_energies(data.frames, np.array(energies), species, given),
+        "show": show,
+    }
+    n_labels = sum(1 + (0 if f is None else f.size) + (0 if s is None else 6) for _, f, s in labels)
+    method = config.method or ("full" if n_labels <= FULL_LABELS else "sparse")
+    log.info("fitting a %s Gaussian process to %d labels", method, n_labels)
+    known = list(data.frames), energies, forces, stress
+    if method == "full":
+        return fit_full_potential(*known, kernel=_kernels(config), **options)
+    return fit_sparse_potential(
+        *known, kernels=_kernels(config), n_inducing=config.n_inducing, **options
+    )
+
+
+def _descriptor(config: KernelConfig, species: tuple[int, ...]) -> Descriptor:
+    return descriptor(
+        config.descriptor,
+        species,
+        cutoff=config.cutoff,
+        cutoff_function=config.cutoff_function,
+        cutoff_width=config.fall,
+        n_max=config.n_max,
+        l_max=config.l_max,
+    )
+
+
+def _kernels(config: KernelConfig) -> list[EnvironmentKernel]:
+    if config.kernel == "polynomial":
+        return [EnvironmentKernel(kind="polynomial", degree=config.degree)]
+    scales = LENGTH_SCALES if config.length_scale is None else (config.length_scale,)
+    return [EnvironmentKernel(length_scale=scale) for scale in scales]
+
+
+def _settings_text(config: KernelConfig) -> str:
+    model = [entry for entry in FitOptions.entries() if entry.name == "model"]
+    groups = {"The fit": [*model, *config.entries()]}
+    title = "Settings of tripletjax train, which reads them with --config."
+    return as_yaml(groups, config.flat() | {"model": "kernel"}, title)
