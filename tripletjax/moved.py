@@ -24,6 +24,7 @@ MOVED = {
     "description": "descriptors.description",
     "environments": "descriptors.ragged",
     "fingerprints": "invariants.fingerprints",
+    "kernels.potential": "kernels.model",
     "mechanics": "potentials.mechanics",
     "mixing": "basis.mixing",
     "models": "potentials.network",

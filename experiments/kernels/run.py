@@ -14,12 +14,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from tripletjax import descriptor
+from tripletjax import Potential, descriptor
 from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.kernels import (
     EnvironmentKernel,
-    KernelPotential,
     calibration,
     fit_sparse_potential,
     recalibration_factor,
@@ -62,12 +61,12 @@ def targets(frames) -> tuple[np.ndarray, list[Any]]:
     return np.array([label.energy for label in labels]), [label.forces for label in labels]
 
 
-def predict(potential: KernelPotential, frames) -> tuple[Comparison, dict[str, np.ndarray]]:
+def predict(potential: Potential, frames) -> tuple[Comparison, dict[str, np.ndarray]]:
     """Predictions beside labels, and standard deviations in eV and eV/Å, shaped like them."""
     means, sigmas = [], []
     with jax.enable_x64(True):
-        found = jax.jit(potential.energy_forces_stress)
-        deviations = jax.jit(potential.deviations)
+        found = potential.energy_forces_stress
+        deviations = potential.deviations
         for frame in frames:
             batch = potential.prepare(frame, "float64")
             mean, sigma = jax.device_get((found(batch), deviations(batch)))
@@ -145,12 +144,15 @@ def run(data: Path | None, sizes: list[int], n_inducing: int, n_valid: int, n_te
         seconds = time.perf_counter() - started
         found = predict(potential, test)
         curve.append({"frames": size, "seconds": round(seconds, 1), **found[0].metrics()})
-        curve[-1] |= {"inducing": len(potential.weights), "noise": potential.record["noise"]}
+        curve[-1] |= {
+            "inducing": len(potential.model.kinds),
+            "noise": potential.model.record["noise"],
+        }
         logger.info("%s", curve[-1])
     assert potential is not None
 
-    checked = errors_and_deviations(predict(potential, valid), potential.record["noise"])
-    tested = errors_and_deviations(found, potential.record["noise"])
+    checked = errors_and_deviations(predict(potential, valid), potential.model.record["noise"])
+    tested = errors_and_deviations(found, potential.model.record["noise"])
     panels, record = {}, {}
     for kind, unit in (("energy", "eV"), ("forces", "eV/Å")):
         factor = recalibration_factor(*checked[kind])

@@ -100,7 +100,8 @@ def as_kernel(kernel: Any) -> Any:
             f"invalid kernel {kernel!r}: expected an EnvironmentKernel, or a function of vectors "
             "[N, D] and [M, D]"
         )
-    return FunctionKernel(kernel)
+    function: Any = kernel
+    return FunctionKernel(function)
 
 
 def as_kernels(kernels: Any) -> list[Any]:

@@ -97,7 +97,7 @@ def groups_of(structures: Sequence[Labelled], sizes: Sequence[int]) -> list[Grou
         members = np.flatnonzero(np.array(sizes) == size)
         mask = np.arange(size) < counts[members, None]
         points = np.where(mask, first[members, None] + np.arange(size), 0)
-        stress = any(structures[member].stress for member in members)
+        stress = any(structures[int(member)].stress for member in members)
         found.append(Group(members, points, mask, stress))
     return found
 
@@ -160,6 +160,6 @@ def places_of_labels(structures: Sequence[Labelled], groups: Sequence[Group]) ->
         size = group.points.shape[1]
         n_rows = 1 + 3 * size + (6 if group.stress else 0)
         for member in group.structures:
-            places[int(member)] = start + structures[member].rows(size)
+            places[int(member)] = start + structures[int(member)].rows(size)
             start += n_rows
     return np.concatenate([places[index] for index in range(len(structures))])
