@@ -133,7 +133,8 @@ def run(data: Path | None, sizes: list[int], n_inducing: int, n_valid: int, n_te
     some = train[: sizes[len(sizes) // 2]]
     evidences = {}
     for kernel in KERNELS:
-        evidences[kernel.label()] = fit(some, *targets(some), kernels=kernel).record["log_evidence"]
+        record = fit(some, *targets(some), kernels=kernel).model.record
+        evidences[kernel.label()] = record["log_evidence"]
         logger.info("%s: log evidence %.1f", kernel.label(), evidences[kernel.label()])
     chosen = max(KERNELS, key=lambda kernel: evidences[kernel.label()])
 

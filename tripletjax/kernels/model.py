@@ -56,7 +56,7 @@ class KernelModel:
         >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=1, l_max=1)
         >>> model = KernelModel(describer=soap, kernel=EnvironmentKernel(), kinds=(0, 0, 1))
         >>> model.init(0)["points"].shape
-        (3, 8)
+        (3, 6)
     """
 
     describer: EnvironmentDescriptor
