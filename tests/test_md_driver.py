@@ -16,8 +16,8 @@ from tests.md_runs import QUICK, potential, rows, run, silicon, springs
 from tripletjax import ConvergenceError, InputError, SimulationError
 from tripletjax.engines.ase import TripletCalculator
 from tripletjax.md import MDConfig, blocks, minimize
-from tripletjax.md.driver import Run
 from tripletjax.md.files import RECORD, RESTART, TRAJECTORY
+from tripletjax.md.motion import Motion
 from tripletjax.potentials.committee import committee_of
 
 pytestmark = pytest.mark.once("float32")
@@ -51,14 +51,16 @@ def test_velocity_verlet_is_that_of_ase(tmp_path, float32):
     assert pressure == pytest.approx(-np.trace(stress) / 3 / units.GPa, abs=1e-7)
 
 
-@pytest.mark.parametrize("ensemble", ["nve", "npt"])
-def test_a_thin_skin_changes_nothing(ensemble, tmp_path, monkeypatch, float32):
+@pytest.mark.parametrize("settings", [
+    {"ensemble": "nve"}, {"ensemble": "npt", "tau_cell": 10_000.0, "pressure": 5.0},
+])  # fmt: skip
+def test_a_thin_skin_changes_nothing(settings, tmp_path, monkeypatch, float32):
     """Blocks are rolled back and done again, in parts if need be; nothing compiles for it."""
-    config = replace(QUICK, ensemble=ensemble, timestep=1.0, tau_cell=10_000.0, pressure=5.0)
+    config = replace(QUICK, timestep=1.0, **settings)
     thick = run(tmp_path / "thick", replace(config, skin=2.0))
-    renew, advanced, renewed, parts = Run.renew, Run.advanced, [], []
-    monkeypatch.setattr(Run, "renew", lambda self: (renewed.append(1), renew(self))[1])
-    monkeypatch.setattr(Run, "advanced", lambda self, n: (parts.append(n), advanced(self, n))[1])
+    renew, advanced, renewed, parts = Motion.renew, Motion.advanced, [], []
+    monkeypatch.setattr(Motion, "renew", lambda self: (renewed.append(1), renew(self))[1])
+    monkeypatch.setattr(Motion, "advanced", lambda self, n: (parts.append(n), advanced(self, n))[1])
     before = blocks.advanced._cache_size()
     thin = run(tmp_path / "thin", replace(config, skin=0.06))
     assert len(renewed) >= 4 and min(parts) < 5
@@ -165,7 +167,7 @@ def overlapping():
     (with_nan_momenta, {}, "momenta"),
     (without_mass, {}, "atom 2 has mass 0"),
     (overlapping, {}, "atoms 0 and 1 overlap"),
-    (lambda: Atoms("Si"), {"ensemble": "nvt", "thermostat": "nose-hoover"}, "one atom"),
+    (lambda: Atoms("Si"), {"ensemble": "nvt", "thermostat": "nose-hoover"}, "single atom"),
     (lambda: Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]), {"ensemble": "npt"}, "periodic in all"),
 ])  # fmt: skip
 def test_structures_that_cannot_be_used(atoms, settings, text, tmp_path, float32):

@@ -13,8 +13,7 @@ from tests.systems import quick_jit
 from tripletjax import InputError
 from tripletjax.md.lists import Lists, mechanics, moved, roomy
 from tripletjax.neighbors import full_cell
-from tripletjax.potentials.triplet import nearest_first, untrained
-from tripletjax.types import Environments
+from tripletjax.potentials.triplet import untrained
 
 pytestmark = pytest.mark.once("float32")
 
@@ -127,24 +126,3 @@ def test_a_list_holds_no_padded_atoms_and_little_room(float32):
 def test_unknown_species(float32):
     with pytest.raises(InputError, match="atomic number 8"):
         Lists(untrained([1], SIZES), molecule("H2O"), SKIN, "float32")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_nearest_come_first(seed, float32):
-    """By distance, each once, whatever the padding."""
-    random = np.random.default_rng(seed)
-    for n_real in (0, 1, 2, 7):
-        vectors = random.normal(size=(7, 3)).astype(np.float32)
-        mask = np.zeros(7, bool)
-        mask[random.permutation(7)[:n_real]] = True
-        given = Environments(
-            vectors[None], np.arange(7)[None], mask[None], np.zeros(1, int), np.arange(7)[None]
-        )
-        found = jax.jit(nearest_first)(given)
-        (moved_to,), (kinds,), (left,) = found[:3]
-        np.testing.assert_array_equal(left, np.arange(7) < n_real)
-        np.testing.assert_array_equal(moved_to, vectors[np.asarray(kinds)])
-        np.testing.assert_array_equal(found.neighbors[0], kinds)
-        expected = np.sort(np.linalg.norm(vectors[mask], axis=1))
-        np.testing.assert_allclose(np.linalg.norm(moved_to[:n_real], axis=1), expected, rtol=1e-6)
-        assert sorted(np.asarray(kinds)[np.asarray(left)]) == sorted(np.flatnonzero(mask))

@@ -15,6 +15,8 @@ from tripletjax import InputError
 from tripletjax.md import driver
 from tripletjax.md.driver import Run
 from tripletjax.md.files import FINAL, RECORD, RESTART, THERMO, TRAJECTORY
+from tripletjax.md.motion import Motion
+from tripletjax.md.restarts import Restart
 from tripletjax.potentials.committee import committee_of
 
 pytestmark = pytest.mark.once("float32")
@@ -50,17 +52,17 @@ def test_restart_after_a_kill_gives_the_same_bits(ensemble, tmp_path, monkeypatc
     """Killed between two saves: what was written since is cut off and written again."""
     config = replace(QUICK, ensemble=ensemble, skin=0.1)
     run(tmp_path / "whole", config)
-    write, save, saves = Run.write, Run.save, []
+    write, save, saves = Run.write, Restart.save, []
 
     def dying(self, observed):
-        if int(self.state.steps) == 15:
+        if self.motion.step == 15:
             write(self, observed)
             raise Killed
         return write(self, observed)
 
     monkeypatch.setattr("tripletjax.md.driver.SECONDS_A_SAVE", -1.0)
     monkeypatch.setattr(Run, "write", dying)
-    monkeypatch.setattr(Run, "save", lambda self: (saves.append(int(self.state.steps)), save(self)))
+    monkeypatch.setattr(Restart, "save", lambda self: (save(self), saves.append(self.step)))
     with pytest.raises(Killed):
         run(tmp_path / "part", config)
     assert saves == [0, 5, 10] and len(rows(tmp_path / "part")) == 4
@@ -88,7 +90,7 @@ def test_an_interrupted_run_goes_on(moment, tmp_path, monkeypatch, float32):
     config = replace(QUICK, ensemble="nvt", write_every=5)
     run(tmp_path / "whole", config)
     place, name, late = {
-        "block": (Run, "advanced", False),
+        "block": (Motion, "advanced", False),
         "row": (driver.Output, "row", True),
         "frame": (driver.Output, "frame", False),
         "bar": (driver.progress_bar(disable=True).__class__, "set_postfix_str", False),
@@ -132,19 +134,19 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, float32):
     assert_same(tmp_path / "part", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("killer", ["write", "save"])
-def test_killed_before_the_first_state(killer, tmp_path, monkeypatch, float32):
+@pytest.mark.parametrize("place, killer", [(Run, "write"), (Restart, "save")])
+def test_killed_before_the_first_state(place, killer, tmp_path, monkeypatch, float32):
     """Nothing to go on from, nothing lost: a restart begins again."""
-    original = getattr(Run, killer)
+    original = getattr(place, killer)
 
     def dying(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, killer, dying)
+    monkeypatch.setattr(place, killer, dying)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", QUICK)
     (tmp_path / "run/.restart.safetensors.a1b2").write_text("half")  # as a kill leaves it
-    monkeypatch.setattr(Run, killer, original)
+    monkeypatch.setattr(place, killer, original)
     with pytest.raises(InputError, match="already holds files"):
         run(tmp_path / "run", QUICK)
     run(tmp_path / "run", QUICK, resume=True)

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from tests.systems import environment, quick_jit
 from tripletjax import InputError
-from tripletjax.potentials.adaptive_tags import adaptive_weights
+from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.network import Architecture, AtomicEnergy, weight_shapes
 from tripletjax.testing import (
     assert_close,
@@ -202,6 +202,18 @@ def reference_weights(r, u, count, cutoff, n_pairs):
     return np.array([falloff(x / radius) for x in r])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_nearest_are_selected_by_distance(seed, dtype):
+    """Each once, with equal distances in the order that they have, as a stable sort."""
+    random = np.random.default_rng(seed)
+    distances = random.integers(1, 6, 7).astype(dtype)
+    for count in (1, 4, 7):
+        found = np.asarray(nearest(jnp.asarray(distances), count))
+        assert found.dtype == dtype and set(found.ravel()) == {0, 1}
+        np.testing.assert_array_equal(found.argmax(1), np.argsort(distances, kind="stable")[:count])
+        np.testing.assert_array_equal(found.sum(1), 1)
+
+
 @pytest.mark.parametrize("n_pairs", [0.3, 2.0, 8.0])
 @pytest.mark.parametrize("count", [3, 6, 8])
 def test_tag_weights_solve_their_equation(n_pairs, count, dtype):
@@ -211,15 +223,16 @@ def test_tag_weights_solve_their_equation(n_pairs, count, dtype):
     u /= np.linalg.norm(u, axis=-1, keepdims=True)
     r = np.sort(random.uniform(0.9, 3.0, 6))
     tags = u[:count]
-    solve = quick_jit(adaptive_weights, static_argnums=(2, 3, 4))
-    found = solve(r.astype(dtype), tags.astype(dtype), count, 5.0, n_pairs)
+    solve = quick_jit(adaptive_weights, static_argnums=(3, 4, 5))
+    radii = r[:count].astype(dtype)
+    found = solve(r.astype(dtype), radii, tags.astype(dtype), count, 5.0, n_pairs)
     expected = reference_weights(r, tags, count, 5.0, n_pairs)
     np.testing.assert_allclose(
         found, expected[:count], atol=1e-4 if dtype == jnp.float32 else 1e-11
     )
     assert not expected[count:].any()
     padded = np.append(r, [5.0, 5.0])
-    more = solve(padded.astype(dtype), tags.astype(dtype), count, 5.0, n_pairs)
+    more = solve(padded.astype(dtype), radii, tags.astype(dtype), count, 5.0, n_pairs)
     np.testing.assert_allclose(more, found, atol=1e-6)
 
 
@@ -230,7 +243,7 @@ def test_derivatives_of_tag_weights(float64):
 
     def weighted(vectors):
         r = jnp.linalg.norm(vectors, axis=-1)
-        return adaptive_weights(r, vectors / r[:, None], 4, 4.0, 2.0)
+        return adaptive_weights(r, r, vectors / r[:, None], 4, 4.0, 2.0)
 
     assert_gradients(weighted, vectors)
     first = quick_jit(jax.jacrev(weighted))

@@ -61,13 +61,15 @@ class TripletCalculator(Calculator):
         if dtype not in (None, "float32", "float64"):
             raise InputError(f"invalid dtype={dtype!r}: expected 'float32', 'float64' or None")
         if isinstance(model, str | Path):
-            model = load_uncertain(model) if uncertainty else load(model)
-        require_potential(model)
-        if uncertainty and not model.has_deviations:
+            potential = load_uncertain(model) if uncertainty else load(model)
+        else:
+            potential = model
+        require_potential(potential)
+        if uncertainty and not potential.has_deviations:
             raise InputError(
                 "the potential has no uncertainty; give a committee or a Gaussian process"
             )
-        self.potential = model
+        self.potential = potential
         self.has_deviations = uncertainty
         self.dtype = dtype
         self._width = 0

@@ -126,8 +126,7 @@ def npt(
             strain = jnp.linalg.eigh(state.barostat.momenta / inertia)
             state = drifted(kicked(state, *strain), *strain)
             state = state._replace(mechanics=force(state.positions, state.cell))
-            state = thermalised(strained(kicked(state, *strain)))
-        return state._replace(steps=state.steps + 1)
+            return thermalised(strained(kicked(state, *strain)))
 
     def conserved(state: State) -> Array:
         energy = state.mechanics.energy + kinetic_energy(state.momenta, masses)
@@ -136,7 +135,7 @@ def npt(
         energy += chain_energy(state.thermostat, count, kt, tau)
         return energy + chain_energy(state.barostat.chain, cell_count, kt, tau)
 
-    return Ensemble(begin, step, conserved, count)
+    return Ensemble(begin, step, conserved, count, moves_cell=True, needs_rest=True)
 
 
 def _sinhc(x: Array) -> Array:

@@ -1,5 +1,6 @@
 """The compiled functions of a simulation: its start, a block of steps, and what is looked at."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.md.config import MDConfig
-from tripletjax.md.ensembles import ensemble_of
+from tripletjax.md.ensembles import EnsembleMaker
 from tripletjax.md.integrators import Ensemble
 from tripletjax.md.lists import SkinList, mechanics, moved
-from tripletjax.md.states import GPA, Force, State, kinetic_energy, pressure, temperature, volume
+from tripletjax.md.states import GPA, State, kinetic_energy, pressure, temperature, volume
 from tripletjax.potentials.base import Potential
-from tripletjax.types import Array
+from tripletjax.types import Array, InputError
 
 
 class Observed(NamedTuple):
@@ -27,23 +27,36 @@ class Observed(NamedTuple):
     moved: Array  # the most of the skin that was used up
 
 
+@dataclass(frozen=True)
+class Rules:
+    """What the steps of a run depend on besides arrays; static under ``jit``."""
+
+    ensemble: EnsembleMaker
+    timestep: float  # fs
+    skin: float  # Å
+
+    def equations(self, potential: Potential, masses: Array, made: SkinList) -> Ensemble:
+        """The equations of motion with the forces of a potential."""
+        return self.ensemble(partial(mechanics, potential, made), masses, self.timestep)
+
+
 @partial(jax.jit, static_argnums=0)
 def begun(
-    config: MDConfig, potential: Potential, masses, made, positions, momenta, cell, key
+    rules: Rules, potential: Potential, masses, made: SkinList, positions, momenta, cell, key
 ) -> State:
     """The state before the first step."""
-    force: Force = partial(mechanics, potential, made)
+    at_start = mechanics(potential, made, positions, cell)
     count = jnp.zeros((), jnp.int32)
-    state = State(positions, momenta, cell, force(positions, cell), None, None, key, count)
-    return ensemble_of(config, force, masses).begin(state)
+    state = State(positions, momenta, cell, at_start, None, None, key, count)
+    return rules.equations(potential, masses, made).begin(state)
 
 
 @partial(jax.jit, static_argnums=0)
 def advanced(
-    config: MDConfig, potential: Potential, masses, made: SkinList, state: State, count: int
+    rules: Rules, potential: Potential, masses, made: SkinList, state: State, count: int
 ) -> tuple[State, Observed]:
     """The state ``count`` steps later, or where the list no longer holds, and what is looked at."""
-    ensemble = ensemble_of(config, partial(mechanics, potential, made), masses)
+    ensemble = rules.equations(potential, masses, made)
     until = state.steps + count
 
     def goes_on(carry):
@@ -51,15 +64,37 @@ def advanced(
         return (state.steps < until) & (most <= 1)
 
     def body(carry):
-        state, most = carry
-        state = ensemble.step(state)
+        before, most = carry
+        state = ensemble.step(before)
+        require_same_shapes(before, state)
+        state = state._replace(steps=before.steps + 1)
         at = state.positions, state.cell
-        here = moved(made, *at, potential.cutoff, config.skin, config.ensemble == "npt")
+        here = moved(made, *at, potential.cutoff, rules.skin, ensemble.moves_cell)
         return state, jnp.maximum(most, here)  # NaN stays NaN
 
     start = state, jnp.zeros((), state.positions.dtype)
     state, most = jax.lax.while_loop(goes_on, body, start)
     return state, _observed(ensemble, state, masses, most)
+
+
+def require_same_shapes(before: State, after: Any) -> None:
+    """Raise InputError at a step that returns anything but a state with the same shapes."""
+    if not isinstance(after, State):
+        raise InputError(
+            f"invalid ensemble: its step returned a {type(after).__name__}; expected a State"
+        )
+    for name, *values in zip(State._fields, before, after, strict=True):
+        kinds = [jax.tree.map(lambda x: (jnp.shape(x), jnp.result_type(x)), v) for v in values]
+        if kinds[0] != kinds[1]:
+            raise InputError(
+                f"invalid ensemble: state.{name} is {_shown(values[0])} before a step and "
+                f"{_shown(values[1])} after it; expected the same shapes and dtypes"
+            )
+
+
+def _shown(tree: Any) -> str:
+    leaves = jax.tree.leaves(tree)
+    return ", ".join(f"{jnp.result_type(x)}{list(jnp.shape(x))}" for x in leaves) or "None"
 
 
 def _observed(ensemble: Ensemble, state: State, masses: Array, most: Array) -> Observed:

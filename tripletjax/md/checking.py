@@ -4,32 +4,34 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from tripletjax.md.config import MDConfig
+from tripletjax.md.integrators import Ensemble
 from tripletjax.neighbors import check_frames, find_pairs
 from tripletjax.types import InputError
 
 OVERLAP = 0.5  # of the sum of the covalent radii; closer atoms are refused
 
 
-def check_start(atoms: Atoms, config: MDConfig) -> None:
-    """Raise InputError at a structure that no simulation with these settings can have.
+def check_start(atoms: Atoms, ensemble: Ensemble) -> None:
+    """Raise InputError at a structure that no simulation in this ensemble can have.
 
     Example:
+        >>> nothing = lambda state: state
         >>> try:
-        ...     check_start(Atoms("H"), MDConfig(ensemble="npt"))
+        ...     check_start(Atoms("H"), Ensemble(nothing, nothing, nothing, 3, moves_cell=True))
         ... except InputError as error:
         ...     print(str(error).split(";")[0])
-        npt needs a structure that is periodic in all directions
+        an ensemble that moves the cell needs a structure that is periodic in all directions
     """
     check_frames(atoms)
-    if config.ensemble == "npt" and not atoms.pbc.all():
+    if ensemble.moves_cell and not atoms.pbc.all():
         raise InputError(
-            "npt needs a structure that is periodic in all directions; its pbc is "
-            f"{atoms.pbc.tolist()}; give nve or nvt"
+            "an ensemble that moves the cell needs a structure that is periodic in all directions; "
+            f"its pbc is {atoms.pbc.tolist()}; use ensemble='nve' or 'nvt'"
         )
-    if config.keeps_momentum and len(atoms) == 1:
+    if ensemble.needs_rest and len(atoms) == 1:
         raise InputError(
-            "one atom without a total momentum does not move; give nve, or nvt with langevin"
+            "a single atom with zero total momentum cannot move; use ensemble='nve', or 'nvt' with "
+            "the thermostat langevin"
         )
     if atoms.constraints:
         raise InputError(

@@ -88,11 +88,6 @@ class MDConfig(Settings):
         """Temperature above which the simulation has blown up, K."""
         return self.max_temperature or max(HOTTER * self.temperature, HOTTEST)
 
-    @property
-    def keeps_momentum(self) -> bool:
-        """Whether the thermostat counts on a total momentum of zero."""
-        return self.ensemble == "npt" or (self.ensemble, self.thermostat) == ("nvt", THERMOSTATS[1])
-
 
 @dataclass(frozen=True, kw_only=True)
 class MDOptions(Precision):

@@ -21,12 +21,19 @@ PARTS = (_OUTER, 1 - 2 * _OUTER, _OUTER)
 
 
 class Ensemble(NamedTuple):
-    """How a state begins, goes on, and what stays the same meanwhile."""
+    """How a state begins, goes on, and what stays the same meanwhile.
+
+    ``begin`` fills ``state.thermostat`` and ``state.barostat`` with pytrees of arrays, or leaves
+    them None. ``step`` returns a state of the same shapes, with ``mechanics`` at its positions and
+    cell; random numbers come from ``state.key``, which it replaces. The driver counts the steps.
+    """
 
     begin: Callable[[State], State]
     step: Callable[[State], State]
     conserved: Callable[[State], Array]  # [] eV
     degrees_of_freedom: int  # that hold kT/2 each
+    moves_cell: bool = False  # the cell changes: it must be periodic in all directions
+    needs_rest: bool = False  # the total momentum must be zero, and stays so
 
 
 class Chain(NamedTuple):
@@ -65,7 +72,7 @@ def nve(force: Force, masses: Array, dt: float) -> Ensemble:
         state = _kicked(state, 0.5 * dt)
         state = _drifted(state, masses, dt)
         state = state._replace(mechanics=force(state.positions, state.cell))
-        return _counted(_kicked(state, 0.5 * dt))
+        return _kicked(state, 0.5 * dt)
 
     return Ensemble(lambda state: state, step, conserved, freedom(len(masses)))
 
@@ -114,7 +121,7 @@ def nvt_langevin(
         state = state._replace(momenta=momenta, thermostat=heat, key=jax.random.key_data(key))
         state = _drifted(state, masses, 0.5 * dt)
         state = state._replace(mechanics=force(state.positions, state.cell))
-        return _counted(_kicked(state, 0.5 * dt))
+        return _kicked(state, 0.5 * dt)
 
     def conserved(state: State) -> Array:
         energy = state.mechanics.energy + kinetic_energy(state.momenta, masses)
@@ -163,7 +170,7 @@ def nvt_nose_hoover(force: Force, masses: Array, dt: float, kelvin: float, tau: 
     def conserved(state: State) -> Array:
         return inner.conserved(state) + chain_energy(state.thermostat, count, kt, tau)
 
-    return Ensemble(begin, step, conserved, count)
+    return Ensemble(begin, step, conserved, count, needs_rest=True)
 
 
 def freedom(n_atoms: int) -> int:
@@ -234,7 +241,3 @@ def _kicked(state: State, time: float) -> State:
 
 def _drifted(state: State, masses: Array, time: float) -> State:
     return state._replace(positions=state.positions + time * state.momenta / masses[:, None])
-
-
-def _counted(state: State) -> State:
-    return state._replace(steps=state.steps + 1)

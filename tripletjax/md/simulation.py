@@ -11,7 +11,9 @@ from tripletjax.io import require_unused
 from tripletjax.md.checking import check_overlap, check_start
 from tripletjax.md.config import MDConfig, MDOptions, settings_text
 from tripletjax.md.driver import Run
+from tripletjax.md.ensembles import EnsembleMaker, ensemble_of
 from tripletjax.md.files import RESTART, killed_at_once, save_settings
+from tripletjax.md.setup import Setup
 from tripletjax.md.starts import start_of, writable
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_potential
@@ -27,6 +29,7 @@ def simulate(
     folder: str | Path,
     config: MDConfig | None = None,
     *,
+    ensemble: EnsembleMaker | None = None,
     resume: bool = False,
     force: bool = False,
     show: bool = True,
@@ -50,6 +53,9 @@ def simulate(
             has any (see ``md.starts``); else the momenta are drawn.
         folder: to write; must be unused, unless ``resume`` or ``force`` is given.
         config: settings; None: the defaults.
+        ensemble: one of your own, in place of those that ``config`` names: a function ``(force,
+            masses, timestep)`` without a closure, or a frozen dataclass with such a ``__call__``,
+            that returns an ``md.integrators.Ensemble``.
         resume: go on from the state in the folder, if there is one.
         force: replace an earlier run in the folder; other files in it stay.
         show: a progress bar.
@@ -93,27 +99,39 @@ def simulate(
         )
     if resume and force:
         raise InputError("resume goes on with a run, force replaces it; give one of them")
-    uncertainty = model.has_deviations if uncertainty is None else uncertainty
-    if config.max_force_std is not None:
-        uncertainty = True
-    if uncertainty and not model.has_deviations:
+    read = ("pressure",) if options is not None and options.minimize_cell else ()
+    maker = ensemble_of(config, ensemble, read)
+    atoms = writable(start_of(atoms, velocity_unit))
+    model.require_known([atoms])
+    setup = Setup(
+        potential=model, atoms=atoms, origin=origin or atoms, config=config, maker=maker,
+        is_named=ensemble is None, dtype=precision_of(model, dtype),
+        uncertainty=_writes_deviations(model, config, uncertainty),
+    )  # fmt: skip
+    with computing_in(setup.dtype):
+        check_start(atoms, setup.ensemble)
+        resumes = resume and (folder / RESTART).is_file()
+        if not resumes:
+            check_overlap(atoms)
+            require_unused(folder, force or (resume and killed_at_once(folder)))
+        run = Run(setup, folder)
+        log.info("compiling, with %d columns of neighbours", run.motion.lists.width)
+        with run.output:
+            sure = run.resume() if resumes else run.open()
+            if setup.is_named:  # settings.yaml cannot hold an ensemble of one's own
+                is_double = setup.dtype == "float64"
+                done = replace(options or MDOptions(), uncertainty=setup.uncertainty, x64=is_double)
+                save_settings(folder, settings_text(config, done))
+            return run.run(show, sure)
+
+
+def _writes_deviations(model: Potential, config: MDConfig, uncertainty: bool | None) -> bool:
+    """Whether standard deviations are written; InputError where they are asked for in vain."""
+    wanted = model.has_deviations if uncertainty is None else uncertainty
+    wanted = wanted or config.max_force_std is not None
+    if wanted and not model.has_deviations:
         raise InputError(
             "the potential has no uncertainty, which max_force_std and uncertainty need; give a "
             "committee or a Gaussian process"
         )
-    atoms = writable(start_of(atoms, velocity_unit))
-    model.require_known([atoms])
-    check_start(atoms, config)
-    resumes = resume and (folder / RESTART).is_file()
-    if not resumes:
-        check_overlap(atoms)
-        require_unused(folder, force or (resume and killed_at_once(folder)))
-    dtype = precision_of(model, dtype)
-    with computing_in(dtype):
-        run = Run(model, atoms, origin or atoms, config, folder, dtype, uncertainty)
-        log.info("compiling, with %d columns of neighbours", run.lists.width)
-        with run.output:
-            sure = run.resume() if resumes else run.open()
-            done = replace(options or MDOptions(), uncertainty=uncertainty, x64=dtype == "float64")
-            save_settings(folder, settings_text(config, done))
-            return run.run(show, sure)
+    return wanted

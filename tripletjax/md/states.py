@@ -36,7 +36,7 @@ class State(NamedTuple):
     thermostat: Any  # what the ensemble adds
     barostat: Any
     key: Array  # of random numbers
-    steps: Array  # [] done so far
+    steps: Array  # [] done so far, counted by the driver
 
 
 def kinetic_energy(momenta: Array, masses: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tripletjax.numerics import smooth_step
 from tripletjax.types import Array
@@ -12,8 +13,36 @@ STEEPNESS = 24  # power of the number of neighbours counted relative to the firs
 N_BISECTIONS, N_NEWTON = 9, 5
 
 
+def nearest(distances: Array, count: int) -> Array:
+    """The matrix of zeros and ones that selects the ``count`` nearest neighbours, by distance.
+
+    Selection by a product has derivatives that are products too, without gathers and scatters.
+
+    Args:
+        distances: ``[K]``, in any order; of equal ones the first counts as nearer.
+        count: number of neighbours to select, at most K.
+
+    Returns:
+        ``[count, K]`` in the dtype of the distances.
+
+    Example:
+        >>> r = jnp.array([3.0, 1.0, 2.0])
+        >>> (nearest(r, 2) @ r).tolist()
+        [1.0, 2.0]
+    """
+    r, places = jax.lax.stop_gradient(distances), np.arange(len(distances))
+    is_before = (r < r[:, None]) | ((r == r[:, None]) & (places < places[:, None]))
+    ranks = jnp.sum(is_before, 1)  # [K]
+    return (ranks == np.arange(count)[:, None]).astype(r.dtype)
+
+
 def adaptive_weights(
-    distances: Array, directions: Array, count: int, cutoff: float, n_pairs: float
+    distances: Array,
+    radii: Array,
+    directions: Array,
+    count: int,
+    cutoff: float,
+    n_pairs: float,
 ) -> Array:
     """Weights f(r_j / r_t) of neighbours, with a radius r_t that adapts to the environment:
 
@@ -28,8 +57,9 @@ def adaptive_weights(
     function theorem, even when neighbours change places.
 
     Args:
-        distances: ``[K]`` Å, of all neighbours, the nearest ones first; the cutoff on padding.
-        directions: ``[t, 3]`` unit vectors of the nearest min(T, K).
+        distances: ``[K]`` Å, of all neighbours; the cutoff on padding.
+        radii: ``[t]`` Å, of the nearest min(T, K), ascending.
+        directions: ``[t, 3]`` their unit vectors.
         count: T, the maximum number of neighbours with a weight.
         cutoff: Å.
         n_pairs: number of pairs.
@@ -39,11 +69,11 @@ def adaptive_weights(
 
     Example:
         >>> r, u = jnp.array([1.0, 1.1, 3.0]), jnp.eye(3)
-        >>> [round(w, 2) for w in adaptive_weights(r, u, 3, 5.0, 0.5).tolist()]
+        >>> [round(w, 2) for w in adaptive_weights(r, r, u, 3, 5.0, 0.5).tolist()]
         [0.76, 0.66, 0.0]
     """
     everyone = distances * (1 / cutoff)
-    x = everyone[: len(directions)]
+    x = radii * (1 / cutoff)
     squared_sines = 1 - jnp.einsum("ti,si->ts", directions, directions) ** 2
 
     def excess(radius):

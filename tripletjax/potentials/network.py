@@ -20,7 +20,7 @@ import numpy as np
 from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
 from tripletjax.basis.radial import cutoff_weights
 from tripletjax.numerics import fill_padding, powers, safe_norm
-from tripletjax.potentials.adaptive_tags import adaptive_weights
+from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.architecture import Architecture as Architecture
 from tripletjax.types import Array
 
@@ -35,8 +35,8 @@ jax.tree_util.register_static(Architecture)
 class AtomicEnergy(nn.Module):
     """Energy of one atom in units of the potential's scale, from its environment.
 
-    Called with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], sorted by
-    distance, and ``center``, the species index of the atom.
+    Called with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], neighbours in
+    any order, and ``center``, the species index of the atom.
 
     Example:
         >>> model = AtomicEnergy(Architecture(units=4, width=4), n_species=1)
@@ -62,10 +62,11 @@ class AtomicEnergy(nn.Module):
         size = self.architecture
         r, directions, edges = self._edges(vectors, species, mask)
         density = self._density(directions, edges, center_kind)
-        n_tags = min(size.tags, len(mask))
-        tags = directions[:n_tags]
-        weights = adaptive_weights(r, tags, size.tags, size.cutoff, size.n_pairs)
-        return density, tags, edges[:n_tags], weights
+        columns = jnp.concatenate([r[:, None], directions, edges], -1)
+        chosen = nearest(r, min(size.tags, len(mask))) @ columns  # [t, 1 + 3 + f]
+        tags = chosen[:, 1:4]
+        weights = adaptive_weights(r, chosen[:, 0], tags, size.tags, size.cutoff, size.n_pairs)
+        return density, tags, chosen[:, 4:], weights
 
     def _edges(self, vectors, species, mask):
         """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from tripletjax.potentials.base import Potential
@@ -53,7 +52,7 @@ class TripletModel:
 
     def energies(self, weights: Any, environments: Environments) -> Array:
         """Energy of every atom, [C]."""
-        return local_energies(self._energy, weights, *nearest_first(environments)[:4])
+        return local_energies(self._energy, weights, *environments[:4])
 
     def _energy(self, weights, vectors, species, mask, center) -> Array:
         energy: Any = self.network.apply({"params": weights}, vectors, species, mask, center)
@@ -92,32 +91,3 @@ def without_energies(weights: dict[str, Array]) -> dict[str, Array]:
     Random initial energies would remain in regions with few data.
     """
     return weights | {name: jnp.zeros_like(weights[name]) for name in LAST_LAYER}
-
-
-def nearest_first(environments: Environments) -> Environments:
-    """Environments with neighbours sorted by distance; unchanged if they are already sorted.
-
-    New neighbour lists are sorted; the order is restored here for atoms that have moved since,
-    because the network tags the first few neighbours.
-
-    Example:
-        >>> vectors = jnp.array([[[2.0, 0, 0], [1, 0, 0]]])
-        >>> ones = jnp.ones((1, 2), bool)
-        >>> given = Environments(vectors, jnp.array([[0, 1]]), ones, jnp.zeros(1, int), ones)
-        >>> nearest_first(given).species.tolist()
-        [[1, 0]]
-    """
-    vectors, mask = jax.lax.stop_gradient(environments.vectors), environments.mask
-    squares = jnp.where(mask, jnp.sum(vectors**2, -1), jnp.inf)
-
-    def ordered(given: Environments) -> Environments:
-        order = jnp.argsort(squares, axis=1)
-        species, mask, neighbors = (
-            jnp.take_along_axis(column, order, 1)
-            for column in (given.species, given.mask, given.neighbors)
-        )
-        vectors = jnp.take_along_axis(given.vectors, order[..., None], 1)
-        return Environments(vectors, species, mask, given.center, neighbors)
-
-    in_order = jnp.all(squares[:, 1:] >= squares[:, :-1])
-    return jax.lax.cond(in_order, lambda given: given, ordered, environments)
