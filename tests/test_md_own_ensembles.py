@@ -80,7 +80,7 @@ def test_it_runs_and_resumes_with_the_same_bits(tmp_path, float32):
     assert np.ptp(conserved) < 0.02 * float(found[-1]["kinetic_eV"])
     assert not (tmp_path / "whole" / SETTINGS).exists()
     for other in (Andersen(1500.0, 0.2), damped, None):
-        with pytest.raises(InputError, match=r"other settings \(.*ensemble"):
+        with pytest.raises(InputError, match=r"different settings \(.*ensemble"):
             run(tmp_path / "whole", ensemble=other, resume=True)
 
 
