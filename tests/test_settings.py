@@ -9,6 +9,7 @@ from tripletjax import InputError
 from tripletjax.md.config import MDConfig, MDOptions
 from tripletjax.settings import Settings, as_markdown, as_yaml, read_settings, setting
 from tripletjax.training.config import FitOptions, TrainConfig
+from tripletjax.training.kernel_config import KernelConfig
 from tripletjax.types import Hypers
 
 pytestmark = pytest.mark.once("float32")
@@ -61,6 +62,7 @@ def test_nested_settings_count_by_their_fields():
 
 TABLES = {
     ("potentials.md", "train"): [*FitOptions.entries(), *TrainConfig.entries()],
+    ("potentials.md", "train --model kernel"): KernelConfig.entries(),
     ("dynamics.md", "md"): [*MDConfig.entries(), *MDOptions.entries()],
     ("hyperparameters.md", "describe"): fields(Hypers),
 }

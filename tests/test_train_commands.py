@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase.build import molecule
-from ase.io import write
+from ase.io import read, write
 
 from tests.test_training import clusters
 from tripletjax.cli import main
@@ -15,6 +15,7 @@ from tripletjax.potentials import load, untrained
 from tripletjax.potentials.architecture import Architecture
 from tripletjax.settings import read_settings
 from tripletjax.training.config import FitOptions, TrainConfig
+from tripletjax.training.kernel_config import KernelConfig
 
 pytestmark = pytest.mark.once("float32")
 
@@ -71,13 +72,17 @@ def test_train_then_evaluate(files, capsys, caplog, monkeypatch):
         assert np.array_equal(found.weights[name], array), name
 
 
-def test_print_config_gives_the_defaults(files, capsys):
+@pytest.mark.parametrize("options, config", [
+    ([], TrainConfig()), (["--model", "kernel"], KernelConfig()),
+])  # fmt: skip
+def test_print_config_gives_the_defaults(options, config, files, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["train", "--print-config"])
+        main(["train", *options, "--print-config"])
     assert stopped.value.code == 0
     template = files / "template.yaml"
     template.write_text(capsys.readouterr().out)
-    assert read_settings(template) == FitOptions().flat() | TrainConfig().flat()
+    others = {"model": "kernel"} if options else FitOptions().flat()
+    assert read_settings(template) == others | config.flat()
     for line in template.read_text().splitlines():
         assert len(line) <= 100
 
@@ -132,9 +137,56 @@ def test_start_from_an_earlier_fit(files, capsys):
     assert "invalid cutoff: the model is that of the initial fit" in capsys.readouterr().err
 
 
+KERNEL = "model: kernel\nmethod: sparse\nn_inducing: 4\nlength_scale: 2\n"
+KERNEL += "n_max: 2\nl_max: 1\ncutoff: 3.0\n"
+
+
+def test_a_kernel_from_file_to_dynamics(files, capsys):
+    """Fitted by the command, repeated by its settings, evaluated and simulated as any other."""
+    (files / "kernel.yaml").write_text(KERNEL)
+    data = ["--train", str(files / "train.xyz"), "--test", str(files / "test.xyz")]
+    options = ["--config", str(files / "kernel.yaml"), "--seed", "3"]
+    assert main(["train", *data, *options, "--out", str(files / "fit")]) == 0
+    first = capsys.readouterr().out
+    record = json.loads((files / "fit" / "metrics.json").read_text())
+    assert record["structures"] == {"train": 5, "valid": 1, "test": 3}
+    assert "test: energy_mae" in first
+    kept = read_settings(files / "fit" / "settings.yaml")
+    assert kept.keys() == KernelConfig().flat().keys() | {"model"}
+    assert (kept["model"], kept["seed"], kept["n_inducing"]) == ("kernel", 3, 4)
+    again = ["--config", str(files / "fit" / "settings.yaml"), "--out", str(files / "again")]
+    assert main(["train", *data, *again]) == 0
+    assert capsys.readouterr().out == first
+    frames = read(files / "test.xyz", ":")
+    found = [load(files / name).predict(frames) for name in ("fit", "again")]
+    assert np.array_equal(found[0].forces[0], found[1].forces[0])
+    out = files / "errors.json"
+    assert main(["evaluate", str(files / "fit"), str(files / "test.xyz"), "--out", str(out)]) == 0
+    assert json.loads(out.read_text()) == pytest.approx(record["test"], rel=1e-6)
+    run = ["md", str(files / "fit"), str(files / "test.xyz"), "--steps", "2", "--log-every", "1"]
+    run += ["--write-every", "1", "--temperature", "1", "--timestep", "0.1"]
+    assert main([*run, "--max-force-std", "100", "--out", str(files / "run")]) == 0
+    assert "max_force_std_eV_per_A" in (files / "run" / "thermo.csv").read_text()
+    assert main([*run, "--max-force-std", "1e-9", "--out", str(files / "short")]) == 0
+    assert (files / "short" / "uncertain.xyz").is_file()
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--max-epochs", "3"], "invalid --max-epochs: fits with --model kernel do not read it"),
+    (["--committee", "2"], "invalid committee: a kernel potential is fitted in closed form"),
+    (["--resume"], "invalid resume: a kernel potential is fitted in closed form"),
+    (["--test", "other.xyz"], "10"),
+])  # fmt: skip
+def test_what_a_kernel_does_not_read(options, words, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    command = ["train", "--model", "kernel", "--train", "train.xyz", "--out", "fit"]
+    assert main([*command, *options]) == 2
+    assert words in capsys.readouterr().err and not (files / "fit").exists()
+
+
 @pytest.mark.parametrize("text, words", [
     ("model: null", "these settings are of a fit with objects given in Python; give --model"),
-    ("model: triplit", "invalid model='triplit': expected one of triplet"),
+    ("model: triplit", "invalid model='triplit': expected one of triplet, kernel; did you mean"),
     ("start_from: nowhere", "nowhere contains no"),
     ("max_epoch: 2", "typo.yaml: unknown setting 'max_epoch'; did you mean 'max_epochs'?"),
     ("x64: 3", "invalid x64=3: expected one of False, True"),

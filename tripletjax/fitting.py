@@ -20,12 +20,15 @@ from tripletjax.potentials.triplet import TripletModel
 from tripletjax.settings import divided, read_settings
 from tripletjax.training.committee import train_committee
 from tripletjax.training.config import LABEL_KEYS, MODELS, FitOptions, TrainConfig
+from tripletjax.training.kernel_config import KERNEL, KernelConfig, defaults_of
+from tripletjax.training.kernels import fit_kernel_potential
 from tripletjax.training.labels import read_labels
 from tripletjax.training.parts import Dataset
 from tripletjax.training.run import train
 from tripletjax.training.step import Loss
 
 TRIPLET = "triplet"
+Config = TrainConfig | KernelConfig
 Source = str | Path | Sequence[Atoms] | Dataset
 
 
@@ -34,7 +37,7 @@ def fit(
     folder: str | Path | None = None,
     *,
     model: str | EnergyModel | None = None,
-    config: TrainConfig | Mapping[str, Any] | str | Path | None = None,
+    config: Config | Mapping[str, Any] | str | Path | None = None,
     valid: Source | None = None,
     test: Source | None = None,
     loss: Loss | None = None,
@@ -52,8 +55,9 @@ def fit(
         frames: structures with labels where ASE puts them, or a file of them.
         folder: output folder for the fit, its errors, figures and ``settings.yaml``; must be
             unused, unless ``resume`` or ``force`` is set. None: nothing is written.
-        model: "triplet", the network; or a custom energy model, for example from ``local_model``.
-            None: that of ``config``, by default the network.
+        model: "triplet", the network; "kernel", a Gaussian process on descriptors, with a
+            ``KernelConfig``; or a custom energy model, for example from ``local_model``. None: that
+            of ``config``, by default the network.
         config: settings by name, or a YAML file of settings, such as settings.yaml of an earlier
             fit, which may also have ``model``, ``start_from``, ``committee`` and ``x64``; None: the
             defaults.
@@ -88,7 +92,7 @@ def fit(
         (1, 6, 8)
     """
     require_names(keys, LABEL_KEYS, "argument", "fit")
-    options, config = _chosen(config)
+    options, config = _chosen(config, model)
     config = config.with_settings(keys)
     model = options.model if model is None else model
     start_from = options.start_from if start_from is None else start_from
@@ -97,12 +101,17 @@ def fit(
         raise InputError("these settings are of a fit with objects given in Python; give the model")
     if committee is not None and folder is None:
         raise InputError("a committee needs a folder to be written to")
+    if isinstance(config, KernelConfig):
+        others = {"start_from": start_from, "committee": committee, "loss": loss}
+        _require_none(others | {"optimizer": optimizer, "resume": resume or None})
     with jax.enable_x64(True) if options.x64 else nullcontext():
-        start = load(start_from) if isinstance(start_from, str | Path) else start_from
-        config = _settled(config, model, start, optimizer)
         data = labelled(frames, config)
         assert data is not None, "of frames, which are not None"
         parts = {"valid": labelled(valid, config), "test": labelled(test, config)}
+        if isinstance(config, KernelConfig):
+            return fit_kernel_potential(data, folder, config, **parts, force=force, show=show)[0]
+        start = load(start_from) if isinstance(start_from, str | Path) else start_from
+        config = _settled(config, model, start, optimizer)
         choices = {
             "model": None if isinstance(model, str) else model,
             "start": start,
@@ -116,7 +125,7 @@ def fit(
         return train_committee(data, folder, committee, **parts, **choices, **run)[0]
 
 
-def labelled(source: Source | None, config: TrainConfig) -> Dataset | None:
+def labelled(source: Source | None, config: Config) -> Dataset | None:
     """Structures with their labels, from a file or from memory."""
     if source is None or isinstance(source, Dataset):
         return source
@@ -127,16 +136,32 @@ def labelled(source: Source | None, config: TrainConfig) -> Dataset | None:
 
 
 def _chosen(
-    config: TrainConfig | Mapping[str, Any] | str | Path | None,
-) -> tuple[FitOptions, TrainConfig]:
-    """The options of a settings file besides ``TrainConfig``, and the latter."""
-    if isinstance(config, TrainConfig):
+    config: Config | Mapping[str, Any] | str | Path | None, model: str | EnergyModel | None
+) -> tuple[FitOptions, Config]:
+    """The options of a settings file besides the settings of the model, and the latter."""
+    if isinstance(config, TrainConfig | KernelConfig):
+        if isinstance(config, KernelConfig) != (model == KERNEL):
+            raise InputError(
+                f"invalid config of type {type(config).__name__}: expected a KernelConfig for "
+                f"model={KERNEL!r}, and a TrainConfig for every other"
+            )
         return FitOptions(), config
     is_file = isinstance(config, str | Path)
     given = read_settings(config) if is_file else dict(config or {})
+    name = given.get("model") if model is None else model
     source = str(config) if is_file else "config"
-    options, chosen = divided(given, FitOptions(), TrainConfig(), source=source)
+    options, chosen = divided(given, FitOptions(), defaults_of(name), source=source)
     return options, chosen
+
+
+def _require_none(options: dict[str, Any]) -> None:
+    """Raise InputError at an option that a fit in closed form does not read."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(
+                f"invalid {name}: a kernel potential is fitted in closed form, which does not "
+                "read it; leave it out"
+            )
 
 
 def _place(start_from: Potential | str | Path | None) -> str | None:

@@ -12,12 +12,12 @@ Options = TypeVar("Options", bound=Settings)
 Config = TypeVar("Config", bound=Settings)
 
 
-def add_config(group: Any, template: Callable[[], str]) -> None:
+def add_config(group: Any, template: Callable[[argparse.Namespace], str]) -> None:
     """``--config`` and ``--print-config``.
 
     Args:
         group: of a parser.
-        template: makes the file of all settings with their defaults.
+        template: makes the file of all settings with their defaults, from the options so far.
     """
     group.add_argument(
         "--config", type=Path, metavar="YAML",
@@ -32,13 +32,19 @@ def add_config(group: Any, template: Callable[[], str]) -> None:
 class _Print(argparse.Action):
     """As ``--help``: prints, and exits before anything else is required."""
 
-    def __init__(self, *, template: Callable[[], str], **options: Any):
+    def __init__(self, *, template: Callable[[argparse.Namespace], str], **options: Any):
         super().__init__(nargs=0, default=argparse.SUPPRESS, **options)
         self.template = template
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        sys.stdout.write(self.template())
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, *_: Any) -> None:
+        sys.stdout.write(self.template(namespace))
         parser.exit()
+
+
+def given_settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Those of the file by name, and where they come from, for messages."""
+    source = "" if arguments.config is None else str(arguments.config)
+    return read_settings(source) if source else {}, source
 
 
 def settled(
@@ -50,8 +56,7 @@ def settled(
         arguments: of a parser with ``add_config``.
         options, config: the defaults of settings, which have no names in common.
     """
-    source = "" if arguments.config is None else str(arguments.config)
-    given = read_settings(source) if source else {}
+    given, source = given_settings(arguments)
     names = {entry.name for kind in (options, config) for entry in kind.entries()}
     given |= {name: value for name, value in vars(arguments).items() if name in names}
     options, config = divided(given, options, config, source=source)

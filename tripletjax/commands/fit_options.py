@@ -24,7 +24,11 @@ SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "reference_energies")
 
 
 def add_fit_options(
-    parser: Parser, options: Settings, config: TrainConfig, keys: Sequence[str]
+    parser: Parser,
+    options: Settings,
+    config: TrainConfig,
+    keys: Sequence[str],
+    template: Callable[[argparse.Namespace], str] | None = None,
 ) -> None:
     """Data, folder and settings of a fit.
 
@@ -32,6 +36,7 @@ def add_fit_options(
         parser: of the command.
         options, config: the defaults of its settings.
         keys: names of those settings that say where the labels are.
+        template: as for ``add_config``; None: of these defaults.
     """
     entries = config.entries()
     data = parser.add_argument_group("data")
@@ -51,8 +56,7 @@ def add_fit_options(
     settings = parser.add_argument_group(
         "settings", "These, and by --config many more, which --print-config explains."
     )
-    text = settings_text(config, options, parser.prog)
-    add_config(settings, lambda: text)
+    add_config(settings, template or (lambda _: settings_text(config, options, parser.prog)))
     add_settings(settings, options.entries(), committee="M", start_from="DIR")
     add_settings(settings, named(entries, SETTINGS), reference_energies="H=E,O=E")
 

@@ -26,7 +26,7 @@ def _add_options(parser: Parser) -> None:
     )  # fmt: skip
     output.add_argument("--force", action="store_true", help="replace an earlier run in --out")
     settings = parser.add_argument_group("settings")
-    add_config(settings, lambda: settings_text(MDConfig(), MDOptions()))
+    add_config(settings, lambda _: settings_text(MDConfig(), MDOptions()))
     add_settings(settings, [*MDConfig.entries(), *MDOptions.entries()])
 
 

@@ -5,16 +5,38 @@ import json
 from pathlib import Path
 
 from tripletjax.checks import InputError
-from tripletjax.commands.config_options import settled
+from tripletjax.commands.config_options import given_settings, settled
 from tripletjax.commands.fit_options import add_fit_options, fit_arguments, print_errors, resumable
 from tripletjax.commands.label_options import labelled
 from tripletjax.commands.outcomes import precision
 from tripletjax.commands.parsing import Command, Parser
-from tripletjax.training.config import LABEL_KEYS, FitOptions, TrainConfig
+from tripletjax.training.config import LABEL_KEYS, FitOptions, TrainConfig, settings_text
+from tripletjax.training.kernel_config import KernelConfig, defaults_of, kernel_settings_text
 
 
 def _add_options(parser: Parser) -> None:
-    add_fit_options(parser, FitOptions(), TrainConfig(), LABEL_KEYS)
+    add_fit_options(parser, FitOptions(), TrainConfig(), LABEL_KEYS, _template)
+
+
+def _template(arguments: argparse.Namespace) -> str:
+    """The settings of the model that was chosen before."""
+    config = defaults_of(getattr(arguments, "model", None))
+    if isinstance(config, KernelConfig):
+        return kernel_settings_text(config)
+    return settings_text(config, FitOptions())
+
+
+def _settled(arguments: argparse.Namespace) -> tuple[FitOptions, TrainConfig | KernelConfig]:
+    """The settings of the model that is chosen, which must read all options."""
+    model = getattr(arguments, "model", given_settings(arguments)[0].get("model"))
+    config = defaults_of(model)
+    for name in sorted({entry.name for entry in TrainConfig.entries()} & set(vars(arguments))):
+        if name not in {entry.name for entry in config.entries()}:
+            raise InputError(
+                f"invalid --{name.replace('_', '-')}: fits with --model {model} do not read it; "
+                "leave it out"
+            )
+    return settled(arguments, FitOptions(), config)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -24,7 +46,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
     out: Path = arguments.out
     require_unused(out, arguments.force or arguments.resume)
-    options, config = settled(arguments, FitOptions(), TrainConfig())
+    options, config = _settled(arguments)
     if options.model is None:
         raise InputError("these settings are of a fit with objects given in Python; give --model")
     chosen = {name: getattr(options, name) for name in ("model", "start_from", "committee")}

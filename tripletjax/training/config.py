@@ -11,7 +11,7 @@ from tripletjax.potentials.architecture import Architecture
 from tripletjax.settings import Precision, Settings, as_yaml, setting
 from tripletjax.training.references import as_references
 
-MODELS = ("triplet",)
+MODELS = ("triplet", "kernel")
 LABEL_KEYS = ("energy_key", "forces_key", "stress_key", "virial_key")
 DEFAULT_STEPS = 100_000
 ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones

@@ -13,10 +13,11 @@ from tripletjax.checks import (
     as_positive,
     settle,
 )
-from tripletjax.settings import Settings, setting
-from tripletjax.training.config import LABEL_KEYS
+from tripletjax.settings import Settings, as_yaml, setting
+from tripletjax.training.config import LABEL_KEYS, FitOptions, TrainConfig
 from tripletjax.training.references import as_references
 
+KERNEL = "kernel"
 KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full")
@@ -103,3 +104,16 @@ class KernelConfig(Settings):
         for name in LABEL_KEYS:
             if getattr(self, name) is not None:
                 as_name(name, getattr(self, name))
+
+
+def defaults_of(model: Any) -> Any:
+    """The settings of fits of a model by its name, with their defaults."""
+    return KernelConfig() if model == KERNEL else TrainConfig()
+
+
+def kernel_settings_text(config: KernelConfig) -> str:
+    """A settings file for ``tripletjax train --config``."""
+    model = [entry for entry in FitOptions.entries() if entry.name == "model"]
+    title = "Settings of tripletjax train, which reads them with --config."
+    groups = {"The fit": [*model, *config.entries()]}
+    return as_yaml(groups, config.flat() | {"model": KERNEL}, title)

@@ -18,14 +18,17 @@ from tripletjax.kernels.sparse import fit_sparse_potential
 from tripletjax.locks import hold
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
-from tripletjax.settings import as_yaml
-from tripletjax.training.config import FitOptions
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.figures import parity_figure
 from tripletjax.training.folder import METRICS, OWN, PARITY
 from tripletjax.training.kept_settings import write_settings
-from tripletjax.training.kernel_config import FULL_LABELS, LENGTH_SCALES, KernelConfig
+from tripletjax.training.kernel_config import (
+    FULL_LABELS,
+    LENGTH_SCALES,
+    KernelConfig,
+    kernel_settings_text,
+)
 from tripletjax.training.labels import countable
 from tripletjax.training.laplace import uncertainty_metrics
 from tripletjax.training.metrics import compare
@@ -88,7 +91,7 @@ def fit_kernel_potential(
                 potential.save(new / "model")
                 save_json(new / METRICS, record)
                 parity_figure(new / PARITY, compared)
-                write_settings(new, _settings_text(config))
+                write_settings(new, kernel_settings_text(config))
             log.info("the fit is in %s", folder)
     return potential, record
 
@@ -172,10 +175,3 @@ def _kernels(config: KernelConfig) -> list[EnvironmentKernel]:
         return [EnvironmentKernel(kind="polynomial", degree=config.degree)]
     scales = LENGTH_SCALES if config.length_scale is None else (config.length_scale,)
     return [EnvironmentKernel(length_scale=scale) for scale in scales]
-
-
-def _settings_text(config: KernelConfig) -> str:
-    model = [entry for entry in FitOptions.entries() if entry.name == "model"]
-    groups = {"The fit": [*model, *config.entries()]}
-    title = "Settings of tripletjax train, which reads them with --config."
-    return as_yaml(groups, config.flat() | {"model": "kernel"}, title)
