@@ -69,7 +69,7 @@ def test_units_do_not_matter():
 
 @pytest.mark.parametrize("shapes", [((1, 3), (1,)), ((4, 3), (5,)), ((4,), (4,))])
 def test_wrong_shapes_are_refused(shapes):
-    with pytest.raises(InputError, match="do not fit"):
+    with pytest.raises(InputError, match="do not match"):
         ridge(np.zeros(shapes[0]), np.zeros(shapes[1]))
 
 
@@ -206,5 +206,5 @@ def test_calibration_of_known_errors():
     expected = (0.6827, 0.9545, 0.9973)
     assert list(right.coverage.values()) == pytest.approx(expected, abs=0.01)
     assert right.log_likelihood > found.log_likelihood
-    with pytest.raises(InputError, match="deviations positive"):
+    with pytest.raises(InputError, match="positive deviations"):
         calibration(errors, np.zeros_like(errors))

@@ -1,4 +1,4 @@
-"""Variance and noises of a full Gaussian process by its marginal likelihood. NumPy, float64."""
+"""Variance and noise of a full Gaussian process by its marginal likelihood. NumPy, float64."""
 
 from dataclasses import asdict
 
@@ -17,12 +17,12 @@ from tripletjax.kernels.observations import Noise, Observations
 
 
 class DenseEvidence:
-    """The variance and noises of highest evidence, those that are given held fixed.
+    """The variance and noise levels that maximise the evidence, with given values held fixed.
 
     log p(y) = -½ yᵀ C⁻¹ y - ½ log det C - ½ n log 2π,   C = v K + diag(σ²),
 
     of labels y with kernel K [n, n] and kinds [n]; σ of an energy is √N times that of an atom.
-    Where rounding errors make K or C indefinite, the diagonal gets a jitter of their size.
+    If rounding errors make K or C indefinite, a jitter of their size is added to the diagonal.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DenseEvidence:
         n_atoms = np.array([len(frame) for frame in observations.frames], float)
         self._scales = np.ones(len(targets))  # of the noise: √N of energies
         self._scales[kinds == "energy"] = np.sqrt(n_atoms)
-        self.reached: list[str] = []  # what to say of the search
+        self.reached: list[str] = []  # warnings about the search
         self._matrix = matrix
         logs = self._searched(asdict(noise), variance)
         values = np.exp(logs)
@@ -55,7 +55,7 @@ class DenseEvidence:
         return self._root, self._weights
 
     def _searched(self, given: dict[str, float | None], variance: float | None) -> np.ndarray:
-        """Logs of variance and noises."""
+        """Logs of variance and noise levels."""
         scaled = self._targets / self._scales
         matrix = self._matrix / self._scales / self._scales[:, None]
         sizes = []

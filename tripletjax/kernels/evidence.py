@@ -1,15 +1,15 @@
-"""Log evidence of labels as a function of variance and noises, and its maximum. NumPy, float64.
+"""Log evidence of labels as a function of variance and noise, and its maximum. NumPy, float64.
 
 Labels y = Ψ β + noise with weights β ~ N(0, v 1) have the covariance C = v ΨΨᵀ + Σ, and each kind
-of label k (energies, forces, stress) its own noise σ_k. Of the kind with most labels, Ψ = Q s Wᵀ
-by a singular value decomposition, made once; z = Qᵀ y are its labels and E = Ψ' W the rows of the
-other labels y'. Then, with d = v s² + σ²,
+of label k (energies, forces, stress) has its own noise σ_k. For the kind with the most labels,
+Ψ = Q s Wᵀ by a singular value decomposition, computed once; z = Qᵀ y are its labels and E = Ψ' W
+the rows of the other labels y'. Then, with d = v s² + σ²,
 
     -2 log p(y) = Σ (log d + z² / d) + log det S + (y' - μ)ᵀ S⁻¹ (y' - μ) + n log 2π,
     μ = E (v s z / d),    S = E diag(v σ² / d) Eᵀ + Σ',
 
-so that a value with all its slopes costs one factorisation of the size of the other labels. S is a
-sum of squares: no choice of v and σ makes the factorisation fail.
+so that a value with its gradient costs one factorisation of the size of the other labels. S is a
+sum of squares: the factorisation cannot fail for any v and σ.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,26 +23,26 @@ from scipy.optimize import minimize
 from tripletjax.types import InputError
 
 GROWTHS = 12  # of the jitter, by factors of ten
-VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades from where the search starts
+VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades relative to the start
 NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
-FEW_LEVELS = (1, 0, -1, -3)  # of noises where more than three numbers are searched for
+FEW_LEVELS = (1, 0, -1, -3)  # of noise levels, if there are more than three parameters
 STARTS = 3
 GIVEN_UP = 0.25  # of the highest noise of the energies
-SLOPE = 1e-2  # of log p, times √n: below, the maximum is reached to 1e-4 or so
+SLOPE = 1e-2  # of log p, times √n: below this the maximum is accurate to about 1e-4
 
 
 def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, float]:
     """Lower Cholesky factor of a positive semidefinite matrix plus jitter on its diagonal.
 
-    Where rounding errors make that indefinite the jitter grows by factors of ten, from the
-    rounding errors of the largest eigenvalue.
+    If rounding errors make the matrix indefinite, the jitter is increased by factors of ten,
+    starting from the rounding errors of the largest eigenvalue.
 
     Returns:
-        The factor, and the jitter that it has.
+        The factor, and the jitter used.
 
     Raises:
-        InputError: the matrix has numbers that are not finite, or a jitter of a thousandth of its
-            largest eigenvalue does not help.
+        InputError: the matrix is not finite, or a jitter of a thousandth of its largest eigenvalue
+            is not enough.
 
     Example:
         >>> root, jitter = stable_root(np.ones((3, 3)))
@@ -66,7 +66,7 @@ def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, fl
 
 
 class Evidence:
-    """log p(y) at any v and σ_k; made by ``of_matrix`` or ``of_triangles``."""
+    """log p(y) at any v and σ_k; created by ``of_matrix`` or ``of_triangles``."""
 
     def __init__(
         self,
@@ -75,8 +75,8 @@ class Evidence:
         projections: np.ndarray,  # [r] z
         rows: np.ndarray,  # [m, q] E, q >= r; s is zero beyond r
         targets: np.ndarray,  # [m] y'
-        kinds: np.ndarray,  # [m] which kind each is
-        n_outside: np.ndarray,  # [kinds] labels that no weight acts on
+        kinds: np.ndarray,  # [m] kind of each label
+        n_outside: np.ndarray,  # [kinds] number of labels that do not depend on the weights
         outside: np.ndarray,  # [kinds] sum of their squares
     ):
         self._main, self._s, self._z = main, singular, projections
@@ -86,7 +86,7 @@ class Evidence:
         self.n_labels = len(singular) + len(targets) + int(n_outside.sum())
 
     def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
-        """log p(y) and its slopes at the logs of v and of all σ_k, [1 + kinds]."""
+        """log p(y) and its gradient with respect to the logs of v and all σ_k, [1 + kinds]."""
         v, *rest = np.exp(logs)
         noises = np.array(rest)
         squared = noises**2
@@ -105,7 +105,7 @@ class Evidence:
         return -0.5 * float(value), -0.5 * slopes
 
     def _add_others(self, v, squared, d, slopes) -> float:
-        """What the labels of all other kinds add, given those of the main kind."""
+        """The contribution of the labels of all other kinds, given those of the main kind."""
         r, own = len(self._s), squared[self._main]
         scale = np.full(self._rows.shape[1], v)
         scale[:r] = v * own / d
@@ -169,7 +169,7 @@ def of_triangles(triangles: Sequence[np.ndarray], n_rows: Sequence[int]) -> Evid
 
     Args:
         triangles: one for each kind.
-        n_rows: how many labels of each kind there are.
+        n_rows: number of labels of each kind.
     """
     counts = np.array(n_rows)
     main, n_columns = int(np.argmax(counts)), len(triangles[0]) - 1
@@ -197,18 +197,18 @@ def of_triangles(triangles: Sequence[np.ndarray], n_rows: Sequence[int]) -> Evid
 
 
 def _shortest(triangle: np.ndarray, count: int) -> np.ndarray:
-    """As many rows with the same products of columns as there were labels, at most."""
+    """At most ``count`` rows with the same products of columns."""
     _, singular, right = np.linalg.svd(triangle)
     return (singular[:, None] * right)[:count]
 
 
 class Maximum(NamedTuple):
-    """Where a function is highest within bounds."""
+    """The maximum of a function within bounds."""
 
     logs: np.ndarray
     value: float
     at_bounds: np.ndarray  # -1 at the lower bound, 1 at the upper one, 0 between or fixed
-    slope: float  # largest of the slopes that do not point out of the bounds
+    slope: float  # largest component of the gradient that does not point out of the bounds
 
 
 def maximum(
@@ -219,15 +219,15 @@ def maximum(
     levels: Sequence[Sequence[float]] | None = None,
     coarse: Callable[[np.ndarray], tuple[float, np.ndarray]] | None = None,
 ) -> Maximum:
-    """The highest value on a coarse grid over decades, then uphill by L-BFGS from its best points.
+    """Maximise on a coarse grid over decades, then by L-BFGS from its best points.
 
     Args:
-        function: of logs; its value and slopes.
-        start: logs of the numbers about which the grid lies.
-        low, high: bounds; equal where a number is fixed.
+        function: function of logs that returns its value and gradient.
+        start: logs of the parameters at the centre of the grid.
+        low, high: bounds; equal for fixed parameters.
         levels: of the grid in every number, decades from the start; None: those of a variance
             followed by noises.
-        coarse: what stands for the function on the grid; None: the function itself.
+        coarse: a cheaper function for the grid; None: the function itself.
     """
     is_free = low < high
     if levels is None:
@@ -261,16 +261,16 @@ def maximum(
 def maximum_of_labels(
     evidence: Evidence, start: np.ndarray, low: np.ndarray, high: np.ndarray, kinds: Sequence[str]
 ) -> Maximum:
-    """The highest evidence, but for solutions that meet the forces exactly and no energy at all.
+    """The highest evidence, except for solutions with exact forces and no energies at all.
 
-    Net forces and torques vanish whatever the weights are: the evidence of these labels has no
-    upper bound as the noise of the forces goes to zero. Where weights are few, giving up the
-    energies for it would be the highest evidence; the search is then kept to lower noises of them.
+    Net forces and torques vanish for any weights: the evidence of these labels has no upper bound
+    as the noise of the forces goes to zero. With few weights, giving up the energies would have the
+    highest evidence; the search is then restricted to a lower noise of the energies.
 
     Args:
-        evidence: of logs of the variance and one noise for each kind.
+        evidence: function of the logs of the variance and one noise for each kind.
         start, low, high: as for ``maximum``.
-        kinds: names of the kinds; none: no such care.
+        kinds: names of the kinds; empty: no such restriction.
     """
     best = maximum(evidence, start, low, high)
     if "energy" not in kinds:
@@ -286,7 +286,7 @@ def maximum_of_labels(
 
 
 def _separate(points: np.ndarray, values: np.ndarray) -> list[int]:
-    """The best points, each a decade and a half from all better ones in some number."""
+    """The best points that differ from all better ones by a decade and a half in some parameter."""
     chosen: list[int] = []
     for index in np.argsort(-values, kind="stable"):
         gaps = [np.abs(points[index] - points[other]).max() for other in chosen]
@@ -300,7 +300,7 @@ def _separate(points: np.ndarray, values: np.ndarray) -> list[int]:
 def what_was_reached(
     found: Maximum, names: Sequence[str], units: Sequence[str], n_labels: int
 ) -> list[str]:
-    """One line for every number that ended at a bound, and one if the slopes have not vanished."""
+    """One line for every parameter at a bound, and one if the gradient has not vanished."""
     lines = []
     for name, unit, log, side in zip(names, units, found.logs, found.at_bounds, strict=True):
         if side:
@@ -311,7 +311,7 @@ def what_was_reached(
             )
     if found.slope > SLOPE * np.sqrt(n_labels):
         lines.append(
-            f"the search for the highest evidence ended where it still has a slope of "
+            f"the maximisation of the evidence did not converge: it ended with a slope of "
             f"{found.slope:.2g}; give the variance or the noise"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Choosing a few points that stand for many: farthest points and leverage scores. NumPy."""
+"""Choose a few points to represent many: farthest points and leverage scores. NumPy."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,19 @@ MOST_CANDIDATES = 2000  # leverage scores need the kernel between all pairs
 def farthest_points(
     n_points: int, count: int, distances_to: Callable[[int], np.ndarray], start: int = 0
 ) -> np.ndarray:
-    """Indices of points, each the farthest from all that were chosen before it.
+    """Indices of points, each the farthest from all previously chosen ones.
 
     The distance of any point to the chosen ones is then at most twice that of the best choice of
-    as many.
+    the same size.
 
     Args:
         n_points: number of points.
-        count: how many to choose; fewer come back where the rest coincide with chosen ones.
+        count: number of points to choose; fewer are returned if the others coincide with these.
         distances_to: distances (or their squares) from all points to the given one, [n_points].
-        start: the first one.
+        start: the first point.
 
     Returns:
-        ``[<= count]`` different indices.
+        ``[<= count]`` distinct indices.
 
     Source: Gonzalez, Theor. Comput. Sci. 38, 293 (1985).
 
@@ -47,7 +47,7 @@ def farthest_points(
 
 
 def farthest_rows(rows: np.ndarray, count: int) -> np.ndarray:
-    """``farthest_points`` of rows [N, D], from the one that is farthest from their mean.
+    """``farthest_points`` of rows [N, D], starting with the one farthest from their mean.
 
     Example:
         >>> farthest_rows(np.array([[0.0], [0.1], [1.0], [3.0]]), 2).tolist()
@@ -71,18 +71,18 @@ def leverage_rows(
 
         s_i = [K (K + λ 1)⁻¹]_ii
 
-    says how much a point's own value counts in the regression of all values with noise λ: high
-    for rare points. Of more than 2000 rows as many are considered, drawn at random.
+    is the influence of a point's own value in a regression of all values with noise λ, and is high
+    for rare points. If there are more than 2000 rows, a random sample of 2000 is considered.
 
     Args:
         kernel: from [N, D] and [M, D] to [N, M].
         rows: ``[N, D]``.
-        count: how many to choose.
+        count: number of rows to choose.
         noise: λ, in units of the kernel.
         seed: of the draw.
 
     Returns:
-        ``[<= count]`` different indices, ascending.
+        ``[<= count]`` distinct indices, ascending.
 
     Source: Alaoui and Mahoney, NIPS 2015.
 

@@ -1,6 +1,6 @@
-"""Bayesian least squares in many columns, streamed through QR factors. NumPy, float64.
+"""Bayesian least squares with many columns, streamed through QR factors. NumPy, float64.
 
-Rows of one kind of label k (energies, forces, stress) share a noise σ_k. With weights of prior
+Rows of one kind of label k (energies, forces, stress) share a noise σ_k. With weights
 β ~ N(0, v 1) and y = Ψ β + noise,
 
     y^T (v ΨΨ^T + Σ)⁻¹ y = min_β Σ_k |y_k - Ψ_k β|² / σ_k² + |β|² / v = ρ²,
@@ -8,7 +8,7 @@ Rows of one kind of label k (energies, forces, stress) share a noise σ_k. With 
 
 where [[R, q], [0, ρ]] is the triangular factor of the rows [1/√v, 0] over [Ψ_k, y_k] / σ_k. Each
 kind keeps the factor of its own rows without σ_k, so that every choice of noise and variance costs
-one factorisation of a few M × M triangles and never touches the data again.
+one factorisation of a few M × M triangles, without accessing the data again.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from tripletjax.kernels.evidence import maximum_of_labels, of_triangles, what_wa
 from tripletjax.types import InputError
 
 NOISE_START = 0.1  # of the root mean square of the labels
-NOISE_FLOOR = 1e-5  # of the same: below, the evidence only counts rounding errors
+NOISE_FLOOR = 1e-5  # of the same: below this, the evidence only depends on rounding errors
 NOISE_CEILING = 2.0  # of the same
-LOG_RANGE = 23.0  # variance and noise stay within e^±23 of where the search starts: ten decades
+LOG_RANGE = 23.0  # variance and noise stay within e^±23 of the start of the search: ten decades
 
 
 class Factor(NamedTuple):
-    """The triangular factor of rows [Ψ, y] of one kind of label, and how many they are."""
+    """The triangular factor of rows [Ψ, y] of one kind of label, and their number."""
 
     triangle: np.ndarray  # [M + 1, M + 1]
     n_rows: int
 
 
 class Accumulator:
-    """Rows [Ψ, y] added block by block; memory holds the factor and at most as many rows again.
+    """Rows [Ψ, y] added block by block, with only the factor and as many new rows in memory.
 
     Example:
         >>> rows = Accumulator(2)
@@ -77,7 +77,7 @@ class Posterior(NamedTuple):
     variance: float  # v
     noise: tuple[float, ...]  # σ_k
     log_evidence: float  # log p(y)
-    reached: tuple[str, ...] = ()  # what to say of the search that led here
+    reached: tuple[str, ...] = ()  # warnings about the search
 
 
 def unit_of(kind: str) -> str:
@@ -86,7 +86,7 @@ def unit_of(kind: str) -> str:
 
 
 def triangle_of(blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """The square triangular factor of rows stacked, padded by zeros if there are too few."""
+    """The square triangular factor of stacked rows, padded with zeros if there are too few."""
     rows = np.concatenate(blocks)
     if len(rows) < rows.shape[1]:
         rows = np.pad(rows, ((0, rows.shape[1] - len(rows)), (0, 0)))
@@ -167,16 +167,16 @@ def maximize_evidence(
     ceiling: Sequence[float] | None = None,
     kinds: Sequence[str] | None = None,
 ) -> Posterior:
-    """The posterior at the variance and noises of highest evidence: a coarse grid, then L-BFGS.
+    """The posterior at the highest evidence over variance and noise levels: a grid, then L-BFGS.
 
     Args:
         factors: one for each kind of label.
-        variance: its order of magnitude, about which the search goes.
+        variance: its order of magnitude, the start of the search.
         noise: the same, one for each kind.
-        fixed: which noises stay as they are; None: none.
-        floor: noises below which the search does not go; None: e^-23 of the start.
-        ceiling: noises above which the search does not go; None: e^23 of the start.
-        kinds: names of the kinds, for what is said of the search.
+        fixed: which noise levels are held fixed; None: none.
+        floor: lower bounds of the noise levels; None: e^-23 of the start.
+        ceiling: upper bounds of the noise levels; None: e^23 of the start.
+        kinds: names of the kinds, for warnings about the search.
 
     Raises:
         InputError: a start is not a positive number.
@@ -184,7 +184,7 @@ def maximize_evidence(
     start = np.array([variance, *noise], dtype=float)
     if not (np.isfinite(start).all() and (start > 0).all()):
         raise InputError(
-            f"variance {variance!r} and noise {noise!r} cannot be used; give positive numbers"
+            f"invalid variance={variance!r} or noise={noise!r}: expected positive numbers"
         )
     start = np.log(start)
     low, high = start - LOG_RANGE, start + LOG_RANGE

@@ -5,8 +5,9 @@ With inducing triplets z_1 ... z_M the vector of an environment is
     p = K_MM^{-1/2} Σ_t w_t κ(t, z),   p·p' = Σ_t Σ_t' w_t w_t' κ(t, Z) K_MM⁻¹ κ(Z, t'),
 
 the projection of the kernel onto the span of the inducing triplets: exact if all triplets are
-among them, and never larger than the exact kernel at A = B. Where random features need D of the
-order of one over the squared error, inducing triplets are as many as the data's triplets differ.
+among them, and never larger than the exact kernel at A = B. Random features need D of the order of
+one over the squared error; the number of inducing triplets depends on how much the triplets of the
+data differ.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tripletjax.neighbors import displacements
 from tripletjax.numerics import scan_sum
 from tripletjax.types import Array, Batch, Hypers, InputError, require_prepared
 
-SAMPLE = 20_000  # triplets among which the inducing ones are chosen
+SAMPLE = 20_000  # triplets from which the inducing ones are chosen
 
 
 class InducingTriplets(NamedTuple):
@@ -33,7 +34,7 @@ class InducingTriplets(NamedTuple):
 
     even: np.ndarray  # [M, P]
     odd: np.ndarray  # [M, Q]
-    whitening: np.ndarray  # [M, R], K_MM^{-1/2} without directions of no variance; R <= M
+    whitening: np.ndarray  # [M, R], K_MM^{-1/2} without directions of zero variance; R <= M
 
 
 @partial(
@@ -43,7 +44,7 @@ class InducingTriplets(NamedTuple):
 )
 @dataclass(frozen=True, eq=False)
 class NystromDescriptor:
-    """Environment vectors made of inducing triplets; an ``EnvironmentDescriptor``, and a pytree."""
+    """Environment vectors from inducing triplets; an ``EnvironmentDescriptor``, and a pytree."""
 
     hypers: Hypers
     elements: tuple[int, ...]  # atomic numbers of the species, ascending
@@ -63,10 +64,10 @@ class NystromDescriptor:
         return nystrom_vector(features, self.inducing)
 
     def batch(self, batch: Batch) -> Array:
-        """Describe every environment of a Batch, [C, R].
+        """Describe all environments of a Batch, [C, R].
 
         Raises:
-            InputError: it was prepared with a smaller cutoff or other elements.
+            InputError: the batch was prepared with a smaller cutoff or other elements.
         """
         require_prepared(batch, self.cutoff, self.elements, "the descriptor", exact=True)
         vectors, species, mask = displacements(batch)
@@ -103,7 +104,7 @@ def nystrom_vector(features: TripletFeatures, inducing: InducingTriplets) -> Arr
 
 
 def choose_triplets(even: np.ndarray, odd: np.ndarray, count: int) -> InducingTriplets:
-    """Inducing triplets by farthest points, in the distance that the kernel κ measures.
+    """Choose inducing triplets by farthest points, with the distance defined by the kernel κ.
 
         d² = κ(t, t) + κ(t', t') - 2 κ(t, t')
 
@@ -112,8 +113,8 @@ def choose_triplets(even: np.ndarray, odd: np.ndarray, count: int) -> InducingTr
         count: M.
 
     Returns:
-        At most M triplets. Directions of K_MM with less variance than rounding errors of the
-        features' dtype are left out.
+        At most M triplets. Directions of K_MM with less variance than the rounding errors of the
+        features' dtype are dropped.
 
     Raises:
         InputError: no triplets, or a count below one.
@@ -126,8 +127,8 @@ def choose_triplets(even: np.ndarray, odd: np.ndarray, count: int) -> InducingTr
     """
     if len(even) == 0 or len(even) != len(odd):
         raise InputError(
-            f"{len(even)} even and {len(odd)} odd parts of triplets cannot be used; give as many "
-            "of both, from environments with two neighbours at least"
+            f"{len(even)} even and {len(odd)} odd parts of triplets: expected equal numbers, from "
+            "environments with at least two neighbours"
         )
     rounding = float(np.finfo(np.asarray(even).dtype).eps)
     even, odd = np.asarray(even, dtype=float), np.asarray(odd, dtype=float)
@@ -153,14 +154,14 @@ def sample_triplets(
     seed: int = 0,
     mixing: Mixing | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Even and odd parts [N, P], [N, Q] of at most so many triplets of a batch, drawn at random.
+    """Even and odd parts [N, P], [N, Q] of a random sample of triplets of a batch.
 
     Args:
-        batch: prepared with the cutoff of ``hypers`` at least, and with all species.
-        hypers: of the fingerprint.
+        batch: prepared with at least the cutoff of ``hypers``, and with all species.
+        hypers: hyperparameters of the fingerprint.
         n_species: number of species.
-        most: N at most.
-        seed: of the draw.
+        most: maximum of N.
+        seed: seed of the sample.
         mixing: linear maps of the density's channels.
     """
     random = np.random.Generator(np.random.PCG64(seed))
@@ -192,17 +193,17 @@ def nystrom_descriptor(
     mixing: Mixing | None = None,
     **hypers,
 ) -> NystromDescriptor:
-    """A descriptor whose inner products approach the triplet kernel, from a batch of structures.
+    """A descriptor whose inner products approximate the triplet kernel, from a batch of structures.
 
     Args:
-        batch: structures from which the inducing triplets are taken.
+        batch: structures that provide the inducing triplets.
         count: number of inducing triplets.
-        seed: of the sample among which they are chosen.
+        seed: seed of the sample from which they are chosen.
         mixing: linear maps of the density's channels.
         **hypers: as for kind "fingerprint": cutoff, n_max, l_max, length_scale, tags ...
 
     Raises:
-        InputError: no environment has two neighbours, or a hyperparameter is not usable.
+        InputError: no environment has two neighbours, or a hyperparameter is invalid.
 
     Example:
         >>> from ase.build import molecule

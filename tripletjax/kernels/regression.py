@@ -1,4 +1,4 @@
-"""Regression in closed form on descriptor vectors: ridge and Gaussian processes. NumPy, float64."""
+"""Closed-form regression on descriptor vectors: ridge and Gaussian processes. NumPy, float64."""
 
 from typing import NamedTuple
 
@@ -34,8 +34,8 @@ def gaussian_process(
         inputs: ``[N, D]``.
         targets: ``[N]``; their mean is the prior mean.
         length_scale: ℓ in units of the median distance between inputs.
-        noise: added to the diagonal, relative to the prior variance; more where rounding errors
-            need it.
+        noise: added to the diagonal, relative to the prior variance; more if rounding errors
+            require it.
 
     Returns:
         A ``Fit``.
@@ -84,7 +84,7 @@ def _fit(inputs, targets, length_scale: float | None, noise: float) -> Fit:
 
 
 def scaled_inputs(inputs, targets) -> tuple[np.ndarray, np.ndarray, float]:
-    """Inputs less their mean over the root mean square of their norm; the mean; that scale.
+    """Inputs minus their mean, divided by their root mean square norm; the mean; this scale.
 
     Raises:
         InputError: fewer than two inputs, or shapes that do not match.
@@ -92,8 +92,8 @@ def scaled_inputs(inputs, targets) -> tuple[np.ndarray, np.ndarray, float]:
     inputs, targets = np.asarray(inputs, dtype=float), np.asarray(targets, dtype=float)
     if inputs.ndim != 2 or targets.shape != inputs.shape[:1] or len(inputs) < 2:
         raise InputError(
-            f"inputs of shape {inputs.shape} and targets of shape {targets.shape} do not fit; "
-            "give [N, D] and [N] with N at least 2"
+            f"inputs of shape {inputs.shape} and targets of shape {targets.shape} do not match: "
+            "expected [N, D] and [N] with N at least 2"
         )
     center = inputs.mean(0)
     scale = float(np.sqrt(((inputs - center) ** 2).sum(1).mean())) or 1.0
@@ -113,7 +113,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def median_distance(inputs: np.ndarray, most: int = 1000) -> float:
-    """Median over the pairs of at most so many inputs, evenly spaced."""
+    """Median distance over pairs of at most ``most`` inputs, evenly spaced."""
     some = inputs[:: max(1, len(inputs) // most)][:most]
     distances = np.sqrt(squared_distances(some, some)[np.triu_indices(len(some), 1)])
     return float(np.median(distances)) or 1.0

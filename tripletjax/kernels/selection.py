@@ -13,13 +13,13 @@ from tripletjax.types import InputError
 logger = getLogger(__name__)
 LENGTH_SCALE_RANGE = (0.05, 50.0)  # in units of the median distance
 NOISE_RANGE = (1e-12, 10.0)  # relative to the prior variance
-START = (1e-4, 1.0)  # noise and length scale about which the search goes
+START = (1e-4, 1.0)  # noise and length scale at the start of the search
 LEVELS = ((-7, -5, -3, -1, 0.5), (-1, -0.5, 0, 0.5, 1))  # its coarse grid, in decades
-MOST_ON_GRID = 400  # inputs that the coarse grid takes, evenly spaced
+MOST_ON_GRID = 400  # inputs used for the coarse grid, evenly spaced
 
 
 class Choice(NamedTuple):
-    """What suits some data, for ``gaussian_process`` or ``ridge``."""
+    """Hyperparameters chosen for some data, for ``gaussian_process`` or ``ridge``."""
 
     length_scale: float | None  # in units of the median distance; None: linear kernel
     noise: float  # relative to the prior variance
@@ -65,10 +65,10 @@ def leave_one_out(
     length_scale: float | None = 2.0,
     noise: float = 1e-8,
 ) -> np.ndarray:
-    """Every target as predicted from all others, in closed form: y_i - [C⁻¹(y - m)]_i / [C⁻¹]_ii.
+    """Every target predicted from all others, in closed form: y_i - [C⁻¹(y - m)]_i / [C⁻¹]_ii.
 
-    What the whole set fixes stays fixed: centre and scale of the inputs, their median distance and
-    the mean m of the targets.
+    Quantities determined from all data are held fixed: centre and scale of the inputs, their median
+    distance and the mean m of the targets.
 
     Args:
         inputs, targets, length_scale, noise: as for ``log_marginal_likelihood``.
@@ -92,9 +92,9 @@ def leave_one_out(
 def choose_hyperparameters(
     inputs: np.ndarray, targets: np.ndarray, kernel: str = "gaussian"
 ) -> Choice:
-    """Length scale and noise of highest marginal likelihood: a coarse grid, then L-BFGS.
+    """Length scale and noise that maximise the marginal likelihood: a coarse grid, then L-BFGS.
 
-    What ends at a bound of the search is logged as a warning.
+    A parameter that ends at a bound of the search is logged as a warning.
 
     Args:
         inputs: ``[N, D]``.
@@ -116,7 +116,7 @@ def choose_hyperparameters(
         True
     """
     if kernel not in ("gaussian", "linear"):
-        raise InputError(f"kernel {kernel!r} is not known; choose gaussian or linear")
+        raise InputError(f"invalid kernel={kernel!r}: expected gaussian or linear")
     problem = _Problem(inputs, targets)
     is_gaussian = kernel == "gaussian"
 
@@ -146,7 +146,7 @@ def choose_hyperparameters(
 
 
 class _Problem:
-    """Scaled inputs and centred targets, and what follows from them."""
+    """Scaled inputs and centred targets, and derived quantities."""
 
     def __init__(self, inputs, targets):
         scaled, _, _ = scaled_inputs(inputs, targets)
@@ -166,7 +166,7 @@ class _Problem:
         return inverse, inverse @ self.targets
 
     def _inverted(self, kernel, noise) -> tuple[np.ndarray, float]:
-        """C⁻¹ and log det C; eigenvalues of K that rounding errors made negative count as zero."""
+        """C⁻¹ and log det C; eigenvalues of K that are negative due to rounding are set to zero."""
         try:
             root = cholesky(kernel + noise * np.eye(len(kernel)), lower=True)
         except LinAlgError:

@@ -2,11 +2,11 @@
 
     K(A, B) = Σ_t Σ_t' w_t w_t' κ(t, t'),   κ = k(e - e') ½ [k(o - o') + k(o + o')],
 
-k(x) = exp(-½ |x|²), e the even invariants of a triplet with its geometry and species, o the odd
-ones: the kernel whose random features are level 2 of the ``fingerprint``, with the same features,
-scales and weights w. κ is invariant under O(3), and K is the inner product of the kernel mean
-embeddings of two multisets of triplets. Level 2 of fingerprints with D features has K as its
-inner product up to errors that fall as 1/√D.
+where k(x) = exp(-½ |x|²), e are the even invariants of a triplet with its geometry and species, and
+o the odd invariants. Level 2 of the ``fingerprint`` consists of random features of this kernel,
+with the same features, scales and weights w. κ is invariant under O(3), and K is the inner product
+of the kernel mean embeddings of two multisets of triplets. The inner product of level 2 of two
+fingerprints with D features equals K up to errors that decrease as 1/√D.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from tripletjax.types import Array, Basis
 
 
 class TripletFeatures(NamedTuple):
-    """The triplets of one environment, T tags: what κ compares, in units of its length scale."""
+    """The triplets of one environment with T tags: arguments of κ in units of its length scale."""
 
     even: Array  # [T, T, P] invariants, r1 / cutoff, r2 / cutoff, cos θ, species of all three
     odd: Array  # [T, T, Q] invariants that change sign under inversion
@@ -44,13 +44,13 @@ def triplet_features(
     tags: int | None = None,
     mixing: Mixing | None = None,
 ) -> TripletFeatures:
-    """All triplets of one environment, as the fingerprint sees them.
+    """All triplets of one environment, with the features of the fingerprint.
 
     Args:
         vectors, species, mask: the environment, [K, 3] Å, [K] and [K].
         basis: the density expansion.
         n_species: number of species.
-        length_scale: width of the Gaussian κ, in the units of the fingerprint's.
+        length_scale: width of the Gaussian κ, in the same units as for the fingerprint.
         center: species index of the central atom.
         tags: number of nearest neighbours to tag, as for ``fingerprint``; None: all.
         mixing: linear maps of the density's channels; None: none.
@@ -76,7 +76,8 @@ def triplet_features(
         even, odd = (jnp.zeros((0, 0, n), dtype) for n in (size[0] + 3 + 3 * n_species, size[1]))
         return TripletFeatures(even, odd, jnp.zeros((0, 0), dtype))
 
-    # The turn of the density depends on the first direction only, and is made once for each.
+    # The rotation of the density only depends on the first direction, and is computed once for
+    # each.
     def with_second(first, second):
         return triplet_invariants(density, first, second)
 
@@ -116,14 +117,14 @@ def _widths(basis: Basis, parity: int, density: Array, dtype) -> np.ndarray:
 
 
 def pair_kernel(even1: Array, odd1: Array, even2: Array, odd2: Array) -> Array:
-    """κ of N with M triplets: exp(-½ |e - e'|²) ½ [exp(-½ |o - o'|²) + exp(-½ |o + o'|²)].
+    """κ between N and M triplets: exp(-½ |e - e'|²) ½ [exp(-½ |o - o'|²) + exp(-½ |o + o'|²)].
 
     Args:
         even1, odd1: ``[N, P]`` and ``[N, Q]``.
         even2, odd2: ``[M, P]`` and ``[M, Q]``.
 
     Returns:
-        ``[N, M]``; of NumPy arrays in NumPy.
+        ``[N, M]``; computed in NumPy for NumPy arrays.
 
     Example:
         >>> e, o = np.zeros((1, 2)), np.array([[1.0]])
@@ -140,7 +141,7 @@ def pair_kernel(even1: Array, odd1: Array, even2: Array, odd2: Array) -> Array:
 
 
 def triplet_kernel(first: TripletFeatures, second: TripletFeatures) -> Array:
-    """K(A, B) = Σ_t Σ_t' w_t w_t' κ(t, t'), a scalar; exact, in memory of T triplets against T².
+    """K(A, B) = Σ_t Σ_t' w_t w_t' κ(t, t'), a scalar; exact, with T times T² triplets in memory.
 
     Args:
         first, second: from ``triplet_features`` with the same settings; their numbers of
@@ -170,10 +171,10 @@ def triplet_kernel(first: TripletFeatures, second: TripletFeatures) -> Array:
 
 
 def normalized_triplet_kernel(first: TripletFeatures, second: TripletFeatures) -> Array:
-    """K(A, B) / √(K(A, A) K(B, B)), between 0 and 1; zero where one of them has no triplet.
+    """K(A, B) / √(K(A, A) K(B, B)), between 0 and 1; zero if one of them has no triplets.
 
-    It does not tend to zero as the last triplet leaves through the cutoff: smooth only among
-    environments that have triplets.
+    It does not tend to zero as the last triplet leaves through the cutoff: it is only smooth for
+    environments with triplets.
     """
     size = triplet_kernel(first, first) * triplet_kernel(second, second)
     is_empty = size == 0

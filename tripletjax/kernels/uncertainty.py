@@ -1,4 +1,4 @@
-"""Whether predicted standard deviations are those of the errors. NumPy."""
+"""Calibration of predicted standard deviations against errors. NumPy."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class Calibration(NamedTuple):
     actual: np.ndarray  # [B] root mean square error of each bin
     coverage: dict[
         int, float
-    ]  # shares of errors within 1, 2 and 3 σ; 0.683, 0.954, 0.997 if normal
-    factor: float  # √⟨(error / σ)²⟩: σ times this is right on average
+    ]  # fractions of errors within 1, 2 and 3 σ; 0.683, 0.954, 0.997 if normal
+    factor: float  # √⟨(error / σ)²⟩: multiplied by this, σ is correct on average
     log_likelihood: float  # mean log density of the errors, normal with σ
 
 
@@ -24,11 +24,11 @@ def calibration(errors: np.ndarray, deviations: np.ndarray, bins: int = 10) -> C
 
     Args:
         errors: ``[N]``, or of any shape.
-        deviations: σ, as many; positive.
-        bins: B at most.
+        deviations: σ, of the same shape; positive.
+        bins: maximum of B.
 
     Raises:
-        InputError: other shapes, or deviations that are not positive.
+        InputError: different shapes, or deviations that are not positive.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -53,9 +53,9 @@ def calibration(errors: np.ndarray, deviations: np.ndarray, bins: int = 10) -> C
 
 
 def recalibration_factor(errors: np.ndarray, deviations: np.ndarray) -> float:
-    """√⟨(error / σ)²⟩: the factor of σ at which the errors are most likely, if normal.
+    """√⟨(error / σ)²⟩: the maximum-likelihood factor of σ for normal errors.
 
-    Fit it on structures that are neither trained nor tested on.
+    Fit it to structures that are in neither the training nor the test set.
 
     Example:
         >>> recalibration_factor(np.array([2.0, -2.0]), np.ones(2))
@@ -69,7 +69,7 @@ def _checked(errors, deviations) -> tuple[np.ndarray, np.ndarray]:
     errors, deviations = np.asarray(errors, float).ravel(), np.asarray(deviations, float).ravel()
     if errors.shape != deviations.shape or not len(errors) or not (deviations > 0).all():
         raise InputError(
-            f"{len(errors)} errors and {len(deviations)} deviations cannot be compared; give as "
-            "many of both, deviations positive"
+            f"{len(errors)} errors and {len(deviations)} deviations: expected equal numbers, and "
+            "positive deviations"
         )
     return errors, deviations
