@@ -1,11 +1,11 @@
-"""Rows of the design matrix of energies, forces and stress, without the descriptors' Jacobian.
+"""Rows of the design matrix of energies, forces and stress, without Jacobians of descriptors.
 
 With inducing environments z_m the energy is E = Σ_m Φ_E[m] α_m and
 
     Φ_E[m] = Σ_i k(p_i, z_m),   Φ_F[m] = -dΦ_E[m]/dr,   Φ_σ[m] = (dΦ_E[m]/dε) / V.
 
-One environment at a time, the derivatives of k(p_i, z_m) with respect to the environment's own
-vectors, [K, 3, M], come by forward or reverse differentiation, whichever is shorter, and are
+The derivatives of k(p_i, z_m) with respect to the vectors of an environment, [K, 3, M], are
+computed for one environment at a time, by the cheaper of forward and reverse differentiation, and
 added to the rows: the Jacobian of the descriptors of a structure is never formed.
 """
 
@@ -67,16 +67,17 @@ def energy_rows(
 def design_rows(
     describer: EnvironmentDescriptor, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
 ) -> Design:
-    """Φ_E, Φ_F and Φ_σ of all structures of a batch; forces of atoms that are centres only once.
+    """Φ_E, Φ_F and Φ_σ of all structures of a batch, in which every atom is a centre at most once.
 
     Args:
         describer: of D columns.
         kernel: between environments.
         inducing: M environments.
-        batch: prepared with the describer's cutoff, or a larger one.
+        batch: prepared with at least the describer's cutoff.
 
     Returns:
-        A ``Design``, zero on padding. In memory are [A, 3, M] and one environment's derivatives.
+        A ``Design``, zero on padding; uses memory for [A, 3, M] and the derivatives of one
+        environment.
     """
     points, kinds, scale = inducing
     found = environments_within(batch, describer)

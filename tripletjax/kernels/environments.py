@@ -21,7 +21,7 @@ KERNELS = ("gaussian", "polynomial")
 )
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentKernel:
-    """A kernel of environment vectors p, q; one where they are equal.
+    """A kernel between environment vectors p, q; one if they are equal.
 
         "gaussian":   k(p, q) = exp(-|p - q|² / 2ℓ²)
         "polynomial": k(p, q) = (p·q / |p| |q|)^ζ
@@ -41,13 +41,13 @@ class EnvironmentKernel:
 
     def __post_init__(self):
         if self.kind not in KERNELS:
-            raise InputError(f"kernel {self.kind!r} is not known; choose {' or '.join(KERNELS)}")
+            raise InputError(f"invalid kernel={self.kind!r}: expected {' or '.join(KERNELS)}")
         if isinstance(self.length_scale, (int, float, str)):
             as_positive("length_scale", self.length_scale, "units of the vectors")
         settle(self, degree=as_integer("degree", self.degree, 1))
 
     def matrix(self, a: Array, b: Array) -> Array:
-        """k between all rows of [N, D] and [M, D], [N, M]; differentiable, also at equal rows.
+        """k between all rows of [N, D] and [M, D], [N, M]; differentiable, even at equal rows.
 
         A row of zeros has no direction, and a polynomial kernel of zero with every other.
         """
@@ -60,7 +60,7 @@ class EnvironmentKernel:
         return jnp.exp((product - 0.5 * (size_a + size_b)) / scale**2)
 
     def label(self) -> str:
-        """A word or two on which kernel this is."""
+        """A short name of the kernel."""
         if self.kind == "polynomial":
             return f"polynomial, degree {self.degree}"
         return f"gaussian, length scale {float(self.length_scale):.3g}"
@@ -69,7 +69,7 @@ class EnvironmentKernel:
 @partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["function"])
 @dataclass(frozen=True)
 class FunctionKernel:
-    """A kernel by a function of vectors [N, D] and [M, D], which gives [N, M]."""
+    """A kernel defined by a function of vectors [N, D] and [M, D] that returns [N, M]."""
 
     function: Callable[[Array, Array], Array]
 
@@ -148,7 +148,7 @@ def same_species(kinds_a: Array, kinds_b: Array) -> Array:
 def typical_distance(vectors: np.ndarray, kinds: np.ndarray, most: int = 1000) -> float:
     """Median distance between the vectors [N, D] of different environments of equal species [N].
 
-    Of at most so many environments, evenly spaced; 1 where there are no two that differ.
+    Uses at most ``most`` environments, evenly spaced; 1 if no two differ.
     """
     step = max(1, len(vectors) // most)
     vectors, kinds = np.asarray(vectors, float)[::step], np.asarray(kinds)[::step]

@@ -42,7 +42,7 @@ from tripletjax.progress import progress_bar
 logger = getLogger(__name__)
 
 
-_block = jax.jit(covariance_block)  # one program for each pair of sizes, whatever the length scale
+_block = jax.jit(covariance_block)  # one program for each pair of sizes, for any length scale
 
 
 def fit_full_potential(
@@ -64,12 +64,12 @@ def fit_full_potential(
     Args:
         frames, energies, forces, stress, describer, references, dtype: as for
             ``fit_sparse_potential``.
-        kernel: between environments, its length scale in units of the median distance, or a
-            function as for ``fit_sparse_potential``. Several: the one of highest evidence. None:
+        kernel: kernel between environments, with a length scale in units of the median distance, or
+            a function as for ``fit_sparse_potential``. Several: the one of highest evidence. None:
             Gaussian of length scale 2.
-        noise: of the labels; what is None is found by maximising the evidence. None: all.
-        variance: v, eV²; None: found too.
-        show: a progress bar.
+        noise: noise of the labels; values of None are chosen by maximising the evidence. None: all.
+        variance: v, eV²; None: chosen by the evidence too.
+        show: whether to show a progress bar.
 
     Returns:
         A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
@@ -141,7 +141,7 @@ def fit_full_potential(
 
 
 def _moves(structures: Sequence[Tangents], group: Group) -> np.ndarray:
-    """Tangents [F, J, C, D] of a group, those of the stress only if it is a label of one."""
+    """Tangents [F, J, C, D] of a group; those of the stress only if a structure has this label."""
     stop = None if group.stress else -6
     return np.stack([structures[member].tangents[:stop] for member in group.structures])
 
@@ -158,7 +158,7 @@ def _unit(structures: Sequence[Tangents]) -> float:
 
 
 def _covariance(kernel, structures, chosen, show: bool) -> np.ndarray:
-    """K without variance and noise, [n, n]; blocks of the upper triangle, then their mirror."""
+    """K without variance and noise, [n, n]; blocks of the upper triangle, then mirrored."""
     stops = np.cumsum([0] + [len(rows) for rows in chosen])
     matrix = np.zeros((stops[-1], stops[-1]))
     bar = progress_bar(structures, desc=kernel.label(), unit="structures", disable=not show)
@@ -171,7 +171,7 @@ def _covariance(kernel, structures, chosen, show: bool) -> np.ndarray:
 
 
 def _targets(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and the kind of each; energies whole."""
+    """Labels, and the kind of each; energies of structures, not per atom."""
     targets, kinds = [], []
     for index, frame in enumerate(observations.frames):
         for kind, values in observations.targets(index).items():
@@ -181,7 +181,7 @@ def _targets(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _compact(structures, chosen, weights) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
-    """The mean in one weight and one tangent for each training environment; and its species."""
+    """The mean as one weight and one tangent per training environment, and their species."""
     points, kinds, alphas, tangents = [], [], [], []
     start = 0
     for structure, rows in zip(structures, chosen, strict=True):

@@ -1,4 +1,4 @@
-"""Kernel potentials as energy models: linear in kernels with given environments."""
+"""Kernel potentials as energy models: linear in kernels with fixed environments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,16 +39,16 @@ Weights = dict[str, Any]
 class KernelModel:
     """E_i = Σ_m δ(species) (α_m + q_m·∂/∂z_m) k(p_i / s, z_m), an ``EnergyModel``.
 
-    Weights are a dict of ``"points"`` z [M, D], ``"scale"`` s, ``"alpha"`` [M] eV and, where
+    Weights are a dict of ``"points"`` z [M, D], ``"scale"`` s, ``"alpha"`` [M] eV and, if
     derivatives are among the labels of a full Gaussian process, ``"tangents"`` q [M, D]. They are
     large and cancel: ``predict``, the calculator and molecular dynamics work in float64.
 
     Args:
-        describer: makes the vectors p of environments; an object with ``cutoff``, ``elements`` and
-            ``environment``.
-        kernel: between vectors.
+        describer: computes the vectors p of environments; an object with ``cutoff``, ``elements``
+            and ``environment``.
+        kernel: kernel between vectors.
         kinds: species of the points, as indices.
-        record: what is known of the fit: noise, log evidence and the like.
+        record: information on the fit: noise, log evidence and so on.
 
     Example:
         >>> from tripletjax import descriptor
@@ -64,7 +64,7 @@ class KernelModel:
     kinds: tuple[int, ...]
     record: Mapping[str, Any] = field(default_factory=dict)
 
-    dtype = "float64"  # what predictions are made in, unless another is asked for
+    dtype = "float64"  # default dtype of predictions
 
     def __post_init__(self):
         settle(self, describer=live(self.describer), kernel=as_kernel(self.kernel))
@@ -81,7 +81,7 @@ class KernelModel:
         return tuple(self.describer.elements)
 
     def init(self, seed: int) -> Weights:
-        """Points that are random environments, with random α."""
+        """Random environments as points, with random α."""
         random = np.random.Generator(np.random.PCG64(seed))
         shape = len(self.kinds), 6
         vectors = random.normal(size=(*shape, 3))
@@ -141,7 +141,7 @@ class KernelModel:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SparseGaussianProcess(KernelModel):
-    """A ``KernelModel`` that is the mean of a Gaussian process in its points.
+    """A ``KernelModel`` that is the mean of a Gaussian process with inducing points.
 
     Weights have ``"variance"`` v in eV², ``"prior"`` L⁻¹ and ``"posterior"`` R⁻ᵀ L⁻¹ [M, M]
     besides; with the row φ of the design of a prediction,
@@ -209,7 +209,7 @@ class FullGaussianProcess(KernelModel):
 
 
 def energy_deviations(potential: Potential, batch: Batch) -> Array:
-    """Standard deviation of the energy of every structure alone, [S] eV, without its derivatives.
+    """Standard deviations of energies only, [S] eV, without derivatives.
 
     Args:
         potential: of a ``SparseGaussianProcess`` or a ``FullGaussianProcess``.
@@ -255,7 +255,7 @@ def _with_covariance(potential: Potential) -> Weights:
 
 
 def _deviation(weights: Weights, prior: Array, rows: Array) -> Array:
-    """√variance for prior variances [...] and rows [..., M]; zero where rounding makes it less."""
+    """√variance for prior variances [...] and rows [..., M]; zero if negative due to rounding."""
 
     def times(name):
         matrix = jnp.asarray(weights[name], rows.dtype)

@@ -1,4 +1,4 @@
-"""Labels of structures, checked: energies, and forces and stress where there are any."""
+"""Validated labels of structures: energies, and forces and stress if available."""
 
 import logging
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ KINDS = ("energy", "forces", "stress")
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Standard deviations of the labels' noise; None: found by maximising the evidence."""
+    """Standard deviations of the noise of labels; None: chosen by maximising the evidence."""
 
-    energy: float | None = None  # eV for one atom; √N times as much for a structure of N
+    energy: float | None = None  # eV for one atom; √N times as much for N atoms
     forces: float | None = None  # eV/Å
     stress: float | None = None  # eV/Å³
 
@@ -36,14 +36,14 @@ class Noise:
 
 
 class Labelled(NamedTuple):
-    """A structure of a training set: its number of atoms, and which labels it has."""
+    """A structure of a training set: its number of atoms and its labels."""
 
     n_atoms: int
     forces: bool
     stress: bool
 
     def rows(self, n_padded: int) -> np.ndarray:
-        """Its labels among the rows [1 + J] of energy and all derivatives, padded atoms too."""
+        """Its labels among the rows [1 + J] of energy and all derivatives, including padding."""
         rows = [np.zeros(1, int)]
         if self.forces:
             rows.append(1 + np.arange(3 * self.n_atoms))
@@ -53,16 +53,16 @@ class Labelled(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """Structures and their labels, references taken off."""
+    """Structures and their labels, without reference energies."""
 
     frames: list[Atoms]
-    energies: np.ndarray  # [F] eV, less the reference energies
+    energies: np.ndarray  # [F] eV, without the reference energies
     forces: list[np.ndarray | None]  # [N, 3] eV/Å each
     stress: list[np.ndarray | None]  # [3, 3] eV/Å³ each, ASE's sign
     references: np.ndarray  # [E] eV
 
     def targets(self, index: int) -> dict[str, np.ndarray]:
-        """Labels of one structure by kind, flat, energy divided by √N: all of one kind's noise."""
+        """Labels of one structure by kind, flat; the energy is divided by √N for equal noise."""
         found = {"energy": self.energies[index : index + 1] / np.sqrt(len(self.frames[index]))}
         forces, stress = self.forces[index], self.stress[index]
         if forces is not None:
@@ -72,7 +72,7 @@ class Observations(NamedTuple):
         return found
 
     def rows(self, index: int, energy, forces, stress) -> dict[str, np.ndarray]:
-        """Those rows of a design [1, M], [A, 3, M], [1, 3, 3, M] that have a label, by kind."""
+        """The rows of a design [1, M], [A, 3, M], [1, 3, 3, M] that have a label, by kind."""
         n_atoms = len(self.frames[index])
         found = {"energy": np.asarray(energy)[:1] / np.sqrt(n_atoms)}
         if self.forces[index] is not None:
@@ -83,7 +83,7 @@ class Observations(NamedTuple):
 
     @property
     def labelled(self) -> tuple[Labelled, ...]:
-        """Which labels every structure has."""
+        """The labels of every structure."""
         return tuple(
             Labelled(len(frame), forces is not None, stress is not None)
             for frame, forces, stress in zip(self.frames, self.forces, self.stress, strict=True)
@@ -91,13 +91,13 @@ class Observations(NamedTuple):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Which kinds of labels there are."""
+        """The kinds of labels."""
         present = (True, *(any(x is not None for x in y) for y in (self.forces, self.stress)))
         return tuple(kind for kind, there in zip(KINDS, present, strict=True) if there)
 
     @property
     def log_scale(self) -> float:
-        """What the division of energies by √N adds to the log of their probability density."""
+        """The effect of dividing energies by √N on the log of their probability density."""
         return -0.5 * float(np.log([len(frame) for frame in self.frames]).sum())
 
 
@@ -109,21 +109,21 @@ def check_observations(
     describer: EnvironmentDescriptor,
     references: Any = None,
 ) -> Observations:
-    """Labels as arrays, after checks.
+    """Validate labels, as arrays.
 
     Args:
         frames: the structures.
         energies: [F] eV.
-        forces: one [N, 3] eV/Å for each structure, or None where there are none.
-        stress: one [3, 3] eV/Å³ for each structure, or None where there is none; left out where
-            the cell has no volume of its own.
-        describer: its species are those that may occur.
+        forces: one [N, 3] eV/Å for each structure, or None if missing.
+        stress: one [3, 3] eV/Å³ for each structure, or None if missing; ignored if the cell has no
+            well-defined volume.
+        describer: defines the allowed species.
         references: energy of each species, eV; None: least squares of the energies on the
             compositions.
 
     Raises:
-        InputError: labels that are not as many as the structures, of a wrong shape or not finite,
-            a species that is not known, or a describer without the members of a descriptor.
+        InputError: labels of the wrong number or shape, or not finite, an unknown species, or a
+            describer without the members of a descriptor.
     """
     require_descriptor(describer)
     require_invariant_vector(describer)
@@ -150,7 +150,7 @@ def check_observations(
 
 
 def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:
-    """Raise InputError at a species that the describer does not know."""
+    """Raise InputError for a species that the describer does not know."""
     if unknown := first_unknown(frames, elements):
         index, atom = unknown
         raise InputError(

@@ -77,35 +77,35 @@ def fit_sparse_potential(
     dtype: str = "float64",
     show: bool = False,
 ) -> Potential:
-    """A Gaussian process of atomic energies in M inducing environments, from sums and derivatives.
+    """Fit a sparse Gaussian process of atomic energies with M inducing environments.
 
     With atomic energies e(p) ~ GP(0, v k) and the DTC approximation,
 
         E = Σ_i e(p_i) = Φ_E α,  F = Φ_F α,  σ = Φ_σ α,   α ~ N(0, v K_MM⁻¹),
 
-    rows of Φ as in ``designs``. Structures are streamed one by one into QR factors of the rows in
-    L⁻ᵀ-whitened columns; v and the noises that are not given, and the kernel if there are
-    several, are those of the highest evidence p(y).
+    with rows of Φ as in ``designs``. Structures are streamed one by one into QR factors of the rows
+    in L⁻ᵀ-whitened columns; v, the noise levels that are not given, and the kernel if there are
+    several, maximise the evidence p(y).
 
     Args:
         frames: structures.
         energies: [F] eV.
-        forces: one [N, 3] eV/Å for each structure, None where there are none; None: no forces.
-        stress: one [3, 3] eV/Å³ for each structure, None where there is none; None: no stress.
+        forces: one [N, 3] eV/Å for each structure, None if missing; None: no forces.
+        stress: one [3, 3] eV/Å³ for each structure, None if missing; None: no stress.
         describer: a ``Descriptor``, a ``NystromDescriptor`` or another object with ``cutoff``,
             ``elements`` and ``environment``, over the species.
         kernels: between environments, with length scales in units of the median distance between
             the vectors of environments of equal species: an ``EnvironmentKernel``, or a function
             of vectors [N, D] and [M, D] that gives [N, M], one where they are equal. Several: the
             one of highest evidence. None: Gaussian of length scale 2.
-        n_inducing: inducing environments of each species, at most.
+        n_inducing: maximum number of inducing environments of each species.
         selection: "farthest" (points) or "leverage" (scores).
-        noise: of the labels; what is None is found. None: all.
+        noise: noise of the labels; values of None are chosen by the evidence. None: all.
         references: energy of each species, eV; None: least squares on the compositions.
-        jitter: added to the diagonal of K_MM, which is one; more where rounding errors need it.
-        seed: of the selection.
-        dtype: of the descriptors and their derivatives; the solver works in float64.
-        show: a progress bar.
+        jitter: added to the diagonal of K_MM, which is one; more if rounding errors require it.
+        seed: seed of the selection.
+        dtype: dtype of the descriptors and their derivatives; the solver works in float64.
+        show: whether to show a progress bar.
 
     Returns:
         A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
@@ -113,7 +113,7 @@ def fit_sparse_potential(
         logged as a warning.
 
     Raises:
-        InputError: labels that do not fit the structures, unknown species, options out of range.
+        InputError: labels that do not match the structures, unknown species, options out of range.
 
     Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015); Quiñonero-Candela and
     Rasmussen, J. Mach. Learn. Res. 6, 1939 (2005).
@@ -158,7 +158,7 @@ def fit_sparse_potential(
 
 
 def describe_all(describer: EnvironmentDescriptor, batches: Sequence[Batch]) -> Described:
-    """Vectors and species of every environment, and the median distance that is their unit."""
+    """Vectors and species of all environments, and the median distance as their unit."""
     describe = jax.jit(partial(environment_vectors, describer))
     rows, kinds = [], []
     for batch in batches:
@@ -177,7 +177,7 @@ def choose_inducing(
     selection: str = "farthest",
     seed: int = 0,
 ) -> Inducing:
-    """At most ``count`` environments of each species, copies left out."""
+    """At most ``count`` environments of each species, without copies."""
     vectors, kinds = [], []
     for kind in np.unique(environments.kinds):
         rows = environments.vectors[environments.kinds == kind]
@@ -195,10 +195,10 @@ def choose_inducing(
 def kernel_root(kernel: Kernel, inducing: Inducing, jitter: float) -> np.ndarray:
     """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M].
 
-    The jitter grows where rounding errors, such as those of a kernel in float32, ask for more.
+    The jitter is increased if rounding errors, such as those of a kernel in float32, require it.
 
     Raises:
-        InputError: no jitter helps.
+        InputError: no jitter is sufficient.
     """
     values = np.asarray(kernel.matrix(inducing.vectors, inducing.vectors), float)
     values = np.where(inducing.kinds[:, None] == inducing.kinds, values, 0)
@@ -223,7 +223,7 @@ def stream(
     root: np.ndarray,
     show: bool = False,
 ) -> dict[str, Factor]:
-    """The factors of all labels in whitened columns Φ L⁻ᵀ, one kind of label each."""
+    """The factors of all labels in whitened columns Φ L⁻ᵀ, one for each kind of label."""
     sums = {kind: Accumulator(len(root)) for kind in observations.kinds}
     bar = progress_bar(batches, desc=kernel.label(), unit="structures", disable=not show)
     for index, batch in enumerate(bar):
@@ -271,7 +271,7 @@ def _potential(
 
 
 def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:
-    """The posterior, with the variance and those noises that are not given of highest evidence."""
+    """The posterior; the variance and noise levels that are not given maximise the evidence."""
     given = asdict(noise)
     sizes = {}
     for kind, factor in factors.items():

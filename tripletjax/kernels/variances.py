@@ -1,11 +1,11 @@
-"""Variances of energies and forces: those before any data, and what labels leave of them.
+"""Prior and posterior variances of energies and forces.
 
-With the rows φ of some functions of environments, summed over a structure, of which labels fix
-linear combinations, a Gaussian process leaves of the prior variance v k** of a prediction
+Let φ be the sums over a structure of some functions of environments, of which labels determine
+linear combinations. The posterior variance of a prediction with prior variance v k** is
 
     v (k** - |P φ|²) + |Q φ|²,
 
-where P whitens the functions and Q, if there is one, is a root of what remains uncertain of them.
+where P whitens the functions and Q, if present, is a root of their remaining covariance.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch
 
-ATOMS_AT_ONCE = 8  # those whose derivatives are taken together
+ATOMS_AT_ONCE = 8  # atoms whose derivatives are computed together
 SumsOf = Callable[[Array, Array], Array]  # Σ_i φ(p_i) [M] of vectors [N, D] and species [N]
 
 
@@ -101,7 +101,7 @@ def force_sums(
 def _over_coordinates(
     describer: EnvironmentDescriptor, scale: Array, batch: Batch, function: Callable[..., Any]
 ) -> Any:
-    """A function of environments as they move with a coordinate, [A, 3, ...]; zero on padding.
+    """A function of environments and their derivatives, [A, 3, ...]; zero on padding.
 
     Only the environments that an atom is in, its own and its neighbours', depend on its position:
     ``function`` gets their vectors [K + 1, D], species [K + 1], -1 where there is none, and

@@ -1,4 +1,4 @@
-"""Energy models and potentials: what gives the energies of atoms has forces and stress here.
+"""Energy models and potentials: energies of atoms, with their forces and stress.
 
 An energy model is a formula with free weights; a potential is a model with fitted weights,
 reference energies and a unit of energy. Forces and stress are derived here, for every model.
@@ -38,7 +38,7 @@ Weights = Any  # a pytree of arrays
 
 
 class EnergyModel(Protocol):
-    """A formula for the energies of atoms; hashable, and static under ``jit``.
+    """A formula for the energies of atoms; hashable and static under ``jit``.
 
     A model may have ``deviations(potential, batch) -> Deviations`` besides: standard deviations of
     what a potential with this model predicts; and ``dtype``, "float64" if ``predict``, the
@@ -62,7 +62,7 @@ class EnergyModel(Protocol):
     def energies(self, weights: Weights, environments: Environments) -> Array:
         """Energy of every atom, [C], in units of the potential's scale.
 
-        Weights come in the dtype of the vectors. Neighbours are in any order, within the cutoff;
+        Weights have the dtype of the vectors. Neighbours are in any order, within the cutoff;
         on padding the energies are any finite numbers with finite derivatives.
         """
         ...
@@ -89,8 +89,8 @@ class Potential:
         scale: eV, the unit of the model's energies.
 
     Raises:
-        InputError: a model that lacks what ``EnergyModel`` has, weights that are not arrays, or
-            references that are not as many as the species.
+        InputError: a model without the members of ``EnergyModel``, weights that are not arrays, or
+            a number of references different from that of the species.
 
     Example:
         >>> from ase.build import molecule
@@ -122,7 +122,7 @@ class Potential:
 
     @property
     def cutoff(self) -> float:
-        """Å; a batch is prepared with this one, or a larger one."""
+        """Å; a batch must be prepared with at least this cutoff."""
         return self.model.cutoff
 
     @property
@@ -132,21 +132,21 @@ class Potential:
 
     @property
     def has_deviations(self) -> bool:
-        """Whether the model knows how uncertain it is."""
+        """Whether the model has uncertainties."""
         return hasattr(self.model, "deviations")
 
     def prepare(self, frames: Atoms | Sequence[Atoms], dtype: Any = None) -> Batch:
         """``tripletjax.prepare`` with the cutoff and species of this potential.
 
         Raises:
-            InputError: a structure cannot be used, or holds a species that the model lacks.
+            InputError: a structure is invalid, or contains a species that the model does not know.
         """
         frames = [frames] if isinstance(frames, Atoms) else list(frames)
         self.require_known(frames)
         return prepare(frames, self.cutoff, self.species, dtype)
 
     def require_known(self, frames: Sequence[Atoms]) -> None:
-        """Raise InputError at a species that the model lacks."""
+        """Raise InputError for a species that the model does not know."""
         require_known(frames, self.species, "the potential")
 
     def predict(self, frames: Atoms | Sequence[Atoms], dtype: Any = None) -> FramePredictions:
@@ -187,7 +187,7 @@ class Potential:
         """Energy, forces and stress of every structure, by one reverse pass.
 
         F_i = -dE/dr_i, and the stress is dE/dε / V with ε a strain of positions and cell: ASE's
-        sign, positive where the structure is under tension.
+        sign, positive under tension.
         """
         require_batch(self, batch)
         return _energy_forces_stress(self.without_references, self._references(batch), batch)
@@ -217,11 +217,11 @@ class Potential:
 
     @property
     def without_references(self) -> "Potential":
-        """With reference energies of zero: one compiled program serves all fits of a model."""
+        """A copy with zero reference energies, so that one program serves all fits of a model."""
         return self if self.references is None else replace(self, references=None)
 
     def with_weights(self, weights: Weights) -> "Potential":
-        """The same with other weights."""
+        """A copy with other weights."""
         return replace(self, weights=weights)
 
     def environment_energies(self, environments: Environments, is_real: Array) -> Array:
@@ -240,10 +240,10 @@ class Potential:
         return jnp.where(is_real, energies, 0) * jnp.asarray(self.scale, energies.dtype)
 
     def save(self, folder: str | Path, force: bool = False) -> None:
-        """Write the potential to a folder, atomically, for ``tripletjax.load``.
+        """Save the potential to a folder, atomically, for ``tripletjax.load``.
 
         Raises:
-            InputError: the folder holds files and ``force`` is not given, or cannot be written.
+            InputError: the folder contains files and ``force`` is not set, or cannot be written.
         """
         save_potential(self, folder, force)
 

@@ -1,6 +1,6 @@
-"""Committees: several sets of weights of one model, and how far their predictions spread.
+"""Committees: several sets of weights of one model, and the spread of their predictions.
 
-The members are fits from different seeds, or draws of the last layer from its posterior. They are
+The members are fits with different seeds, or samples of the last layer from its posterior. They are
 evaluated together by vmap; what they share is computed once.
 """
 
@@ -62,7 +62,7 @@ class CommitteeModel:
         return jnp.mean(_over_members(of_member, weights), 0)
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
-        """Standard deviations over the members, times the factors."""
+        """Standard deviations over the members, multiplied by the factors."""
         weights = potential.weights
 
         def of_member(member):
@@ -107,10 +107,10 @@ def committee_weights(
 
 
 def committee_of(potentials: Sequence[Potential]) -> Potential:
-    """One potential of several fits, from different seeds or data: their mean, with deviations.
+    """Combine several fits, with different seeds or data: their mean, with deviations.
 
     Raises:
-        InputError: fewer than two, or potentials that differ in more than their weights.
+        InputError: fewer than two potentials, or potentials that differ in more than their weights.
 
     Example:
         >>> from ase.build import molecule
@@ -143,11 +143,11 @@ def committee_of(potentials: Sequence[Potential]) -> Potential:
 
 
 def draws(potential: Potential, members: Mapping[str, Array]) -> Potential:
-    """A potential with draws of some of its weights about it: its own predictions, with deviations.
+    """Combine a potential with samples of some of its weights: its predictions, with deviations.
 
     Args:
         potential: with a dict of weights.
-        members: the draws by name, [M, ...].
+        members: the samples by name, [M, ...].
     """
     weights = committee_weights(potential.weights, dict(members))
     return Potential(
@@ -159,7 +159,7 @@ def draws(potential: Potential, members: Mapping[str, Array]) -> Potential:
 
 
 def calibrated(potential: Potential, energy_factor: float, forces_factor: float) -> Potential:
-    """A committee with these factors of its standard deviations."""
+    """A committee with the given factors for its standard deviations."""
     weights = potential.weights
     factors = committee_weights(None, None, energy_factor, forces_factor)
     return potential.with_weights(

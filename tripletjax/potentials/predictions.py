@@ -1,4 +1,4 @@
-"""Predictions for structures as a user wants them: NumPy arrays in float64, without padding."""
+"""Predictions for structures as NumPy arrays in float64, without padding."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ ATOMS_A_CHUNK = 256
 
 
 class FramePredictions(NamedTuple):
-    """Predictions for N structures, in the order in which they were given; NumPy, float64."""
+    """Predictions for N structures, in the given order; NumPy, float64."""
 
     energy: np.ndarray  # [N] eV, with reference energies
     energies: list[np.ndarray]  # of the atoms of each structure, [n] eV
@@ -37,7 +37,7 @@ def predict_frames(
         deviations: also evaluate standard deviations, if the potential has any.
 
     Raises:
-        InputError: a structure cannot be used, or holds an unknown species.
+        InputError: a structure is invalid, or contains an unknown species.
     """
     frames = [frames] if isinstance(frames, Atoms) else list(frames)
     potential.require_known(frames)

@@ -1,4 +1,4 @@
-"""Reads potentials of any kind from their folders, those of earlier releases too."""
+"""Load potentials of any kind from their folders, including those of earlier releases."""
 
 import json
 from dataclasses import replace
@@ -36,19 +36,19 @@ FILES = {"tensor.json": "tripletjax.properties.tensor_model:load_tensor"}
 
 
 def load(folder: str | Path, model: EnergyModel | None = None) -> Any:
-    """Read a fit from the folder that training wrote, or from the ``model`` inside it.
+    """Load a fit from its folder, or from the ``model`` inside it.
 
     Args:
-        folder: the folder; or ``"zoo:NAME"``, a potential that comes with the package.
+        folder: the folder; or ``"zoo:NAME"``, a potential included in the package.
         model: the energy model, where the folder cannot tell: one made of functions or classes
             that cannot be imported. None: as in the folder.
 
     Returns:
-        A ``Potential``; a ``TensorModel`` where dipoles or polarisabilities were fitted.
+        A ``Potential``; a ``TensorModel`` for fits of dipoles or polarisabilities.
 
     Raises:
-        InputError: there is no fit, or it is damaged, of another version, or of a model that
-            cannot be imported.
+        InputError: there is no fit, or it is damaged, has another version, or a model that cannot
+            be imported.
 
     Example:
         >>> import tempfile
@@ -73,10 +73,10 @@ def load(folder: str | Path, model: EnergyModel | None = None) -> Any:
 
 
 def load_uncertain(folder: str | Path) -> Potential:
-    """``load`` with standard deviations: those of a committee in the folder of a fit, or its own.
+    """``load`` with standard deviations: those of the committee in the folder, or of the fit.
 
     Raises:
-        InputError: as ``load`` does, or the fit has none.
+        InputError: as for ``load``, or the fit has no uncertainty.
     """
     folder = resolve(folder)
     if (folder / COMMITTEE).is_dir():
@@ -144,7 +144,7 @@ def _on_device(array: np.ndarray) -> Any:
 
 
 def _first(folder: Path) -> Potential:
-    """A network as release 0.1 wrote it."""
+    """A network of release 0.1."""
     record, arrays = FIRST.read(folder)
     with FIRST.rebuilding(folder):
         species = tuple(as_integer("species", number, 1, 118) for number in record["species"])
@@ -160,7 +160,7 @@ def _first(folder: Path) -> Potential:
 
 
 def _first_committee(folder: Path) -> Potential:
-    """A committee as release 0.1 wrote it."""
+    """A committee of release 0.1."""
     record, arrays = FIRST_COMMITTEE.read(folder)
     potential = load(folder / "model")
     shapes = {name: np.shape(array) for name, array in potential.weights.items()}
