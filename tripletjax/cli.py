@@ -20,7 +20,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status, and leaves Python's settings as they were."""
+    """Run the command line and return the exit status, without changing Python's settings."""
     parsed = _build_parser().parse_args(arguments)
     with settings(getattr(parsed, "x64", False)):
         return status_of(parsed.run, parsed)

@@ -1,1 +1,1 @@
-"""The commands, one file each; what is heavy is imported when they run."""
+"""The commands, one file each, with heavy imports only when they run."""

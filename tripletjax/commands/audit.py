@@ -20,20 +20,20 @@ def _add_options(parser: Parser) -> None:
     group = parser.add_argument_group("audit")
     group.add_argument(
         "--floor", type=float, default=1e-3, metavar="X",
-        help="nearer environments count as equal (Å; default: 0.001)",
+        help="environments nearer than this are considered equal (Å; default: 0.001)",
     )  # fmt: skip
     group.add_argument(
         "--precision", type=float, default=3e-8, metavar="X",
-        help="rows are equal if this explains their difference (Å; default: 3e-08)",
+        help="rows are equal up to the change due to this displacement (Å; default: 3e-08)",
     )  # fmt: skip
     group.add_argument(
         "--max-pairs", type=int, default=10_000, metavar="N",
-        help="pairs to compare in geometry, at most; those with the nearest rows come first "
+        help="maximum number of pairs to compare in geometry, nearest rows first "
         "(default: 10000)",
     )  # fmt: skip
     group.add_argument(
         "--dtype", default="float64", choices=("float64", "float32"),
-        help="of the descriptor (default: float64)",
+        help="precision of the descriptor (default: float64)",
     )  # fmt: skip
     add_descriptor_options(parser)
 
@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 COMMAND = Command(
     "audit",
-    "report different environments that a descriptor cannot tell apart",
+    "report different environments that a descriptor cannot distinguish",
     "tripletjax audit data.xyz --kind bispectrum --cutoff 4.0 --out audit",
     _add_options,
     _run,

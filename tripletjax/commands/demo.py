@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 COMMAND = Command(
     "demo",
-    "tell B8 clusters with equal bispectra apart, and learn their energies",
+    "distinguish B8 clusters with equal bispectra, and learn their energies",
     "tripletjax demo --out demo-output",
     _add_options,
     _run,

@@ -26,7 +26,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from tripletjax.io import read_frames, require_writable, save_npz, to_json
 
     if arguments.output.suffix != ".npz":
-        raise InputError(f"{arguments.output} does not end in .npz; give an output file that does")
+        raise InputError(f"invalid output file {arguments.output}: expected a name ending in .npz")
     require_writable(arguments.output)
     hypers = chosen_hypers(arguments)
     description = describe(
@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> None:
         values=description.values,
         structure=description.structure,
         atom=description.atom,
-        names=np.array(description.names, dtype=np.str_),  # which loads without pickle
+        names=np.array(description.names, dtype=np.str_),  # can be loaded without pickle
         hypers=to_json(description.hypers),
         **extra,
     )
@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 COMMAND = Command(
     "describe",
-    "write the descriptors of a file's structures to a .npz file",
+    "write the descriptors of the structures in a file to a .npz file",
     "tripletjax describe water.xyz water.npz --kind fingerprint --cutoff 4.0",
     _add_options,
     _run,

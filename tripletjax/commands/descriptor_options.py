@@ -1,4 +1,4 @@
-"""What the commands ``describe`` and ``audit`` share: the descriptor and its hyperparameters."""
+"""Options shared by ``describe`` and ``audit``: the descriptor and its hyperparameters."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from tripletjax.commands.parsing import Parser, add_settings, add_x64
 
 
 def add_descriptor_options(parser: Parser) -> None:
-    """The descriptor, its atoms and its hyperparameters."""
+    """Add options for the descriptor, its atoms and its hyperparameters."""
     from tripletjax.descriptors.kinds import KINDS
     from tripletjax.types import Hypers
 
@@ -33,7 +33,7 @@ def add_descriptor_options(parser: Parser) -> None:
 
 
 def chosen_hypers(arguments: argparse.Namespace, others: Sequence[str] = ()) -> dict[str, Any]:
-    """Those on the command line, checked before any file is read, but for ``others``."""
+    """The hyperparameters given, validated before any file is read, except for ``others``."""
     from tripletjax.descriptors.kinds import checked_hypers
     from tripletjax.types import Hypers
 
@@ -44,7 +44,7 @@ def chosen_hypers(arguments: argparse.Namespace, others: Sequence[str] = ()) -> 
 
 
 def chosen_contraction(arguments: argparse.Namespace):
-    """That of the file, if one is given."""
+    """The contraction from the file, if one is given."""
     from tripletjax.invariants.nice import load_contraction
 
     return arguments.contraction and load_contraction(arguments.contraction)

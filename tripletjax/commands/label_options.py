@@ -1,4 +1,4 @@
-"""Where the labels are: what the commands ``train`` and ``evaluate`` share."""
+"""Options for the names of labels, shared by ``train`` and ``evaluate``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from tripletjax.training.config import LABEL_KEYS
 
 
 def labelled(path: Path, names: Mapping[str, Any]):
-    """Structures of a file with their labels.
+    """Read structures with their labels from a file.
 
     Args:
         path: the file.
-        names: settings, ``LABEL_KEYS`` among them.
+        names: settings, including ``LABEL_KEYS``.
     """
     from tripletjax.training import Dataset, read_labels
 

@@ -1,4 +1,4 @@
-"""How a command runs and ends: its exit status, one line for an error, and no trace in Python."""
+"""Run a command: its exit status, one line for an error, and no side effects in Python."""
 
 import logging
 import sys
@@ -11,13 +11,13 @@ from tripletjax.checks import ConvergenceError, InputError, SimulationError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 STATUS = (
-    "Exit status: 0 after success; 1 where a simulation blew up, an iteration did not converge or "
-    "memory ran out; 2 where an argument, a file or a folder cannot be used; 130 when interrupted."
+    "Exit status: 0 after success; 1 if a simulation blew up, an iteration did not converge or "
+    "memory ran out; 2 if an argument, a file or a folder is invalid; 130 if interrupted."
 )
 
 
 def status_of(run: Callable[[Any], None], arguments: Any) -> int:
-    """Run a command; its exit status, after one line on standard error where it failed.
+    """Run a command and return its exit status, after one line on standard error if it failed.
 
     Example:
         >>> status_of(print, "done")
@@ -30,7 +30,7 @@ def status_of(run: Callable[[Any], None], arguments: Any) -> int:
         return _failed(error, BAD_INPUT)
     except (SimulationError, ConvergenceError) as error:
         return _failed(error, FAILED)
-    except OSError as error:  # a full disk, say
+    except OSError as error:  # for example a full disk
         where = "" if error.filename is None else f"{error.filename}: "
         return _failed(where + (error.strerror or str(error)), BAD_INPUT)
     except MemoryError as error:
@@ -45,19 +45,19 @@ def status_of(run: Callable[[Any], None], arguments: Any) -> int:
 
 
 def _failed(reason: object, status: int) -> int:
-    """One line on standard error, whatever the message holds."""
+    """Print a message as one line on standard error."""
     print(f"tripletjax: {' '.join(str(reason).split())}", file=sys.stderr)
     return status
 
 
 @contextmanager
 def settings(x64: bool) -> Iterator[None]:
-    """Warnings and log records as lines on standard error, and JAX's precision, for a while."""
+    """Context with warnings and log records as lines on standard error, and JAX's precision."""
     root, log = logging.getLogger(), logging.getLogger("tripletjax")
     form = "%(message)s" if sys.stderr.isatty() else "%(asctime)s %(message)s"
     handler, level = logging.StreamHandler(sys.stderr), log.level
     handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
-    adds = not root.handlers  # else the caller's own show what is logged
+    adds = not root.handlers  # otherwise the caller's handlers show log records
     if adds:
         root.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -74,7 +74,7 @@ def settings(x64: bool) -> Iterator[None]:
 
 @contextmanager
 def precision(x64: bool) -> Iterator[None]:
-    """JAX's x64 on, for all threads; as it is, if not ``x64``."""
+    """Context with JAX's x64 enabled for all threads; unchanged if not ``x64``."""
     if not x64:
         yield
         return

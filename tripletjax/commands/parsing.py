@@ -1,4 +1,4 @@
-"""Parsers of the command line: one line for an error, with the name that was probably meant."""
+"""Parsers of the command line: one-line errors with the nearest valid name."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ from tripletjax.settings import default_text
 
 
 class Command(NamedTuple):
-    """A command: its options are added, and what it needs is imported, when it is chosen."""
+    """A command: options are added and modules imported only when it is chosen."""
 
     name: str
     summary: str
@@ -21,11 +21,11 @@ class Command(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and that takes no abbreviations.
+    """A parser with one-line errors and without abbreviations.
 
     Args:
-        command: what is parsed; None: the choice of a command.
-        **options: of ``argparse.ArgumentParser``.
+        command: command to parse; None: the choice of a command.
+        **options: options of ``argparse.ArgumentParser``.
     """
 
     def __init__(self, command: Command | None = None, **options: Any):
@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
-        """As usual, but options that do not exist are an error of the command itself."""
+        """As usual, but unknown options are an error of the command itself."""
         if self.command is not None and not self.is_complete:
             self.is_complete = True
             self.set_defaults(run=self.command.run)
@@ -56,19 +56,19 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"tripletjax: {line}; see '{self.prog} --help'\n")
 
     def _meant(self, unknown: Iterable[str]) -> str:
-        """The option that the first unknown one is nearest to."""
+        """The option nearest to the first unknown one."""
         options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
         known = re.findall(r"--[\w-]+", self.format_usage())
         return suggestion(options[0], known) if options else ""
 
 
 def add_settings(group: Any, entries: Iterable[Field], **metavars: str) -> None:
-    """An option for each setting; those that are not given leave no trace in the namespace.
+    """Add an option for each setting; options that are not given are absent from the namespace.
 
     Args:
         group: of a parser.
-        entries: from ``Settings.entries()``, or fields made by ``setting``.
-        **metavars: what stands for the value in the help, by name.
+        entries: from ``Settings.entries()``, or fields created by ``setting``.
+        **metavars: placeholders of the values in the help, by name.
     """
     for entry in entries:
         flag = "--" + entry.name.replace("_", "-")
@@ -86,12 +86,12 @@ def add_settings(group: Any, entries: Iterable[Field], **metavars: str) -> None:
 
 
 def add_x64(group: Any) -> None:
-    """The precision of a command."""
+    """Add the option for the precision of a command."""
     group.add_argument("--x64", action="store_true", help="compute in float64")
 
 
 def option_help(entry: Field) -> str:
-    """The help of an option: what the setting means, its unit and its default."""
+    """The help of an option: the meaning of the setting, its unit and its default."""
     text, unit = entry.metadata["text"], entry.metadata["unit"]
     default = default_text(entry)
     remarks = [unit] if unit else []
@@ -100,7 +100,7 @@ def option_help(entry: Field) -> str:
 
 
 def _converter(entry: Field) -> Callable[[str], Any]:
-    """What turns a word of the command line into the type of a setting."""
+    """A function that converts a word of the command line to the type of a setting."""
     kinds = set(get_args(entry.type) or [entry.type]) - {type(None)}
     if kinds == {tuple[float, float]}:
         return two_numbers
@@ -108,7 +108,7 @@ def _converter(entry: Field) -> Callable[[str], Any]:
 
 
 def two_numbers(text: str) -> tuple[float, ...]:
-    """Numbers with a comma between them."""
+    """Numbers separated by a comma."""
     return tuple(float(part) for part in text.split(","))
 
 

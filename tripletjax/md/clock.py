@@ -1,13 +1,13 @@
-"""What a step costs, without compilation."""
+"""The cost of a step, without compilation."""
 
 
 class Clock:
-    """Time of blocks of steps; those that compile do not count.
+    """Time of blocks of steps, excluding blocks that compile.
 
     A program is compiled for every width of the neighbour list.
 
     Args:
-        n_atoms: of the structure.
+        n_atoms: number of atoms.
 
     Example:
         >>> clock = Clock(n_atoms=10)
@@ -23,13 +23,13 @@ class Clock:
         self.n_atoms, self.seconds, self.steps, self.width = n_atoms, 0.0, 0, 0
 
     def add(self, seconds: float, steps: int, width: int) -> None:
-        """A block that took so long, with a list of this width at its end."""
+        """Add the time of a block, with a list of this width at its end."""
         if width == self.width:
             self.seconds, self.steps = self.seconds + seconds, self.steps + steps
         self.width = width
 
     def cost(self) -> float | None:
-        """µs an atom and step."""
+        """µs/atom/step."""
         return 1e6 * self.seconds / (self.n_atoms * self.steps) if self.steps else None
 
     def __str__(self) -> str:

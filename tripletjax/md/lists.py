@@ -1,12 +1,12 @@
-"""Neighbour lists with a skin, kept while atoms and cell move, and the forces made with them.
+"""Neighbour lists with a skin, kept while atoms and cell move, and forces computed with them.
 
-A list of pairs closer than cutoff + skin holds every pair within the cutoff as long as
+A list of pairs closer than cutoff + skin contains all pairs within the cutoff as long as
 
     σ_min(F) (cutoff + skin) - 2 max_i |r_i - F r_i⁰| >= cutoff,
 
-with F the deformation of the cell since the list was made, σ_min its least stretch, and r⁰ the
-positions then. The list is made on the host, for cells of any size and shape: a pair of atoms may
-be in it several times, through several periodic images.
+where F is the deformation of the cell since the list was built, σ_min its smallest stretch, and r⁰
+the positions at that time. The list is built on the host, for cells of any size and shape: a pair
+of atoms may occur several times, with different periodic images.
 """
 
 import math
@@ -25,25 +25,25 @@ from tripletjax.types import Array, Batch
 
 
 class SkinList(NamedTuple):
-    """A neighbour list and where it was made; a pytree of arrays."""
+    """A neighbour list and the positions and cell for which it was built; a pytree of arrays."""
 
     batch: Batch  # of one structure without padded atoms, with neighbours up to cutoff + skin
     positions: Array  # [N, 3] Å
     cell: Array  # [3, 3] Å
 
     def moved_to(self, positions: Array, cell: Array) -> Batch:
-        """The batch with the atoms elsewhere."""
+        """The batch with other positions and cell."""
         return self.batch._replace(positions=positions, cells=cell[None])
 
 
 class Lists:
-    """Makes lists for one structure; their padded width never shrinks.
+    """Builds lists for one structure; their padded width never shrinks.
 
     Args:
-        potential: whose cutoff and species to use.
+        potential: provides the cutoff and species.
         atoms: species and periodic directions.
         skin: Å.
-        dtype: of positions.
+        dtype: dtype of the positions.
     """
 
     def __init__(self, potential: Potential, atoms: Atoms, skin: float, dtype):
@@ -51,18 +51,18 @@ class Lists:
         self.potential, self.skin, self.dtype = potential, skin, dtype
         self.frame = atoms.copy()
         self.frame.calc = None
-        self.frame.set_constraint()  # positions are set as they are
+        self.frame.set_constraint()  # positions are set without constraints
         self.width = 0
 
     def at(self, positions: Array, cell: Array) -> SkinList:
-        """The list at these positions, as they are; float64 keeps the choice of images exact."""
+        """Build the list at these positions; float64 keeps the choice of images exact."""
         self.frame.positions = np.asarray(positions, np.float64)
         if self.frame.pbc.any():
             self.frame.cell = np.asarray(cell, np.float64)
         reach = self.potential.cutoff + self.skin
         batch = prepare([self.frame], reach, self.potential.species, self.dtype, wrap=False)
         most = int(batch.neighbor_mask.sum(1).max())
-        if most > self.width or not self.width:  # a column at least, be it of padding
+        if most > self.width or not self.width:  # at least one column, possibly of padding
             self.width = roomy(most)
         batch = without_padded_atoms(with_width(batch, self.width), len(self.frame))
         batch = jax.tree.map(jnp.asarray, batch)
@@ -70,7 +70,7 @@ class Lists:
 
 
 def roomy(most: int) -> int:
-    """Columns for so many neighbours and a few more, a multiple of 8.
+    """Number of columns for a number of neighbours and a few more, a multiple of 8.
 
     Example:
         >>> roomy(28), roomy(0)
@@ -80,7 +80,7 @@ def roomy(most: int) -> int:
 
 
 def without_padded_atoms(batch: Batch, count: int) -> Batch:
-    """A batch of one structure, cut to its atoms: their number stays the same in a simulation."""
+    """A batch of one structure without padded atoms: their number is constant in a simulation."""
     kept = {
         name: getattr(batch, name)[:count]
         for name in Batch._fields
@@ -97,7 +97,7 @@ def moved(
     skin: float,
     cell_moves: bool = True,
 ) -> Array:
-    """How much of the skin is used up: the list is complete up to 1.
+    """The fraction of the skin that is used up; the list is complete up to 1.
 
     Example:
         >>> from tripletjax.potentials.triplet import untrained
@@ -121,6 +121,6 @@ def _furthest(vectors: Array) -> Array:
 
 
 def mechanics(potential: Potential, made: SkinList, positions: Array, cell: Array) -> Mechanics:
-    """Energy without references, forces and stress of the atoms of a list, elsewhere."""
+    """Energy without references, forces and stress of the atoms of a list at other positions."""
     atoms, forces, stress = potential.mechanics(made.moved_to(positions, cell))
     return Mechanics(jnp.sum(atoms), forces, stress[0])

@@ -1,9 +1,9 @@
-"""Where atoms are: positions near the origin for the steps, and lattice vectors to where they went.
+"""Positions near the origin for the integrators, and the lattice vectors to unwrap them.
 
-A step in float32 resolves a position to a part in 10⁷ of its distance from the origin. So the
-state holds r = R - t·h, with a cell h and whole numbers t that keep r in the cell; along a
+A step in float32 resolves a position to a part in 10⁷ of its distance from the origin. The state
+therefore contains r = R - t·h, with a cell h and integers t that keep r in the cell; along a
 direction that is not periodic, t·h is the same for all atoms and follows their centre. R, which is
-continuous and goes wherever the atoms go, is formed in float64 when it is written down.
+continuous, is computed in float64 when it is written.
 """
 
 from typing import NamedTuple
@@ -19,15 +19,15 @@ class Places(NamedTuple):
     """Positions and what was subtracted from them."""
 
     positions: np.ndarray  # [N, 3] Å, in the cell and near the origin
-    turns: np.ndarray  # [N, 3] lattice vectors, whole numbers in int32
+    turns: np.ndarray  # [N, 3] lattice vectors, int32
 
 
 def near_origin(positions: Array, cell: Array, pbc: Array, turns: Array | int = 0) -> Places:
-    """Positions as near to the origin as whole lattice vectors take them.
+    """Positions moved as near to the origin as possible by lattice vectors.
 
     Args:
         positions: [N, 3] Å.
-        cell: [3, 3] Å, independent rows; of 1 Å where a direction has no lattice vector.
+        cell: [3, 3] Å, independent rows; of 1 Å for directions without a lattice vector.
         pbc: [3] the periodic directions.
         turns: [N, 3] lattice vectors that were subtracted before.
 
@@ -49,14 +49,14 @@ def near_origin(positions: Array, cell: Array, pbc: Array, turns: Array | int = 
     if not (np.abs(total) < FURTHEST).all():
         atom = int(np.argmin((np.abs(total) < FURTHEST).all(1)))
         raise InputError(
-            f"atom {atom} lies at {positions[atom].tolist()}; positions must be within {FURTHEST} "
-            "lattice vectors of the origin (Å, where there are none)"
+            f"atom {atom} lies at {positions[atom].tolist()}: expected positions within {FURTHEST} "
+            "lattice vectors of the origin (or Å, if there are none)"
         )
     return Places(positions - more @ cell, total.astype(np.int32))
 
 
 def unwrapped(positions: Array, turns: Array, cell: Array) -> np.ndarray:
-    """Where the atoms went, [N, 3] Å in float64.
+    """The continuous positions, [N, 3] Å in float64.
 
     Example:
         >>> unwrapped(np.array([[3.0, 0, 0]]), np.array([[-1, 2, 0]]), 4 * np.eye(3)).tolist()

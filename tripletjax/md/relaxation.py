@@ -1,4 +1,4 @@
-"""Structures at rest, by ASE's FIRE."""
+"""Minimisation of structures with ASE's FIRE."""
 
 from pathlib import Path
 from typing import Any
@@ -28,26 +28,26 @@ def minimize(
     log: Any = None,
     show: bool = False,
 ) -> Atoms:
-    """Move atoms, and with ``cell`` the lattice vectors too, until no force is above ``fmax``.
+    """Relax atoms, and with ``cell`` the lattice vectors too, until no force exceeds ``fmax``.
 
     Args:
         model: the potential, or its folder.
-        atoms: to start from; left as it is.
+        atoms: the initial structure; not modified.
         fmax: eV/Å.
-        cell: minimise the enthalpy by positions and cell.
+        cell: minimise the enthalpy with respect to positions and cell.
         pressure: GPa, with ``cell``.
-        steps: at most.
+        steps: maximum number of steps.
         dtype: float32 or float64.
         log: a file, or its name, for ASE's progress; "-" for the screen.
-        show: a progress bar.
+        show: whether to show a progress bar.
 
     Returns:
-        The structure at rest, with its calculator; what ``atoms`` holds stays, but for the labels
-        among its arrays and its info.
+        The minimised structure, with its calculator; the other content of ``atoms`` is kept, except
+        for labels in its arrays and info.
 
     Raises:
         ConvergenceError: the forces are still above ``fmax`` after these steps.
-        InputError: a setting that cannot be used, or a cell that is not periodic is to move.
+        InputError: an invalid setting, or ``cell`` for a cell that is not periodic.
 
     Example:
         >>> from tripletjax.potentials.network import Architecture
@@ -61,7 +61,9 @@ def minimize(
     as_positive("fmax", fmax, "eV/Å")
     steps = as_integer("steps", steps, 1)
     if cell and not atoms.pbc.all():
-        raise InputError(f"only a periodic cell can move; the structure has pbc={atoms.pbc}")
+        raise InputError(
+            f"only a periodic cell can be minimised, but the structure has pbc={atoms.pbc}"
+        )
     resting = without_labels(atoms)
     resting.calc = TripletCalculator(model, dtype=dtype)
     moving: Any = resting

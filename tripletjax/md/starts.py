@@ -1,9 +1,9 @@
-"""The start of a simulation, from files of any program: masses, momenta, and what is kept of it.
+"""The start of a simulation, from files of any program: masses, momenta, and other columns.
 
 ASE knows ``masses`` (atomic mass units) and ``momenta`` (in its own units). Other programs write
-``mass``, ``velocities``, ``vel`` or ``vx vy vz``, in units that the file does not name. Energies,
-forces and other labels belong to the start alone and are left out; everything else, such as
-charges, magnetic moments, residue names and ``info``, stays with the atoms.
+``mass``, ``velocities``, ``vel`` or ``vx vy vz``, in units that the file does not specify.
+Energies, forces and other labels only hold for the start and are dropped; everything else, such as
+charges, magnetic moments, residue names and ``info``, is kept with the atoms.
 """
 
 import io
@@ -29,7 +29,7 @@ VELOCITY_UNITS = {  # in ASE's unit of velocity
     "ase": 1.0,
 }
 GUESS = "angstrom/fs"
-HOTTEST_GUESS = 5000.0  # K; hotter velocities are taken to be in another unit
+HOTTEST_GUESS = 5000.0  # K; hotter velocities are assumed to be in another unit
 MASSES = ("mass", "masses", "atomic_mass", "atomic_masses")
 VELOCITIES = ("velocities", "velocity", "vel", "vels", "velo")
 COMPONENTS = ("vx", "vy", "vz")
@@ -39,22 +39,22 @@ LABELS = frozenset(
     "polarizability polarizabilities polarisability polarization hessian".split()
 )
 SETTINGS = frozenset("cutoff unit units key tolerance threshold".split())  # "energy_cutoff"
-PLAIN_MASSES = 100.0  # times ASE's masses, up or down; others are in another unit
+PLAIN_MASSES = 100.0  # largest factor between masses and ASE's; others are in another unit
 
 
 def start_of(atoms: Atoms, velocity_unit: str | None = None) -> Atoms:
-    """A copy to start from: ASE's masses and momenta from columns of other names, and no labels.
+    """A copy to start from, without labels: masses and momenta from columns with other names.
 
     Args:
         atoms: as read; columns ``mass`` are in atomic mass units.
-        velocity_unit: of columns of velocities, a key of ``VELOCITY_UNITS``; None: Å/fs, unless
+        velocity_unit: unit of velocity columns, a key of ``VELOCITY_UNITS``; None: Å/fs, unless
             that is hotter than 5000 K.
 
     Returns:
-        The copy. Constraints stay, the calculator does not.
+        The copy, with constraints but without the calculator.
 
     Raises:
-        InputError: masses or velocities that cannot be used.
+        InputError: invalid masses or velocities.
 
     Example:
         >>> atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
@@ -75,7 +75,7 @@ def start_of(atoms: Atoms, velocity_unit: str | None = None) -> Atoms:
 
 
 def without_labels(atoms: Atoms) -> Atoms:
-    """A copy without its calculator, and without labels among its arrays and its info.
+    """A copy without its calculator, and without labels in its arrays and info.
 
     Example:
         >>> atoms = Atoms("H", info={"REF_energy": -13.6, "charge": 1})
@@ -95,7 +95,7 @@ def without_labels(atoms: Atoms) -> Atoms:
 
 
 def is_label(name: Any) -> bool:
-    """Whether an entry is a result of a calculation, by its name.
+    """Whether an entry is the result of a calculation, judging by its name.
 
     Example:
         >>> [is_label(name) for name in ("dft_forces", "REF_energy", "energy_cutoff", "charge")]
@@ -181,7 +181,7 @@ def _is(name: Any, names: tuple[str, ...]) -> bool:
 
 
 def writable(atoms: Atoms) -> Atoms:
-    """A copy without the arrays and the info that an extended xyz file cannot hold.
+    """A copy without the arrays and info that cannot be written to an extended xyz file.
 
     Example:
         >>> atoms = Atoms("H", info={"charge": 1, "note": "two" + chr(10) + "lines"})
@@ -205,14 +205,14 @@ def writable(atoms: Atoms) -> Atoms:
 
 
 def _survives(atoms: Atoms, expected: Atoms) -> bool:
-    """Whether a structure can be written and read with all its entries."""
+    """Whether a structure can be written and read back with all its entries."""
     text = io.StringIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of entries that are skipped
             write(text, atoms, format="extxyz")
             found: Any = read(io.StringIO(text.getvalue()), index=":", format="extxyz")
-    except Exception:  # ASE's writer and reader raise whatever an odd entry leads to
+    except Exception:  # an odd entry may make ASE's writer and reader raise anything
         return False
     if len(found) != 1 or len(found[0]) != len(expected):
         return False
@@ -225,7 +225,7 @@ def _survives(atoms: Atoms, expected: Atoms) -> bool:
 
 
 def _are_equal(found: np.ndarray, values: np.ndarray) -> bool:
-    """Up to the digits of a file."""
+    """Whether arrays are equal to the digits of a file."""
     if values.dtype.kind not in "fc":
         return np.array_equal(found, values)
     return found.shape == values.shape and np.allclose(found, values, atol=1e-7, equal_nan=True)
