@@ -1,1 +1,1 @@
-"""Where a potential leaves the house: ASE, jax-md."""
+"""Interfaces of potentials to other programs: ASE, jax-md."""

@@ -21,22 +21,22 @@ from tripletjax.volumes import has_volume
 class TripletCalculator(Calculator):
     """Energy, energies of atoms, forces and stress for ASE.
 
-    There is a stress where the cell has a volume of its own: with three independent vectors, and
-    periodic along one or more of them.
+    The stress is available if the cell has a well-defined volume: three independent vectors, and at
+    least one periodic direction.
 
-    The neighbour list is made anew at every call. Its padded width never shrinks, so that nothing
-    is compiled again as long as the number of atoms and the most neighbours of an atom stay
-    within the padding. Reference energies are added in float64.
+    The neighbour list is rebuilt at every call. Its padded width never shrinks, so nothing is
+    recompiled as long as the number of atoms and the largest number of neighbours stay within the
+    padding. Reference energies are added in float64.
 
     Args:
         model: the folder of a fit, or a ``Potential`` with any energy model.
-        dtype: "float32" or "float64", which needs no switch of JAX; None: float64 if JAX's x64 is
-            on or the model asks for it, as those of kernels do, float32 otherwise.
+        dtype: "float32" or "float64", independent of JAX's x64 setting; None: float64 if x64 is
+            enabled or the model requires it, as kernel models do, float32 otherwise.
         uncertainty: also evaluate standard deviations, with the committee in the folder or the
-            potential's own; ``get_deviations`` gives them, ``with_results`` keeps them.
+            potential's own; see ``get_deviations`` and ``with_results``.
 
     Raises:
-        InputError: no model there; on use, structures that the potential cannot describe.
+        InputError: there is no model; on use, structures that the potential cannot describe.
 
     Example:
         >>> from ase.build import molecule
@@ -104,7 +104,7 @@ class TripletCalculator(Calculator):
     def get_deviations(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """Standard deviations of the energy, ``energy_std`` in eV, and of the forces.
 
-        They are no ``results``, which ASE lets have its own names alone.
+        They are not in ``results``, where ASE only allows its own names.
 
         Args:
             atoms: the structure; None: that of the last calculation.
@@ -122,7 +122,7 @@ class TripletCalculator(Calculator):
 
 
 def with_results(atoms: Atoms) -> Atoms:
-    """A copy that keeps energy, forces and stress, and any deviations, for ASE's write.
+    """A copy with energy, forces, stress and any deviations, for ASE's write.
 
     ``energy_std`` is in its ``info``, ``forces_std`` in its ``arrays``, and both in extended xyz.
 
