@@ -79,7 +79,7 @@ def test_validation_counts_the_stress():
     scores = []
     for size in (0.0, 0.1, 1.0):
         buckets = make_buckets(frames, [Labels(0.0, None, size * np.eye(3))] * 12, POTENTIAL)
-        score, _ = EnergyTask(POTENTIAL, buckets, buckets, CONFIG).validate(POTENTIAL.weights)
+        score, _ = EnergyTask(POTENTIAL, buckets, buckets, CONFIG, 1.0).validate(POTENTIAL.weights)
         scores.append(score)
     assert scores[2] > 2 * scores[1] > 2 * scores[0]
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 MOVED = {
     "adaptive_tags": "potentials.adaptive_tags",
@@ -67,7 +68,19 @@ class _Finder(MetaPathFinder, Loader):
         new = new_path(module.__name__) or module.__name__
         message = f"{module.__name__} is now {new}; the old path will be removed in release 0.3"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        sys.modules[module.__name__] = import_module(new)
+        found, name = import_module(new), module.__name__.rpartition(".")[2]
+        if hasattr(found, name):  # the import also replaces what the package has under this name
+            module.__dict__.update({k: v for k, v in vars(found).items() if not k.startswith("__")})
+            module.__class__ = _CalledModule
+        else:
+            sys.modules[module.__name__] = found
+
+
+class _CalledModule(ModuleType):
+    """Module that can be called as the function of its name: ``completeness.audit``."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])(*arguments, **options)
 
 
 def install() -> None:
