@@ -1,5 +1,7 @@
 """Potentials in jax-md: the energies and forces of the ASE calculator, and never silently wrong."""
 
+import logging
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -346,6 +348,23 @@ def test_too_many_neighbours_are_flagged(space, float32):
         energy, _ = value_and_force(energy_fn, init_fn(None, at, neighbor), crowded, updated)
         assert np.isnan(energy)
         assert not bool(neighbor_fn.allocate(crowded).did_buffer_overflow)
+
+
+def test_the_energy_compiles_once(space, caplog, float32):
+    """Also where nobody compiles it: one program as long as the list keeps its size."""
+    atoms = SYSTEMS["silicon"]
+    _, at, (neighbor_fn, init_fn, energy_fn) = periodic(space, atoms)
+    at = at.astype(jnp.float32)
+    neighbor = neighbor_fn.allocate(at, 8)
+    params = init_fn(None, at, neighbor)
+    slope = jax.grad(energy_fn, 1)
+    moved = at.at[0, 0].add(0.01)
+    energy_fn(params, at, neighbor), slope(params, at, neighbor)
+    neighbor = neighbor.update(moved)
+    with caplog.at_level(logging.WARNING), jax.log_compiles():
+        assert energy_fn(params, moved, neighbor).shape == ()
+        assert slope(params, moved, neighbor).shape == at.shape
+    assert not [line for line in caplog.messages if "Compiling" in line]
 
 
 def test_one_atom(space, float32):

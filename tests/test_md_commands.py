@@ -52,6 +52,8 @@ def refused(capsys, *arguments, **options):
     (["--timestep", "0"], "timestep"), (["--temperature", "-3"], "temperature"),
     (["--steps", "0"], "steps"), (["--write-every", "7"], "multiple of log_every"),
     (["--ensemble", "nph"], "nph"), (["--seed", "-1"], "seed"), (["--step", "9"], "--step"),
+    (["--tau", "50"], "tau=50.0 is not used by nve"),
+    (["--pressure", "1", "--minimize"], "pressure=1.0 is not used by nve"),
 ])  # fmt: skip
 def test_settings_that_cannot_be_used(options, text, model, files, capsys):
     assert text in refused(capsys, model, files, *options)

@@ -52,9 +52,11 @@ def _simulate(
 ) -> None:
     from tripletjax.io import read_frames
     from tripletjax.md import minimize, simulate
+    from tripletjax.md.ensembles import ensemble_of
     from tripletjax.md.starts import start_of
     from tripletjax.potentials.storage import load, load_uncertain
 
+    ensemble_of(config, read=options.minimised)  # what is not read is refused before it takes time
     log.info("reading %s and %s", arguments.model, arguments.start)
     unsure = options.uncertainty or config.max_force_std is not None
     model = load_uncertain(arguments.model) if unsure else load(arguments.model)

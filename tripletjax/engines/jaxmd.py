@@ -99,7 +99,8 @@ def neighbor_list(
         options | {"disable_cell_list": without_cells},
     ).with_inner()
     energy = ListEnergy(potential, lists, indices)
-    return partition().NeighborListFns(lists.allocate, lists.update), energy.init, energy.total
+    functions = partition().NeighborListFns(lists.allocate, lists.update)
+    return functions, energy.init, jax.jit(energy.total)
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,6 +108,11 @@ class MDOptions(Precision):
         for name in ("minimize", "minimize_cell", "uncertainty"):
             settle(self, **{name: as_choice(name, getattr(self, name), (False, True))})
 
+    @property
+    def minimised(self) -> tuple[str, ...]:
+        """Settings of the ensemble that a minimisation before the run reads."""
+        return ("pressure",) if self.minimize_cell else ()
+
 
 def settings_text(config: MDConfig, options: MDOptions) -> str:
     """A file of settings, which ``tripletjax md --config`` takes back."""

@@ -99,8 +99,7 @@ def simulate(
         )
     if resume and force:
         raise InputError("resume goes on with a run, force replaces it; give one of them")
-    read = ("pressure",) if options is not None and options.minimize_cell else ()
-    maker = ensemble_of(config, ensemble, read)
+    maker = ensemble_of(config, ensemble, options.minimised if options is not None else ())
     atoms = writable(start_of(atoms, velocity_unit))
     model.require_known([atoms])
     setup = Setup(
