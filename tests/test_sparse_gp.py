@@ -543,7 +543,7 @@ def test_unusable_options_are_refused(options, words):
         fit_sparse_potential(waters(2), [1.0, 2.0], describer=SOAP, **options)
     with pytest.raises(InputError, match="noise of the forces"):
         Noise(forces=-1.0)
-    with pytest.raises(InputError, match="kernel 'cubic'"):
+    with pytest.raises(InputError, match="invalid kernel='cubic'"):
         EnvironmentKernel(kind="cubic")
     with pytest.raises(InputError, match="degree"):
         EnvironmentKernel(degree=0)
