@@ -173,7 +173,7 @@ def test_another_version_of_the_format(saved):
         header.update(version=2)
         del header["steps"]
 
-    pattern = "of version 2 of the format, and this tripletjax reads version 1"
+    pattern = "has version 2 of the format, but this tripletjax reads version 1"
     assert_not_loaded(rewritten(saved, later), pattern)
 
 
