@@ -63,7 +63,7 @@ def assert_every_fault_is_refused(path: Path, read, scaled, beside: str = "") ->
 
 def test_state_of_a_simulation(tmp_path, scaled, record, monkeypatch):
     """As ``md --resume`` reads it; what it was asked for and with is kept for the trials."""
-    from tripletjax.md import driver
+    from tripletjax.md import restarts
 
     run(tmp_path / "run")
     asked = []
@@ -72,7 +72,7 @@ def test_state_of_a_simulation(tmp_path, scaled, record, monkeypatch):
         asked.append(arguments)
         return load_checkpoint(*arguments)
 
-    monkeypatch.setattr(driver, "load_checkpoint", asking)
+    monkeypatch.setattr(restarts, "load_checkpoint", asking)
     run(tmp_path / "run", resume=True)
     record |= assert_every_fault_is_refused(
         tmp_path / "run" / RESTART, lambda: load_checkpoint(*asked[0]), scaled
