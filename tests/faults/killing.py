@@ -16,8 +16,8 @@ import numpy as np
 
 import tripletjax.kernels
 import tripletjax.md.driver
-import tripletjax.potentials.base
 import tripletjax.potentials.committee
+import tripletjax.potentials.storage
 import tripletjax.training
 from tests.conftest import CACHE
 from tests.md_runs import springs
@@ -42,7 +42,7 @@ def started(task: dict, options: list[str], log: Path, fills_cache: bool = False
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         tripletjax.md.driver.SECONDS_A_SAVE = 0.05
         if task.get("springs"):  # in place of a network: they compile at once
-            tripletjax.potentials.base.load = lambda folder: springs(scale=0.01)
+            tripletjax.potentials.storage.load = lambda folder: springs(scale=0.01)
         status = main([*task["command"], *options])
     finally:
         sys.stdout.flush()
