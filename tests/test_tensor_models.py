@@ -201,7 +201,14 @@ def test_a_fit_learns_and_what_it_writes_predicts_the_same(tmp_path):
     assert record["train"] == pytest.approx(errors)
     assert json.loads((folder / "metrics.json").read_text())["unit"] == "e·Å"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"model", "settings.yaml", "metrics.json", "history.csv", "parity.png", CHECKPOINT}
+    assert names == {
+        "model",
+        "settings.yaml",
+        "metrics.json",
+        "history.csv",
+        "parity.png",
+        CHECKPOINT,
+    }
     again = load_tensor(folder)
     assert np.array_equal(again.predict(data.frames[:3]), fitted.predict(data.frames[:3]))
     with pytest.raises(InputError, match="holds files"):
