@@ -10,7 +10,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from tests.systems import SPECIES, build, environment, methanol, quick_jit
-from tripletjax import Basis, InputError, describe, descriptor, fit
+from tripletjax import Basis, InputError, describe, descriptor, fit, load
 from tripletjax.basis.radial import cutoff_function, cutoff_weights, density_scale
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.matching import leaving_cost
@@ -145,16 +145,21 @@ def test_the_default_of_the_network():
     np.testing.assert_allclose(found, 1 - x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3), atol=1e-12)
 
 
-def test_a_function_is_not_saved(tmp_path, float32):
+def test_a_function_is_saved_by_its_path(tmp_path, float32):
     potential = fit_sparse_potential(
         [methanol(0), methanol(1)],
         [0.1, 0.2],
         describer=descriptor("power_spectrum", SPECIES, cutoff_function=cosine, **SMALL),
         n_inducing=2,
     )
-    with pytest.raises(InputError, match="cosine is a Python function and cannot be saved"):
-        potential.save(tmp_path / "model")
-    assert not list(tmp_path.iterdir())
+    potential.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.model.describer.hypers.cutoff_function is cosine
+    batch = potential.prepare(methanol(2))
+    assert loaded.energy_forces_stress(batch).energy == potential.energy_forces_stress(batch).energy
+
+
+def test_settings_hold_no_functions():
     with pytest.raises(InputError, match="cutoff_function='smooth'"):
         to_json({"architecture": {"cutoff_function": cosine}})
     assert json.loads(to_json({"cutoff_function": "smooth"})) == {"cutoff_function": "smooth"}

@@ -121,8 +121,8 @@ def _changed(**results):
         (molecule("H2O"), {}, "energy_key"),
         (clusters(1)[0], {"energy_key": "dft"}, r"'dft'.*\['energy', 'forces'\]"),
         (clusters(1)[0], {"forces_key": "dft"}, "has forces under 'dft'"),
-        (_changed(energy=np.nan), {}, "energy holds nan"),
-        (_changed(energy=1.0, forces=np.full((4, 3), np.inf)), {}, "forces holds inf"),
+        (_changed(energy=np.nan), {}, "energy has nan"),
+        (_changed(energy=1.0, forces=np.full((4, 3), np.inf)), {}, "forces has inf"),
     ],
 )
 def test_bad_labels_are_named(frame, keys, words):
