@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "tripletjax"
 # A module or package imports only from lines above its own; those on one line do not import each
 # other. Inside a package no import goes round in a circle.
 ORDER = [
-    {"checks", "progress", "sealing", "moved"},
+    {"checks", "progress", "sealing", "lazy", "moved"},
     {"settings"},
     {"types"},
     {"numerics", "structures", "locks"},

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.cell import Cell
+from numpy.typing import ArrayLike
 
-from tripletjax.types import Array, InputError
+from tripletjax.checks import InputError
 
 MIN_CELL_VOLUME = 1e-4  # relative to the product of the lengths; flatter cells are singular
 MAX_LENGTH = 1e8  # Å; float64 resolves positions up to here to 1e-8 Å
@@ -96,7 +97,7 @@ class Centred(NamedTuple):
     wraps: np.ndarray  # [N, 3] lattice vectors subtracted from each atom, integers
     translation: np.ndarray  # [3] Å, subtracted from all atoms
 
-    def restored(self, positions: Array, cell: Array) -> np.ndarray:
+    def restored(self, positions: ArrayLike, cell: ArrayLike) -> np.ndarray:
         """Positions in the original frame of atoms that have moved to ``positions``, in float64.
 
         Args:
@@ -174,6 +175,17 @@ def first_unknown(
         if unknown.any():
             return index, int(np.argmax(unknown))
     return None
+
+
+def compositions(frames: Iterable[Atoms], species: Iterable[int]) -> np.ndarray:
+    """Number of atoms of each species in each structure, [N, E].
+
+    Example:
+        >>> compositions([Atoms("H2O"), Atoms("CO")], (1, 8)).tolist()
+        [[2, 1], [0, 1]]
+    """
+    species = list(species)
+    return np.stack([(frame.numbers[:, None] == species).sum(0) for frame in frames])
 
 
 def require_known(frames: Iterable[Atoms], known: Sequence[int], owner: str) -> None:

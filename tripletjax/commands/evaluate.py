@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tripletjax.checks import InputError
-from tripletjax.commands.fit_options import named, print_line
+from tripletjax.commands.fit_options import named, report
 from tripletjax.commands.label_options import labelled
 from tripletjax.commands.parsing import Command, Parser, add_settings, add_x64
 from tripletjax.commands.tensors import evaluate_tensor
@@ -29,7 +29,7 @@ def _add_options(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> None:
     from tripletjax import load
-    from tripletjax.io import require_writable, save_json
+    from tripletjax.io import require_writable
     from tripletjax.training import evaluate
 
     if arguments.out:
@@ -42,10 +42,7 @@ def _run(arguments: argparse.Namespace) -> None:
         return evaluate_tensor(model, arguments.data, key, arguments.out)
     data = labelled(arguments.data, vars(arguments))
     log.info("evaluating %d structures", len(data.frames))
-    found = evaluate(model, data.frames, data.labels)
-    if arguments.out:
-        save_json(arguments.out, found)
-    print_line(arguments.data.name, found)
+    report(arguments.data, evaluate(model, data.frames, data.labels), arguments.out)
 
 
 def _require_read(arguments: argparse.Namespace, others: Sequence[str], place: str) -> None:

@@ -128,6 +128,15 @@ def print_errors(record: dict[str, Any], unit: str = "") -> None:
             print_line(name, record[name], unit)
 
 
+def report(path: Path, errors: dict[str, float], out: Path | None, unit: str = "") -> None:
+    """Print the errors on a file, and write them to another one; None: they are printed only."""
+    from tripletjax.io import save_json
+
+    if out:
+        save_json(out, errors)
+    print_line(path.name, errors, unit)
+
+
 def print_line(name: str, errors: dict[str, float], unit: str = "") -> None:
     """The errors on some data, in one line."""
     texts = [

@@ -13,8 +13,8 @@ from tripletjax.commands.fit_options import (
     named,
     named_as_options,
     print_errors,
-    print_line,
     read_structures,
+    report,
     resumable,
 )
 from tripletjax.commands.outcomes import precision
@@ -64,14 +64,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def evaluate_tensor(model: Any, path: Path, key: str | None, out: Path | None) -> None:
     """Print the errors of a model of tensors on a file, and write them."""
-    from tripletjax.io import save_json
     from tripletjax.properties.fitting import evaluate_tensors
     from tripletjax.properties.tensor_model import UNITS
 
     found = evaluate_tensors(model, _labelled(path, model.target, key))
-    if out:
-        save_json(out, found)
-    print_line(path.name, found, UNITS[model.target])
+    report(path, found, out, UNITS[model.target])
 
 
 def _labelled(path: Path, target: str, key: str | None):

@@ -146,8 +146,7 @@ class ListEnergy:
 
     def _reference(self) -> float:
         """Sum of the reference energies, eV."""
-        references = self.potential.references or (0.0,) * len(self.potential.species)
-        return float(np.asarray(references)[self.indices].sum())
+        return float(self.potential.species_references[self.indices].sum())
 
 
 def _species_indices(potential: Potential, species: Any) -> np.ndarray:

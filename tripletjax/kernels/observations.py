@@ -11,7 +11,7 @@ from ase import Atoms
 from tripletjax.descriptors.base import require_invariant_vector
 from tripletjax.descriptors.protocol import EnvironmentDescriptor, require_descriptor
 from tripletjax.neighbors import check_frames, prepare
-from tripletjax.structures import first_unknown
+from tripletjax.structures import compositions, first_unknown
 from tripletjax.types import Batch, InputError, as_positive
 from tripletjax.volumes import stress_with_volume
 
@@ -131,7 +131,7 @@ def check_observations(
     require_known(frames, describer.elements)
     energies = _numbers("energies", energies, (len(frames),))
     known = np.array(describer.elements)
-    counts = np.stack([(frame.numbers[:, None] == known).sum(0) for frame in frames]).astype(float)
+    counts = compositions(frames, known).astype(float)
     if references is None:
         references = np.linalg.lstsq(counts, energies, rcond=None)[0]
     references = _numbers("references", references, (len(known),))

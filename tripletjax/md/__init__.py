@@ -3,9 +3,9 @@
 What is heavy is imported on request: the driver needs flax, and ``neighbor_list`` jax-md.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tripletjax.lazy import lazily
 from tripletjax.md.config import MDConfig
 
 if TYPE_CHECKING:
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MDConfig", "minimize", "neighbor_list", "simulate"]
 
-_PLACES = {
-    "simulate": "md.simulation",
-    "neighbor_list": "engines.jaxmd",
-    "minimize": "md.relaxation",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(import_module(f"tripletjax.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "simulate": "md.simulation",
+        "neighbor_list": "engines.jaxmd",
+        "minimize": "md.relaxation",
+    },
+)

@@ -1,7 +1,8 @@
 """Energy models, and the potentials fitted with them; everything is imported lazily."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tripletjax.lazy import lazily
 
 if TYPE_CHECKING:
     from tripletjax.potentials.base import EnergyModel, Potential
@@ -11,16 +12,13 @@ if TYPE_CHECKING:
 
 __all__ = ["EnergyModel", "Potential", "load", "local_model", "untrained"]
 
-_PLACES = {
-    "EnergyModel": "base",
-    "Potential": "base",
-    "load": "storage",
-    "local_model": "local",
-    "untrained": "triplet",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(import_module(f"tripletjax.potentials.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "EnergyModel": "potentials.base",
+        "Potential": "potentials.base",
+        "load": "potentials.storage",
+        "local_model": "potentials.local",
+        "untrained": "potentials.triplet",
+    },
+)

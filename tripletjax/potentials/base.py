@@ -212,8 +212,12 @@ class Potential:
 
     def references_of(self, frame: Atoms) -> np.ndarray:
         """Reference energy of every atom of a structure, [N] eV, in float64."""
-        references = self.references or (0.0,) * len(self.species)
-        return np.asarray(references, np.float64)[np.searchsorted(self.species, frame.numbers)]
+        return self.species_references[np.searchsorted(self.species, frame.numbers)]
+
+    @property
+    def species_references(self) -> np.ndarray:
+        """Reference energy of every species, [E] eV, in float64."""
+        return np.asarray(self.references or (0.0,) * len(self.species), np.float64)
 
     @property
     def without_references(self) -> "Potential":

@@ -97,6 +97,15 @@ def path_of(thing: Any) -> str:
     return f"{thing.__module__}:{thing.__qualname__}"
 
 
+def imported(path: str) -> Any:
+    """What ``path_of`` names; the errors are those of Python."""
+    module, _, name = path.partition(":")
+    thing: Any = import_module(module)
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
 def _fields(value: Any) -> dict[str, Any]:
     """What a dataclass is made of, by name."""
     if hasattr(value, "record_fields"):
@@ -106,11 +115,8 @@ def _fields(value: Any) -> dict[str, Any]:
 
 def _found(path: str, kind: type) -> Any:
     """What a path names, of this kind and no other."""
-    module, _, name = path.partition(":")
     try:
-        thing: Any = import_module(module)
-        for part in name.split("."):
-            thing = getattr(thing, part)
+        thing = imported(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise UnknownModelError(f"{path} cannot be imported") from error
     if not isinstance(thing, kind):

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tripletjax.io import FolderFormat
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import CommitteeModel, committee_weights
 from tripletjax.potentials.network import Architecture, weight_shapes
-from tripletjax.potentials.records import UnknownModelError, of_record
+from tripletjax.potentials.records import UnknownModelError, imported, of_record
 from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.triplet import TripletModel
 from tripletjax.types import InputError, as_integer, as_number
@@ -64,11 +63,11 @@ def load(folder: str | Path, model: EnergyModel | None = None) -> Any:
         return _first_committee(folder)
     for name, reader in FILES.items():
         if (folder / name).is_file() or (folder / "model" / name).is_file():
-            return _imported(reader)(folder)
+            return imported(reader)(folder)
     folder = FORMAT.inside(folder)
     version, kind = _version(folder)
     if kind in TYPES:
-        return _imported(TYPES[kind])(folder)
+        return imported(TYPES[kind])(folder)
     return _first(folder) if version == 1 else _current(folder, model)
 
 
@@ -108,11 +107,6 @@ def _version(folder: Path) -> tuple[Any, Any]:
         return record.get("format"), record.get("type")
     except (OSError, ValueError, AttributeError):
         return None, None
-
-
-def _imported(path: str) -> Any:
-    module, name = path.split(":")
-    return getattr(import_module(module), name)
 
 
 def _current(folder: Path, model: EnergyModel | None) -> Potential:

@@ -3,8 +3,9 @@
 Everything is imported lazily: settings need no JAX, fits need flax.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tripletjax.lazy import lazily
 
 if TYPE_CHECKING:
     from tripletjax.settings import read_settings as read_config
@@ -28,21 +29,17 @@ __all__ = [
     "train_committee",
 ]
 
-_PLACES = {
-    "Dataset": "parts",
-    "Labels": "labels",
-    "TrainConfig": "config",
-    "evaluate": "metrics",
-    "fit_references": "references",
-    "read_labels": "labels",
-    "train": "run",
-    "train_committee": "committee",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "read_config":
-        return import_module("tripletjax.settings").read_settings
-    if name in _PLACES:
-        return getattr(import_module(f"tripletjax.training.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "Dataset": "training.parts",
+        "Labels": "training.labels",
+        "TrainConfig": "training.config",
+        "evaluate": "training.metrics",
+        "fit_references": "training.references",
+        "read_labels": "training.labels",
+        "train": "training.run",
+        "train_committee": "training.committee",
+        "read_config": "settings:read_settings",
+    },
+)

@@ -8,13 +8,12 @@ from typing import Any
 
 import optax
 
-from tripletjax.io import remove_own, require_unused, save_json
-from tripletjax.locks import hold
+from tripletjax.io import remove_own, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import committee_of
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import make_buckets
-from tripletjax.training.folder import METRICS, OWN
+from tripletjax.training.folder import METRICS, OWN, claimed
 from tripletjax.training.kept_settings import save_settings
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import Dataset, named_parts
@@ -68,9 +67,7 @@ def train_committee(
     config = replace(chosen, laplace_members=0)
     if config.max_minutes is not None:
         config = replace(config, max_minutes=config.max_minutes / size)
-    require_unused(folder, force or resume)
-    with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have finished in the meantime
+    with claimed(folder, force or resume):
         parts, _ = named_parts(data, valid, test, config)
         if force and not resume:
             # Keeps the earlier fit if this fails.

@@ -1,16 +1,18 @@
 """The folder of a fit: resuming a run, and the files saved during a run."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import optax
 
-from tripletjax.io import remove_own, save_csv, to_json
-from tripletjax.locks import is_unfinished, remove_unfinished
+from tripletjax.io import remove_own, require_unused, save_csv, to_json
+from tripletjax.locks import hold, is_unfinished, remove_unfinished
 from tripletjax.potentials.saving import FORMAT as POTENTIAL
+from tripletjax.potentials.storage import FILES as OTHER_FILES
 from tripletjax.potentials.storage import FIRST_COMMITTEE
 from tripletjax.training.checkpoints import load_checkpoint, save_checkpoint
 from tripletjax.training.config import TrainConfig
@@ -21,12 +23,28 @@ CHECKPOINT = "checkpoint.safetensors"
 HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "loss.png"
 OF_FIT = (
     *(SETTINGS, CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
-    *(f"model/{name}" for name in (*POTENTIAL.files, "tensor.json")),  # the latter of tensors
+    *(f"model/{name}" for name in (*POTENTIAL.files, *OTHER_FILES)),
     *(f"committee/{name}" for name in (*POTENTIAL.files, *FIRST_COMMITTEE.files)),
     *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1
 )
 OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all files that a fit may write
 FREE = {"max_minutes", "checkpoint_minutes"}  # settings that may differ when a run is resumed
+
+
+@contextmanager
+def claimed(folder: str | Path | None, may_hold_files: bool = False) -> Iterator[Path | None]:
+    """The folder of a fit, for this run alone; None: nothing is written.
+
+    Raises:
+        InputError: the folder contains files and may not, or another run has locked it.
+    """
+    if folder is None:
+        yield None
+        return
+    require_unused(folder, may_hold_files)
+    with hold(folder):
+        require_unused(folder, may_hold_files)  # another fit may have finished in the meantime
+        yield Path(folder)
 
 
 def run_settings(config: TrainConfig, saved: bool = True, **others: Any) -> dict[str, Any]:

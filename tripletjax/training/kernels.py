@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,17 @@ from typing import Any
 import numpy as np
 
 from tripletjax.descriptors.base import Descriptor, descriptor
-from tripletjax.io import atomic_folder, provenance, require_unused, save_json
+from tripletjax.io import atomic_folder, provenance, save_json
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.full import fit_full_potential
 from tripletjax.kernels.observations import Noise
 from tripletjax.kernels.sparse import fit_sparse_potential
-from tripletjax.locks import hold
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.figures import parity_figure
-from tripletjax.training.folder import METRICS, OWN, PARITY
+from tripletjax.training.folder import METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
 from tripletjax.training.kernel_config import (
     FULL_LABELS,
@@ -80,19 +78,15 @@ def fit_kernel_potential(
         (True, 'energy_mae_mev_per_atom')
     """
     config = config or KernelConfig()
-    if folder is not None:
-        require_unused(folder, force)
-    with hold(folder) if folder is not None else nullcontext():
-        if folder is not None:
-            require_unused(folder, force)  # another fit may have ended meanwhile
+    with claimed(folder, force) as place:
         potential, record, compared = _fitted(data, config, valid, test, show)
-        if folder is not None:
-            with atomic_folder(folder, force=True, own=OWN) as new:
+        if place is not None:
+            with atomic_folder(place, force=True, own=OWN) as new:
                 potential.save(new / "model")
                 save_json(new / METRICS, record)
                 parity_figure(new / PARITY, compared)
                 write_settings(new, kernel_settings_text(config))
-            log.info("the fit is in %s", folder)
+            log.info("the fit is in %s", place)
     return potential, record
 
 

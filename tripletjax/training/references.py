@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
 from tripletjax.checks import InputError, as_number
+from tripletjax.structures import compositions
 
 ISOLATED = "isolated"
 FAR = 8.0  # Å to the nearest periodic image, above which an atom is considered isolated
@@ -83,7 +84,7 @@ def reference_energies(
     references = np.array([given[symbol] for symbol in symbols])
     listed = ", ".join(f"{s} {e:.6g}" for s, e in zip(symbols, references, strict=True))
     log.info("reference energies (eV) from %s: %s", where, listed)
-    counts = np.stack([(frame.numbers[:, None] == list(species)).sum(0) for frame in frames])
+    counts = compositions(frames, species)
     remaining = (np.asarray(energies, float) - counts @ references) / counts.sum(1)
     worst = float(np.median(np.abs(remaining)))
     if worst > LARGEST:
@@ -130,7 +131,7 @@ def fit_references(frames: Sequence[Atoms], energies: np.ndarray, species) -> np
         >>> fit_references(frames, np.array([-2.0, -12.0, -22.0]), (1, 8)).round(6).tolist()
         [-1.0, -10.0]
     """
-    counts = np.stack([(frame.numbers[:, None] == list(species)).sum(0) for frame in frames])
+    counts = compositions(frames, species)
     return np.linalg.lstsq(counts.astype(float), np.asarray(energies, float), rcond=None)[0]
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from tripletjax.io import provenance, require_unused, save_json
-from tripletjax.locks import hold
+from tripletjax.io import provenance, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.storage import COMMITTEE
 from tripletjax.training.config import TrainConfig
@@ -17,7 +16,7 @@ from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import Bucket, make_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
-from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, keeper, run_settings
+from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, claimed, keeper, run_settings
 from tripletjax.training.kept_settings import save_settings
 from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
@@ -77,12 +76,8 @@ def train(
     """
     choices = Choices(model, start, loss, optimizer, start_from)
     options = data, config, valid, test, choices, resume, show
-    if folder is None:
-        return _train(None, *options)
-    require_unused(folder, force or resume)
-    with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have finished in the meantime
-        return _train(Path(folder), *options)
+    with claimed(folder, force or resume) as place:
+        return _train(place, *options)
 
 
 def _train(

@@ -12,10 +12,10 @@ from tripletjax.potentials.checks import require_model
 from tripletjax.potentials.records import path_of
 from tripletjax.potentials.species import with_species
 from tripletjax.potentials.triplet import TripletModel, without_energies
-from tripletjax.structures import require_known
+from tripletjax.structures import compositions, require_known
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.parts import Dataset
-from tripletjax.training.references import reference_energies
+from tripletjax.training.references import fit_references, reference_energies
 from tripletjax.training.step import Loss
 from tripletjax.types import InputError
 
@@ -88,7 +88,7 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
         InputError: the data have new species, and the model cannot be extended.
     """
     species = tuple(sorted({*start.species, *_species(data)}))
-    known = dict(zip(start.species, start.references or (0.0,) * len(start.species), strict=True))
+    known = dict(zip(start.species, start.species_references.tolist(), strict=True))
     given = config.reference_energies
     new = [number for number in species if number not in known]
     if given is not None:
@@ -104,8 +104,7 @@ def fine_tuned(start: Potential, data: Dataset, config: TrainConfig) -> Potentia
             label.energy - sum(known.get(number, 0.0) for number in frame.numbers.tolist())
             for frame, label in zip(data.frames, data.labels, strict=True)
         ]
-        counts = np.stack([(frame.numbers[:, None] == new).sum(0) for frame in data.frames])
-        known |= zip(new, np.linalg.lstsq(counts.astype(float), remaining)[0], strict=True)
+        known |= zip(new, fit_references(data.frames, np.array(remaining), new), strict=True)
     references = tuple(float(known[number]) for number in species)
     model, weights = start.model, start.weights
     if new:
@@ -126,8 +125,9 @@ def force_scale(data: Dataset) -> float:
     if forces:
         return float(np.sqrt(np.mean(np.concatenate(forces) ** 2))) or 1.0
     energies = np.array([label.energy for label in data.labels])
-    counts = np.stack([(frame.numbers[:, None] == _species(data)).sum(0) for frame in data.frames])
-    remaining = energies - counts @ np.linalg.lstsq(counts.astype(float), energies)[0]
+    species = _species(data)
+    counts = compositions(data.frames, species)
+    remaining = energies - counts @ fit_references(data.frames, energies, species)
     return float(np.std(remaining / counts.sum(1))) or 1.0
 
 

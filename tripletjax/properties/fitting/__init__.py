@@ -1,7 +1,8 @@
 """Fitting dipoles and polarisabilities of molecules; everything is imported lazily."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tripletjax.lazy import lazily
 
 if TYPE_CHECKING:
     from tripletjax.properties.fitting.config import TensorConfig
@@ -21,19 +22,16 @@ __all__ = [
     "tensor_parity",
 ]
 
-_PLACES = {
-    "TensorConfig": "config",
-    "TensorData": "labels",
-    "evaluate_tensors": "predictions",
-    "fit_tensors": "fit",
-    "predict_tensors": "predictions",
-    "read_tensors": "labels",
-    "tensor_metrics": "metrics",
-    "tensor_parity": "metrics",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return getattr(import_module(f"tripletjax.properties.fitting.{_PLACES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "TensorConfig": "properties.fitting.config",
+        "TensorData": "properties.fitting.labels",
+        "evaluate_tensors": "properties.fitting.predictions",
+        "fit_tensors": "properties.fitting.fit",
+        "predict_tensors": "properties.fitting.predictions",
+        "read_tensors": "properties.fitting.labels",
+        "tensor_metrics": "properties.fitting.metrics",
+        "tensor_parity": "properties.fitting.metrics",
+    },
+)

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tripletjax.io import provenance, require_unused, save_json
-from tripletjax.locks import hold
+from tripletjax.io import provenance, save_json
 from tripletjax.properties.fitting.config import TensorConfig, TensorOptions
 from tripletjax.properties.fitting.labels import TensorData
 from tripletjax.properties.fitting.metrics import tensor_metrics, tensor_parity
 from tripletjax.properties.fitting.predictions import predict_tensors
 from tripletjax.properties.fitting.task import TensorTask
 from tripletjax.properties.tensor_model import UNITS, TensorModel, untrained_tensor
+from tripletjax.structures import compositions
 from tripletjax.training import fit_references
 from tripletjax.training.config import TrainConfig, settings_text
-from tripletjax.training.folder import METRICS, PARITY, begun, keeper, run_settings
+from tripletjax.training.folder import METRICS, PARITY, begun, claimed, keeper, run_settings
 from tripletjax.training.kept_settings import with_precision, write_settings
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.parts import named_parts
@@ -65,12 +65,8 @@ def fit_tensors(
             different settings.
     """
     options = data, target, config, valid, test, charges, resume, show
-    if folder is None:
-        return _train(None, *options)
-    require_unused(folder, force or resume)
-    with hold(folder):
-        require_unused(folder, force or resume)  # another fit may have finished in the meantime
-        return _train(Path(folder), *options)
+    with claimed(folder, force or resume) as place:
+        return _train(place, *options)
 
 
 def _train(
@@ -136,8 +132,8 @@ def _starting_point(data: TensorData, target: str, config, charges: bool) -> Ten
     if target == "polarizability":
         mean = np.trace(data.tensors, axis1=1, axis2=2) / 3
         references = fit_references(data.frames, mean, species)
-        counts = np.stack([(frame.numbers[:, None] == species).sum(0) for frame in data.frames])
-        left = data.tensors - (counts @ references)[:, None, None] * np.eye(3)
+        explained = compositions(data.frames, species) @ references
+        left = data.tensors - explained[:, None, None] * np.eye(3)
     atoms = np.mean([len(frame) for frame in data.frames])
     squared = np.mean(np.sum(left.reshape(len(left), -1) ** 2, -1))
     scale = float(np.sqrt(squared / atoms)) or 1.0
