@@ -208,10 +208,8 @@ def test_the_nearest_are_selected_by_distance(seed, dtype):
     random = np.random.default_rng(seed)
     distances = random.integers(1, 6, 7).astype(dtype)
     for count in (1, 4, 7):
-        found = np.asarray(nearest(jnp.asarray(distances), count))
-        assert found.dtype == dtype and set(found.ravel()) == {0, 1}
-        np.testing.assert_array_equal(found.argmax(1), np.argsort(distances, kind="stable")[:count])
-        np.testing.assert_array_equal(found.sum(1), 1)
+        found = nearest(jnp.asarray(distances), count)
+        np.testing.assert_array_equal(found, np.argsort(distances, kind="stable")[:count])
 
 
 @pytest.mark.parametrize("n_pairs", [0.3, 2.0, 8.0])

@@ -62,11 +62,13 @@ class AtomicEnergy(nn.Module):
         size = self.architecture
         r, directions, edges = self._edges(vectors, species, mask)
         density = self._density(directions, edges, center_kind)
-        columns = jnp.concatenate([r[:, None], directions, edges], -1)
-        chosen = nearest(r, min(size.tags, len(mask))) @ columns  # [t, 1 + 3 + f]
-        tags = chosen[:, 1:4]
-        weights = adaptive_weights(r, chosen[:, 0], tags, size.tags, size.cutoff, size.n_pairs)
-        return density, tags, chosen[:, 4:], weights
+        first = nearest(r, min(size.tags, len(mask)))
+        radii, tags, edges = (
+            values.at[first].get(unique_indices=True, mode="promise_in_bounds")
+            for values in (r, directions, edges)
+        )
+        weights = adaptive_weights(r, radii, tags, size.tags, size.cutoff, size.n_pairs)
+        return density, tags, edges, weights
 
     def _edges(self, vectors, species, mask):
         """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""
