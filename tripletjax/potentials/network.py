@@ -64,7 +64,7 @@ class AtomicEnergy(nn.Module):
         density = self._density(directions, edges, center_kind)
         first = nearest(r, min(size.tags, len(mask)))
         radii, tags, edges = (
-            values.at[first].get(unique_indices=True, mode="promise_in_bounds")
+            jnp.asarray(values).at[first].get(unique_indices=True, mode="promise_in_bounds")
             for values in (r, directions, edges)
         )
         weights = adaptive_weights(r, radii, tags, size.tags, size.cutoff, size.n_pairs)
