@@ -87,6 +87,8 @@ def test_correlations_with_a_saved_contraction(structures, tmp_path):
         (["describe", "IN", "OUT", "--species", "H"], "not among"),
         (["describe", "IN", "OUT", "--l-max", "99"], "l_max"),
         (["describe", "IN", "OUT", "--radial-range", "1"], "radial_range"),
+        (["describe", "IN", "OUT", "--radial-scaling", "1,2"], "radial_scaling=(1.0, 2.0)"),
+        (["describe", "IN", "OUT", "--radial-scaling", "1,x,2"], "C,R0,M"),
         (["describe", "IN", "OUT", "--kind", "density", "--tags", "2"], "invalid tags=2"),
         (["describe", "IN", "OUT", "--kind", "density", "--chiral"], "invalid chiral=True"),
         (["describe", "IN", "OUT", "--coupling", "minimal"], "for kind 'triplets'"),

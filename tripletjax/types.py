@@ -139,6 +139,12 @@ class Basis:
     cutoff_width: float = setting(
         0.5, "width of the region inside the cutoff where the cutoff function decays", "Å"
     )
+    radial_scaling: tuple[float, float, float] | None = setting(
+        None,
+        "rate c, scale r0 (Å) and exponent m of the factor c / (c + (r/r0)^m) of each neighbour's "
+        "contribution to the density",
+        none="no scaling",
+    )
     radial: str = setting("gto", "radial functions", choices=RADIAL_BASES)
     radial_range: tuple[float, float] | None = setting(
         None, "range of the centres of the gaussian radial functions", "Å",
@@ -175,6 +181,8 @@ class Basis:
                     f"gaussian_width={self.gaussian_width} Å is wider than "
                     f"cutoff={self.cutoff} Å; smear by less than the cutoff"
                 )
+        if self.radial_scaling is not None:
+            settle(self, radial_scaling=_as_scaling("radial_scaling", self.radial_scaling))
         if self.radial_range is not None:
             settle(self, radial_range=_as_range("radial_range", self.radial_range))
 
@@ -243,8 +251,22 @@ def _require_read(name: str, value: Any, radial: str, bases: tuple[str, ...]) ->
         )
 
 
+def _as_scaling(name: str, value: Any) -> tuple[float, float, float]:
+    given = _as_tuple(value)
+    if not (len(given) == 3 and all(is_finite(number) and number > 0 for number in given)):
+        raise InputError(
+            f"invalid {name}={value!r}: expected (rate, scale in Å, exponent), three positive "
+            "numbers"
+        )
+    return float(given[0]), float(given[1]), float(given[2])
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+
+
 def _as_range(name: str, value: Any) -> tuple[float, float]:
-    pair: tuple[Any, ...] = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+    pair = _as_tuple(value)
     numbers = len(pair) == 2 and all(map(is_finite, pair))
     if not (numbers and 0 <= pair[0] < pair[1]):
         raise InputError(f"invalid {name}={value!r}: expected (low, high) in Å, 0 <= low < high")

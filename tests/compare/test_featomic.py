@@ -49,19 +49,32 @@ BASES = {
 }  # fmt: skip
 
 
-def hypers_of(basis):
-    return {"cutoff": CUTOFF, "cutoff_width": WIDTH, **BASES[basis]}
+# Rate, scale and exponent of the radial scaling, and width of the cutoff function.
+DECAYS = {
+    "wide cutoff": (None, CUTOFF),
+    "scaled": ((1.0, 2.0, 7), WIDTH),
+    "scaled slowly": ((0.3, 1.7, 1), WIDTH),
+    "scaled, wide cutoff": ((3.0, 2.5, 4), CUTOFF),
+}
 
 
-def featomic_hypers(basis):
+def hypers_of(basis, scaling=None, width=WIDTH):
+    return {"cutoff": CUTOFF, "cutoff_width": width, "radial_scaling": scaling, **BASES[basis]}
+
+
+def featomic_hypers(basis, scaling=None, cutoff_width=WIDTH):
     hypers = BASES[basis]
     width = hypers.get("gaussian_width")
+    given: dict = {"center_atom_weight": 0.0}
+    if scaling is not None:
+        rate, scale, exponent = scaling
+        given["scaling"] = featomic_density.Willatt2018(rate=rate, scale=scale, exponent=exponent)
     if width is None:
-        density = featomic_density.DiracDelta(center_atom_weight=0.0)
+        density = featomic_density.DiracDelta(**given)
     else:
-        density = featomic_density.Gaussian(width=width, center_atom_weight=0.0)
+        density = featomic_density.Gaussian(width=width, **given)
     cutoff = featomic_cutoff.Cutoff(
-        radius=CUTOFF, smoothing=featomic_cutoff.ShiftedCosine(width=WIDTH)
+        radius=CUTOFF, smoothing=featomic_cutoff.ShiftedCosine(width=cutoff_width)
     )
     if hypers.get("radial") == "laplacian":
         # featomic offers these functions only through its splines; ask for more than is tested.
@@ -85,15 +98,20 @@ def relative(ours, theirs, scale):
     return np.abs(ours - theirs).max(initial=0) / scale
 
 
-@pytest.mark.parametrize("basis", BASES)
-@pytest.mark.parametrize("system", FRAMES)
-def test_spherical_expansion(system, basis):
-    frame, hypers = FRAMES[system], hypers_of(basis)
+CASES = [(system, basis, (None, WIDTH)) for system in FRAMES for basis in BASES]
+CASES += [("water", "gto", decay) for decay in DECAYS.values()]
+SPECTRA = [case for case in CASES if case[1].startswith("gto")]
+CASES += [("water", "laplacian, delta", DECAYS["scaled, wide cutoff"])]
+
+
+@pytest.mark.parametrize("system, basis, decay", CASES)
+def test_spherical_expansion(system, basis, decay):
+    frame, hypers = FRAMES[system], hypers_of(basis, *decay)
     elements = np.unique(frame.numbers).tolist()
     ours = density_blocks(
         describe(frame, "density", **hypers).values, len(elements), hypers["n_max"]
     )
-    theirs = SphericalExpansion(**featomic_hypers(basis)).compute(frame)
+    theirs = SphericalExpansion(**featomic_hypers(basis, *decay)).compute(frame)
     scale = max(np.abs(block).max() for block in ours.values())
     for key, block in theirs.items():
         place = int(key["o3_lambda"]), elements.index(int(key["neighbor_type"]))
@@ -101,14 +119,13 @@ def test_spherical_expansion(system, basis):
         assert relative(ours[place][rows], np.asarray(block.values), scale) < 1e-8
 
 
-@pytest.mark.parametrize("basis", ["gto", "gto, many"])
-@pytest.mark.parametrize("system", FRAMES)
-def test_power_spectrum(system, basis):
-    frame, hypers = FRAMES[system], hypers_of(basis)
+@pytest.mark.parametrize("system, basis, decay", SPECTRA)
+def test_power_spectrum(system, basis, decay):
+    frame, hypers = FRAMES[system], hypers_of(basis, *decay)
     elements = np.unique(frame.numbers).tolist()
     values = describe(frame, "power_spectrum", **hypers).values
     ours = power_spectrum_blocks(values, len(elements), hypers["n_max"])
-    theirs = SoapPowerSpectrum(**featomic_hypers(basis)).compute(frame)
+    theirs = SoapPowerSpectrum(**featomic_hypers(basis, *decay)).compute(frame)
     for key, block in theirs.items():
         a, b = (elements.index(int(key[name])) for name in ("neighbor_1_type", "neighbor_2_type"))
         rows = np.asarray(block.samples["atom"])

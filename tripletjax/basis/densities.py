@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
-from tripletjax.basis.radial import cutoff_function, radial_functions
+from tripletjax.basis.radial import cutoff_function, radial_functions, radial_scaling
 from tripletjax.numerics import fill_padding, safe_norm
 from tripletjax.types import Array, Basis
 
@@ -36,6 +36,7 @@ class Neighborhood(NamedTuple):
     distances: Array  # [K] Å; the cutoff on padding and beyond
     directions: Array  # [K, 3] unit vectors
     weights: Array  # [K] f_c(r), zero on padding
+    density_weights: Array  # [K] f_c(r) u(r), the weights in the density
     channels: Array  # [K, a] one-hot species, or mixed
     radial: Array  # [K, l, n] R_nl(r)
     harmonics: Array  # [K, (l_max + 1)²]
@@ -49,7 +50,7 @@ def neighborhood(
     n_species: int,
     mixing: Mixing | None = None,
 ) -> Neighborhood:
-    """Distances, directions, cutoff weights, channels, radial functions and harmonics.
+    """Distances, directions, weights, channels, radial functions and harmonics.
 
     Neighbours at or beyond the cutoff are masked, as a batch may be prepared with a larger cutoff.
     """
@@ -70,6 +71,7 @@ def neighborhood(
         distances,
         directions,
         weights,
+        weights * radial_scaling(distances, basis),
         channels,
         radial,
         spherical_harmonics(directions, basis.l_max),
@@ -78,6 +80,8 @@ def neighborhood(
 
 def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
     """Term of each neighbour in the density: g^{ij}_{nlm} = f_c(r_ij) R_nl(r_ij) Y_lm(r̂_ij).
+
+    With ``basis.radial_scaling``, f_c is multiplied by u(r_ij), here and in the density.
 
     Args:
         vectors, mask: one environment, [K, 3] Å and [K].
@@ -98,7 +102,7 @@ def pair_expansion(vectors: Array, mask: Array, basis: Basis) -> Array:
 
 def pairs_of(hood: Neighborhood) -> Array:
     """``pair_expansion`` of a given neighbourhood, [K, n, lm]."""
-    weighted = hood.weights[:, None, None] * hood.radial  # [K, l, n]
+    weighted = hood.density_weights[:, None, None] * hood.radial  # [K, l, n]
     parts = []
     for l in range(hood.radial.shape[1]):
         harmonics = hood.harmonics[:, None, harmonic_slice(l)]
@@ -139,7 +143,7 @@ def density_coefficients(
 
 def density_of(hood: Neighborhood) -> Array:
     """``density_coefficients`` of a given neighbourhood, [a, n, lm]."""
-    channels = hood.channels * hood.weights[:, None]  # [K, a]
+    channels = hood.channels * hood.density_weights[:, None]  # [K, a]
     parts = []
     for l in range(hood.radial.shape[1]):
         radial = channels[:, :, None] * hood.radial[:, l, None, :]  # [K, a, n]

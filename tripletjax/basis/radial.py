@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
+from tripletjax.basis.scaling import radial_scaling_weights
 from tripletjax.numerics import array_module, bump_step, smooth_step
 from tripletjax.types import Array, Basis, CutoffFunction, InputError
 
@@ -39,6 +40,13 @@ def cutoff_function(distances: Array, basis: Basis) -> Array:
         [1.0, 0.5, 0.0]
     """
     return cutoff_weights(distances, basis.cutoff, basis.cutoff_width, basis.cutoff_function)
+
+
+def radial_scaling(distances: Array, basis: Basis) -> Array | float:
+    """u(r) of a basis, ``[...]``; 1 without scaling. See ``scaling.radial_scaling_weights``."""
+    if basis.radial_scaling is None:
+        return 1.0
+    return radial_scaling_weights(distances, *basis.radial_scaling)
 
 
 def cutoff_weights(
@@ -172,7 +180,7 @@ TYPICAL_NUMBER_DENSITY = 0.1
 def density_scale(basis: Basis) -> float:
     """Typical size of the density coefficients in a gas of number density ρ0, host side.
 
-    √(Σ_nlm ⟨c_nlm²⟩ - ⟨c_nlm⟩²) = √(ρ0 ∫ r² Σ_nl (2l+1) (f_c R_nl)² dr): the unit in which
+    √(Σ_nlm ⟨c_nlm²⟩ - ⟨c_nlm⟩²) = √(ρ0 ∫ r² Σ_nl (2l+1) (f_c u R_nl)² dr): the unit in which
     coefficients are of order one for any radial functions; a constant of the basis.
 
     Example:
@@ -180,7 +188,8 @@ def density_scale(basis: Basis) -> float:
         3.4
     """
     r, weights = _gauss_legendre(0.0, basis.cutoff, 0.1 * basis.cutoff)
-    radial = _tabulated(basis)(r) * cutoff_function(r, basis)[:, None, None]
+    decay = cutoff_function(r, basis) * radial_scaling(r, basis)
+    radial = _tabulated(basis)(r) * decay[:, None, None]
     degeneracy = (2 * np.arange(basis.l_max + 1) + 1)[:, None]
     power = (radial**2 * degeneracy).sum((1, 2))
     return float(np.sqrt(TYPICAL_NUMBER_DENSITY * (weights * r**2 * power).sum()))

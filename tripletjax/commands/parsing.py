@@ -104,6 +104,8 @@ def _converter(entry: Field) -> Callable[[str], Any]:
     kinds = set(get_args(entry.type) or [entry.type]) - {type(None)}
     if kinds == {tuple[float, float]}:
         return two_numbers
+    if kinds == {tuple[float, float, float]}:
+        return three_numbers
     return next((kind for kind in (int, float) if kinds == {kind}), str)
 
 
@@ -112,5 +114,17 @@ def two_numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
+def three_numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas."""
+    return two_numbers(text)
+
+
 two_numbers.__name__ = "LO,HI"  # argparse names the type in its message
-METAVARS: dict[Any, str] = {int: "N", float: "X", two_numbers: "LO,HI", str: "TEXT"}
+three_numbers.__name__ = "C,R0,M"
+METAVARS: dict[Any, str] = {
+    int: "N",
+    float: "X",
+    two_numbers: "LO,HI",
+    three_numbers: "C,R0,M",
+    str: "TEXT",
+}

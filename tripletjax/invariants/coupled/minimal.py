@@ -13,7 +13,7 @@ from jax.scipy.linalg import solve_triangular
 
 from tripletjax.basis.angular import spherical_harmonics
 from tripletjax.basis.coupling import clebsch_gordan
-from tripletjax.basis.radial import cutoff_function, radial_functions
+from tripletjax.basis.radial import cutoff_function, radial_functions, radial_scaling
 from tripletjax.invariants.coupled.products import couplings, to_invariant
 from tripletjax.types import Array, Basis
 
@@ -120,8 +120,9 @@ def coupled_from_minimal(
         even, odd = edge_from_stretched(even, odd, geometry[2])
     n_species, n_max = even.shape[:2]
     invariants = (even if parity == 1 else odd).reshape(n_species * n_max, -1)  # [q3, (λ, m)]
-    weighted = cutoff_function(geometry[:2], basis)[:, None, None]
-    radial = weighted * radial_functions(geometry[:2], basis)  # [tag, l, n]
+    distances = geometry[:2]
+    weights = cutoff_function(distances, basis) * radial_scaling(distances, basis)
+    radial = weights[:, None, None] * radial_functions(distances, basis)  # [tag, l, n]
     channel = jax.nn.one_hot(jnp.stack(jnp.broadcast_arrays(*species)), n_species)
     channel = channel.astype(even.dtype)[:, None, :, None] * radial[:, :, None, :]
     g1, g2 = channel.reshape(2, basis.l_max + 1, -1)  # [l, q]
