@@ -56,6 +56,10 @@ HYPERS = {
     "cutoff function": ({"cutoff_function": "step"}, ["'step'", "smooth"]),
     "radial": ({"radial": "gtos"}, ["'gtos'", "chebyshev"]),
     "reversed range": (GAUSSIAN | {"radial_range": (3.0, 2.0)}, ["radial_range", "low < high"]),
+    "no shells at the centre": (
+        {"radial": "logarithmic", "radial_range": (0.0, 3.0)},
+        ["radial_range", "low > 0"],
+    ),
     "one number": (GAUSSIAN | {"radial_range": (3.0,)}, ["radial_range", "low < high"]),
     "two numbers for scaling": ({"radial_scaling": (1.0, 2.0)}, ["radial_scaling=(1.0, 2.0)"]),
     "negative rate": ({"radial_scaling": (-1, 2, 4)}, ["invalid radial_scaling", "positive"]),

@@ -36,6 +36,10 @@ BASES = {
         # One function alone sits in the middle of the range.
         lambda r, n, l: reference_density.gaussian(r, 1.0 if n > 1 else 1.75, 2.5, n, 0.6),
     ),
+    "logarithmic": (
+        {"radial_range": (0.5, 2.8)},
+        lambda r, n, l: reference_density.logarithmic(r, 0.5, 2.8, n, l),
+    ),
 }
 
 

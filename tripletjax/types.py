@@ -24,8 +24,9 @@ Array = jax.Array | np.ndarray
 
 # f_c(r): (distances [...] Å, cutoff, cutoff_width) -> [...], pure and smooth
 CutoffFunction = Callable[[Any, float, float], Any]
-RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian")
+RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian", "logarithmic")
 SMEARED_BASES = ("gto", "laplacian", "gaussian")  # bases that read gaussian_width
+SHELL_BASES = ("gaussian", "logarithmic")  # bases that read radial_range
 TRIPLET_FORMS = ("edge", "stretched")
 COUPLINGS = ("minimal", "coupled")
 NU_LIMIT = 20
@@ -147,8 +148,8 @@ class Basis:
     )
     radial: str = setting("gto", "radial functions", choices=RADIAL_BASES)
     radial_range: tuple[float, float] | None = setting(
-        None, "range of the centres of the gaussian radial functions", "Å",
-        none="cutoff/2 to cutoff",
+        None, "range of the centres of gaussian and logarithmic radial functions", "Å",
+        none="from cutoff/2, or cutoff/8 for logarithmic, to cutoff",
     )  # fmt: skip
     gaussian_width: float | None = setting(
         None, "smearing of the density, or width of the gaussian radial functions", "Å",
@@ -173,7 +174,7 @@ class Basis:
         as_cutoff_function("cutoff_function", self.cutoff_function)
         as_choice("radial", self.radial, RADIAL_BASES)
         _require_read("gaussian_width", self.gaussian_width, self.radial, SMEARED_BASES)
-        _require_read("radial_range", self.radial_range, self.radial, ("gaussian",))
+        _require_read("radial_range", self.radial_range, self.radial, SHELL_BASES)
         if self.gaussian_width is not None:
             settle(self, gaussian_width=as_positive("gaussian_width", self.gaussian_width, "Å"))
             if self.gaussian_width > self.cutoff:
@@ -185,6 +186,8 @@ class Basis:
             settle(self, radial_scaling=_as_scaling("radial_scaling", self.radial_scaling))
         if self.radial_range is not None:
             settle(self, radial_range=_as_range("radial_range", self.radial_range))
+            if self.radial == "logarithmic" and self.radial_range[0] == 0:
+                raise InputError("invalid radial_range: radial='logarithmic' needs low > 0")
 
     @property
     def n_harmonics(self) -> int:

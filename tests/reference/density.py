@@ -131,6 +131,20 @@ def gaussian(r, low, high, n_max, width):
     return np.exp(-((r - centers[:, None]) ** 2) / (2 * width**2))
 
 
+def logarithmic(r, low, high, n_max, l_max):
+    """R_nl = exp(-(ln(r / c_n) / w)^2 / 2 - l (l + 1) w^2 / 2), [n_max, l_max+1].
+
+    c_n = low (high / low)^(n / (n_max - 1)), w = ln(c_{n+1} / c_n).
+    """
+    w = np.log(high / low) / max(n_max - 1, 1)
+    result = np.empty((n_max, l_max + 1))
+    for n in range(n_max):
+        c = low * np.exp(n * w) if n_max > 1 else sqrt(low * high)
+        for l in range(l_max + 1):
+            result[n, l] = np.exp(-((np.log(r / c) / w) ** 2) / 2 - l * (l + 1) * w**2 / 2)
+    return result
+
+
 def density_coefficients(vectors, species, n_species, radial, cutoff, cutoff_width, kind, l_max):
     """c[a, n, lm] = sum_{j: a_j = a} f_c(r_j) R_nl(r_j) Y_lm(r_j / |r_j|).
 

@@ -140,6 +140,10 @@ def radial_functions(distances: Array, basis: Basis) -> Array:
     - "gaussian": exp(-(r - r_n)² / (2 w²)) for every l, with r_n evenly spaced over
       ``radial_range`` (default: half the cutoff to the cutoff) and w = ``gaussian_width`` (default:
       the distance between two centres).
+    - "logarithmic": exp(-(ln r - ln r_n)² / 2w² - l(l+1) w² / 2), a density of Gaussians of width
+      w r, proportional to the distance, in all directions: sharp for bonds, smooth for distant
+      neighbours. The r_n are in geometric progression over ``radial_range`` (default: an eighth of
+      the cutoff to the cutoff), w is the logarithm of the ratio of two successive ones.
 
     Args:
         distances: ``[...]`` Å.
@@ -156,12 +160,14 @@ def radial_functions(distances: Array, basis: Basis) -> Array:
         table = _series(basis).astype(distances.dtype)  # [degree + 1, l, n]
         x = _to_series_interval(distances, basis.cutoff)
         return jnp.tensordot(_chebyshev(x, len(table) - 1), table, axes=1, precision="highest")
-    return _same_for_every_l(distances, basis)
+    return _in_closed_form(distances, basis)
 
 
-def _same_for_every_l(distances: Array, basis: Basis) -> Array:
+def _in_closed_form(distances: Array, basis: Basis) -> Array:
     """The bases with a closed form, for NumPy or JAX arrays, [..., l, n]."""
     xp = array_module(distances)
+    if basis.radial == "logarithmic":
+        return _logarithmic(distances, basis)
     if basis.radial == "chebyshev":
         values = _chebyshev(2 * distances / basis.cutoff - 1, basis.n_max - 1)
     else:
@@ -170,6 +176,18 @@ def _same_for_every_l(distances: Array, basis: Basis) -> Array:
         values = xp.exp(-0.5 * (offset / width) ** 2)
     shape = (*distances.shape, basis.l_max + 1, basis.n_max)
     return xp.broadcast_to(values[..., None, :], shape)
+
+
+def _logarithmic(distances: Array, basis: Basis) -> Array:
+    xp, dtype = array_module(distances), distances.dtype
+    low, high = np.log(basis.radial_range or (basis.cutoff / 8, basis.cutoff))
+    centers = np.linspace(low, high, basis.n_max) if basis.n_max > 1 else np.array([low + high]) / 2
+    width = (high - low) / max(basis.n_max - 1, 1)
+    nearest = 1e-6 * basis.cutoff  # where all functions vanish
+    offset = xp.log(xp.maximum(distances, nearest))[..., None] - centers.astype(dtype)
+    l = np.arange(basis.l_max + 1)
+    damping = np.exp(-0.5 * l * (l + 1) * width**2).astype(dtype)
+    return xp.exp(-0.5 * (offset / width) ** 2)[..., None, :] * damping[:, None]
 
 
 # Atoms per Å³ in condensed matter: 0.1 in water, 0.18 in diamond, 0.05 in silicon.
@@ -247,7 +265,7 @@ def _tabulated(basis: Basis):
             return eigenstates
         width = basis.gaussian_width
         return lambda r: _smeared(r, eigenstates, basis.cutoff, width, basis.l_max)
-    return lambda r: _same_for_every_l(r, basis)
+    return lambda r: _in_closed_form(r, basis)
 
 
 def _gaussian_shells(basis: Basis) -> tuple[np.ndarray, float]:
