@@ -11,7 +11,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tests.systems import SPECIES, build, environment, methanol, quick_jit
 from tripletjax import Basis, InputError, describe, descriptor, fit, load
-from tripletjax.basis.radial import cutoff_function, cutoff_weights, density_scale
+from tripletjax.basis.cutoffs import cutoff_function, cutoff_weights
+from tripletjax.basis.radial import density_scale
 from tripletjax.completeness.alignment import environment_distance
 from tripletjax.completeness.matching import leaving_cost
 from tripletjax.io import to_json

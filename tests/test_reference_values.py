@@ -12,8 +12,9 @@ from tests.reference import triplets as reference_triplets
 from tests.reference.neighbors import neighbor_list
 from tests.systems import environment, quick_jit, slab
 from tripletjax import Basis, descriptor
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.basis.densities import density_coefficients, pair_expansion
-from tripletjax.basis.radial import cutoff_function, density_scale, radial_functions
+from tripletjax.basis.radial import density_scale, radial_functions
 from tripletjax.invariants.correlations import (
     bispectrum,
     bispectrum_index,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.systems import environment, quick_jit
 from tripletjax import InputError, descriptor, prepare
-from tripletjax.basis.radial import cutoff_function
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.completeness.families import FAMILIES, instances
 from tripletjax.completeness.messages import LENGTH, distance_messages, message_weights
 from tripletjax.completeness.separations import (

@@ -10,7 +10,7 @@ import pytest
 from tests.systems import build, environment, quick_jit
 from tripletjax import Basis
 from tripletjax.basis.angular import edge_frame
-from tripletjax.basis.radial import cutoff_function
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.descriptors.kinds import KINDS
 from tripletjax.invariants.triplets import triplet_invariants
 from tripletjax.testing import assert_finite_derivatives, successive_derivatives

@@ -13,7 +13,7 @@ from ase.neighborlist import neighbor_list
 from tests.reference import tags as reference
 from tests.systems import quick_jit
 from tripletjax import describe, descriptor, prepare
-from tripletjax.basis.radial import cutoff_function
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.invariants.equivariants import equivariant_fingerprint
 from tripletjax.invariants.fingerprints import fingerprint_weights
 from tripletjax.invariants.tags import ragged_weights, shell_weights, tag_slots

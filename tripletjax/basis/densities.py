@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
-from tripletjax.basis.radial import cutoff_function, radial_functions, radial_scaling
+from tripletjax.basis.cutoffs import cutoff_function
+from tripletjax.basis.radial import radial_functions, radial_scaling
 from tripletjax.numerics import fill_padding, safe_norm
 from tripletjax.types import Array, Basis
 

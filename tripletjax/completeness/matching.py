@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import root_scalar
 
-from tripletjax.basis.radial import cutoff_function
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.types import Basis, InputError, as_positive
 
 N_ESCAPES = 20_001  # distances at which a user's cutoff function is evaluated

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.basis.radial import cutoff_function
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.numerics import cosine, safe_norm
 from tripletjax.types import Array, Basis
 

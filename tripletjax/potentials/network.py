@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
-from tripletjax.basis.radial import cutoff_weights
+from tripletjax.basis.cutoffs import cutoff_weights
 from tripletjax.numerics import fill_padding, powers, safe_norm
 from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.architecture import Architecture as Architecture

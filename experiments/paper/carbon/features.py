@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.paper.carbon.make import Structure
+from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.basis.densities import density_coefficients
-from tripletjax.basis.radial import cutoff_function
 from tripletjax.invariants.correlations import bispectrum, power_spectrum
 from tripletjax.invariants.triplets import environment_triplets
 from tripletjax.neighbors import pad_rows

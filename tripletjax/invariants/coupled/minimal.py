@@ -13,7 +13,8 @@ from jax.scipy.linalg import solve_triangular
 
 from tripletjax.basis.angular import spherical_harmonics
 from tripletjax.basis.coupling import clebsch_gordan
-from tripletjax.basis.radial import cutoff_function, radial_functions, radial_scaling
+from tripletjax.basis.cutoffs import cutoff_function
+from tripletjax.basis.radial import radial_functions, radial_scaling
 from tripletjax.invariants.coupled.products import couplings, to_invariant
 from tripletjax.types import Array, Basis
 
