@@ -9,6 +9,7 @@ it runs once, and on which side; without that line it runs on both:
 Put new ones where ``make test`` ends earlier. Doctests have a table: see tests/sides.py.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -27,6 +28,10 @@ CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# Traced programs stay in memory, and a full collection walks through all of them to free little:
+# with Python's thresholds that is a tenth of the time.
+gc.set_threshold(2_000, 20, 100)
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # jax_numpy_rank_promotion stays at "allow": constant vectors meet arrays with leading axes in the
