@@ -5,11 +5,12 @@ INSTALLED := .venv/installed
 NOTEBOOK := .venv/notebook
 COMPARE := .venv-compare/installed
 
-.PHONY: help demo test test-32 test-64 test-default test-machines faults compare lint bench notebooks clean
+.PHONY: help demo test test-32 test-64 test-long test-default test-machines faults compare lint bench notebooks clean
 
 help:
 	@echo "make demo           tell degenerate clusters apart and learn their energies (a minute)"
 	@echo "make test           style and the tests, with x64 off and on"
+	@echo "make test-long      whole experiments and stress runs (two minutes)"
 	@echo "make test-default   some tests as XLA compiles for users (two minutes)"
 	@echo "make test-machines  the tests as on other processors and with one thread (an hour)"
 	@echo "make faults         the fault suite in full: damaged files, kills, full disks (20 minutes)"
@@ -37,8 +38,13 @@ test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 test-32 test-64
 
 # Files say themselves on which side they run: see tests/sides.py.
-test-32 test-64: $(INSTALLED)
-	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@
+test-32 test-64 test-long-32 test-long-64: $(INSTALLED)
+	@JAX_ENABLE_X64=$(if $(filter %-64,$@),1,0) $(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ \
+	  -m $(if $(filter test-long-%,$@),long,"not long")
+
+# Marked `long`; a side each.
+test-long: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j2 test-long-32 test-long-64
 
 # The suite compiles with little effort (see tests/compilation.py); these as users' programs do.
 test-default: TESTS := $(addprefix tests/test_,jax_bugs.py reference_values.py energy_models.py)

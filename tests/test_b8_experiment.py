@@ -11,6 +11,7 @@ from tripletjax.demo import pair_errors, report, run_b8
 pytestmark = pytest.mark.once("float64")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 def test_other_seeds_are_learned(seed):
     """1600 structures to train, 400 to test, a Gaussian process with fixed settings."""

@@ -40,6 +40,7 @@ def test_stress_of_what_is_periodic():
     np.testing.assert_allclose(frame.get_stress(voigt=False), expected, atol=1e-6)
 
 
+@pytest.mark.once("float32")
 @pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False)])
 def test_stress_of_a_layer_and_a_wire(pbc):
     """Over the volume of the cell that was given: the slope of the energy with the strain."""
@@ -132,6 +133,7 @@ def test_a_potential_of_kernels(float64):
     np.testing.assert_allclose(deviations["forces_std"], deviation.forces[:4], rtol=1e-6)
 
 
+@pytest.mark.once("float32")
 def test_float64_without_the_switch():
     frame = methanol()
     frame.calc = TripletCalculator(potential(), dtype="float64")
@@ -146,6 +148,7 @@ def test_float64_without_the_switch():
     assert abs(sum(moved) / (12 * step) + forces[1, 1]) < 1e-7 * np.abs(forces).max()
 
 
+@pytest.mark.once("float32")
 def test_dynamics_conserve_energy_and_compile_once():
     frame = molecule("CH3OH")
     frame.calc = TripletCalculator(

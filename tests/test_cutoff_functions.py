@@ -126,6 +126,7 @@ def energy(architecture, vectors, species, mask):
     return float(quick_jit(model.apply)({"params": weights}, vectors, species, mask, 0))
 
 
+@pytest.mark.once("float32")
 def test_the_network_has_the_same_functions(dtype):
     atoms = environment(dtype)
     default = energy(Architecture(**NETWORK), *atoms)

@@ -166,6 +166,7 @@ def test_padding_changes_nothing(fitted, dtype):
     assert_close(padded.forces[: len(frame)], alone.forces[: len(frame)], 10 * tolerance)
 
 
+@pytest.mark.once("float32")
 def test_a_potential_is_a_pytree(fitted):
     """Under jit, vmap and grad as an argument; the program serves all weights."""
     batch, traces = fitted.prepare(methanol()), []

@@ -127,7 +127,7 @@ def test_resume_keeps_what_is_there(tmp_path, stopped):
 
 
 def test_models_saved_over_others_keep_other_files(tmp_path):
-    sizes = Architecture(units=4, width=4)
+    sizes = Architecture(n_radial=3, l_max=1, channels=2, tags=4, units=4, width=4)
     model = untrained([1, 8], sizes)
     committee = committee_of([model, untrained([1, 8], sizes, seed=1)])
     tensors = untrained_tensor("dipole", [1, 8])

@@ -84,6 +84,7 @@ def test_langevin_positions_are_canonical(float32):
     assert_mean(replicas(ensemble, states, 2_000, 4_000, 10, look) * stiffness / KT, 1.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("target", [0.0, 0.03])
 def test_volume_at_constant_pressure(target, float32):
     """p(V) ∝ V^(N-1) exp(-β (K (V - V0)² / 2 V0 + P V)), by quadrature."""
@@ -102,6 +103,7 @@ def test_volume_at_constant_pressure(target, float32):
     assert_mean((volumes - mean) ** 2, variance)
 
 
+@pytest.mark.long
 def test_shape_at_constant_pressure(float32):
     """A flexible cell: p(h) ∝ V^(N-3) exp(-β (U(h) + P V)), by quadrature over the stretches.
 

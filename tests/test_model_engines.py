@@ -115,6 +115,7 @@ def test_jax_md_and_the_calculator_agree(name, system, dtype, space):
     np.testing.assert_allclose(-slopes, forces, atol=10 * tolerance)
 
 
+@pytest.mark.once("float32")
 def test_saved_and_loaded_bit_for_bit(name, tmp_path, dtype, caplog):
     """A program serves all structures of a size."""
     fitted = potential(name)

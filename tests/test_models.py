@@ -1,5 +1,6 @@
 """The neural energy of one atom: symmetry, padding, smoothness, and the tag radius."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -126,9 +127,11 @@ def test_derivatives_are_finite_in_corner_cases(dtype):
     masks = jnp.asarray(np.concatenate([masks, empty[None], single[None]]))
     names = [*CORNERS, "no neighbours", "one neighbour"]
     species = jnp.asarray([0, 1, 2, 0, 1, 2])
+    lower = replace(SMALL, l_max=2)  # third derivatives are long programs
     assert_finite_derivatives(
-        lambda v, mask: plain_energy(v, species, mask), points, masks, names=names, order=3
-    )
+        lambda v, mask: plain_energy(v, species, mask, architecture=lower),
+        points, masks, names=names, order=3,
+    )  # fmt: skip
 
 
 def test_a_neighbour_leaves_through_the_cutoff_smoothly(float64):

@@ -149,6 +149,7 @@ def test_networks_see_one_triplet_at_a_time():
         np.testing.assert_allclose(sum(parts), whole, rtol=1e-4)
 
 
+@pytest.mark.long
 def test_the_command_from_labels_to_the_table(scratch, capsys, monkeypatch):
     """Blind rows are blind, the others are not; what is there is not repeated."""
     monkeypatch.setattr("experiments.paper.__main__.QUICK_MINUTES", 0.02)  # of each row

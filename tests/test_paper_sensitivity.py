@@ -112,6 +112,7 @@ def test_rows_that_are_not_trained(tmp_path):
         drawn_pairs(runner(tmp_path, tmp_path), 51)
 
 
+@pytest.mark.long
 def test_run(scratch, tmp_path):
     """Order 3 is blind to pairs and sees only the noise; the learned codes see both."""
     row = runner(scratch, tmp_path / "out")

@@ -49,10 +49,11 @@ def test_found_pairs_are_equal_at_any_resolution(of_power_spectrum):
             assert (np.linalg.norm(one - other) < 1e-6 * np.linalg.norm(one)) == equal
 
 
+@pytest.mark.long
 def test_none_for_the_fingerprint_with_the_same_effort():
     """At half of the resolution, even."""
-    coarse = BASIS | {"n_max": 3, "l_max": 3}
-    chosen = descriptor("fingerprint", (1,), **coarse, n_features=64, length_scale=4.0)
+    coarse = BASIS | {"n_max": 2, "l_max": 3}
+    chosen = descriptor("fingerprint", (1,), **coarse, n_features=32, length_scale=4.0)
     result = search_pairs(chosen, **BUDGET)
     assert result.n_found == 0 and result.descriptor_distance.min() > 1e-6
 

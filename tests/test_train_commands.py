@@ -19,7 +19,7 @@ from tripletjax.training.kernel_config import KernelConfig
 
 pytestmark = pytest.mark.once("float32")
 
-CONFIG = "n_radial: 4\nl_max: 2\nchannels: 4\ntags: 4\nunits: 8\nodd_units: 2\nwidth: 8\n"
+CONFIG = "n_radial: 4\nl_max: 1\nchannels: 4\ntags: 4\nunits: 8\nodd_units: 2\nwidth: 8\n"
 CONFIG += "cutoff: 3.0\nsteps_between_validations: 1\nlaplace_members: 0\n"
 
 
@@ -115,7 +115,7 @@ def test_what_was_chosen_is_in_the_settings(files, monkeypatch):
 
 
 def test_start_from_an_earlier_fit(files, capsys):
-    sizes = Architecture(cutoff=3.0, n_radial=4, l_max=2, channels=4, units=8, odd_units=2, width=8)
+    sizes = Architecture(cutoff=3.0, n_radial=4, l_max=1, channels=4, units=8, odd_units=2, width=8)
     earlier = untrained([2, 18], sizes, references=[-1.0, -1000.0], seed=5)
     earlier.save(files / "earlier" / "model")
     data = ["--train", str(files / "train.xyz"), "--max-epochs", "1"]

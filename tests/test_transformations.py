@@ -176,6 +176,7 @@ def test_jit_is_eager(kind, dtype):
     assert_close(together, eager, tolerance(INVARIANCE, eager))
 
 
+@pytest.mark.once("float64")
 @descriptors
 def test_vmap_is_a_loop(kind, dtype):
     several = [environment(dtype, seed) for seed in range(3)]
@@ -207,6 +208,7 @@ def test_describe_is_environment_is_batch(kind, dtype):
     assert_close(values, expected.values, tolerance(INVARIANCE, values), axis=-1)
 
 
+@pytest.mark.once("float64")
 @kinds
 def test_batch_prepared_with_a_larger_cutoff(kind, dtype):
     """Neighbours beyond the descriptor's cutoff are in the lists and count for nothing."""

@@ -20,7 +20,7 @@ from tripletjax.md.files import FINAL, THERMO, TRAJECTORY
 from tripletjax.sealing import unsealed
 from tripletjax.training.folder import CHECKPOINT
 
-pytestmark = pytest.mark.once("float64")
+pytestmark = [pytest.mark.once("float64"), pytest.mark.long]
 
 KILLS = 50
 EPOCHS, STEPS = (250, 3000) if FULL else (60, 800)
