@@ -22,7 +22,12 @@ import pytest
 SIDES = {"float32": "JAX_ENABLE_X64=0", "float64": "JAX_ENABLE_X64=1"}
 # Modules and packages; the longest path holds.
 DOCTESTS = {
+    "tripletjax/basis": "float64",
     "tripletjax/completeness": "float64",
+    "tripletjax/descriptors": "float64",
+    "tripletjax/engines": "float32",
+    "tripletjax/fitting": "float32",
+    "tripletjax/invariants": "float64",
     "tripletjax/kernels": "float64",
     "tripletjax/md": "float32",
     "tripletjax/potentials": "float64",

@@ -27,6 +27,7 @@ def test_four_body_correlations_are_blind_to_b8(kind, pairs, dtype):
     assert pair_distances(values).max() < 1e3 * np.finfo(dtype).eps
 
 
+@pytest.mark.once("float64")
 @pytest.mark.parametrize("form", ["edge", "stretched"])
 def test_the_linear_sum_is_blind_in_either_form(form, pairs, dtype):
     hypers = {"cutoff": 2.0, "n_max": 2, "l_max": 3, "form": form}
@@ -34,6 +35,7 @@ def test_the_linear_sum_is_blind_in_either_form(form, pairs, dtype):
     assert pair_distances(values).max() < 1e3 * np.finfo(dtype).eps
 
 
+@pytest.mark.once("float64")
 @pytest.mark.parametrize("resolution", [{"n_max": 2, "l_max": 6}, {"n_max": 1, "l_max": 1}])
 def test_the_fingerprint_parts_b8(resolution, pairs):
     hypers = DESCRIPTORS["fingerprint"] | {"n_features": 256} | resolution
@@ -61,6 +63,7 @@ def test_a_turned_pair_is_equal(dtype):
     assert relative_distance(*values) < 1e2 * np.finfo(dtype).eps
 
 
+@pytest.mark.once("float64")
 @pytest.mark.parametrize("one, other", [((1, 2, -2), (1, 2, 2.5)), ((1, 2, -1.5), (1, -2, -1.5))])
 def test_collinear_environments_part(one, other):
     """They have no triplet that spans a frame: level 1 must do it."""
@@ -68,6 +71,7 @@ def test_collinear_environments_part(one, other):
     assert relative_distance(*describe(frames, centers=[0], **SMALL).values) > 1e-3
 
 
+@pytest.mark.once("float64")
 def test_equal_distances_on_a_line_part():
     """One neighbour on each side, or two on one side of a bent angle: same distances."""
     straight = Atoms("CO2", [[0, 0, 0], [0, 0, 1.2], [0, 0, -1.2]])
@@ -75,11 +79,13 @@ def test_equal_distances_on_a_line_part():
     assert relative_distance(*describe([straight, bent], centers=[0], **SMALL).values) > 1e-3
 
 
+@pytest.mark.once("float64")
 def test_empty_environments_part_by_their_centre():
     values = describe([Atoms("H"), Atoms("O")], **SMALL).values
     assert relative_distance(*values) > 0.1
 
 
+@pytest.mark.once("float64")
 def test_species_of_centre_and_neighbours_matter():
     frames = [Atoms(symbols, molecule("H2O").positions) for symbols in ("OHH", "OHF", "FHH", "OFH")]
     rows = describe(frames, centers=[0], **SMALL).values

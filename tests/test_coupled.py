@@ -108,6 +108,7 @@ def test_triplets_are_what_their_names_say(atoms, parity, rtol):
     assert not values[:, 5].any() and not values[5].any()
 
 
+@pytest.mark.once("float64")
 def test_order_0_sums_to_correlations_of_order_2(atoms, rtol):
     blocks = summed(*atoms, nu=0)
     c = flat(density_of(*atoms))
@@ -120,6 +121,7 @@ def test_order_0_sums_to_correlations_of_order_2(atoms, rtol):
             assert_close(blocks[sigma, lambda_], expected, rtol, f"block {sigma, lambda_}")
 
 
+@pytest.mark.once("float64")
 @parities
 def test_order_1_sums_to_correlations_of_order_3(atoms, parity, rtol):
     """Diagonal included; block by block."""
@@ -136,6 +138,7 @@ def test_order_1_sums_to_correlations_of_order_3(atoms, parity, rtol):
     assert_close(values, expected, rtol)
 
 
+@pytest.mark.once("float64")
 @parities
 def test_order_1_sums_to_the_bispectrum(atoms, parity, rtol):
     expected = quick_jit(lambda c: bispectrum(c, parity))(density_of(*atoms))
@@ -153,6 +156,7 @@ def test_order_1_sums_to_the_bispectrum(atoms, parity, rtol):
     assert_close(signs * values * np.sqrt(orderings), expected, rtol)
 
 
+@pytest.mark.once("float64")
 def test_sums_are_the_recursion(atoms, rtol):
     """The same numbers in the same order as by adding one density at a time."""
 
@@ -168,6 +172,7 @@ def test_sums_are_the_recursion(atoms, rtol):
         assert_close(summed(*atoms, parity=parity), order_3[parity, 0][:, 0], rtol)
 
 
+@pytest.mark.once("float64")
 def test_leaving_out_the_diagonal_is_wrong(atoms):
     values = every_triplet(*atoms)
     without = values.sum((0, 1)) - jnp.einsum("kkd->d", values)
@@ -175,6 +180,7 @@ def test_leaving_out_the_diagonal_is_wrong(atoms):
     assert error > 0.1
 
 
+@pytest.mark.once("float64")
 def test_streaming_changes_nothing(atoms, rtol):
     """Whatever the size of a block, and with a nonlinear function that is not zero at zero."""
     values = every_triplet(*atoms)

@@ -14,6 +14,8 @@ from tripletjax.invariants.correlations import bispectrum, power_spectrum
 from tripletjax.testing import INVARIANCE, assert_close, random_rotation, tolerance
 from tripletjax.types import Basis
 
+pytestmark = pytest.mark.once("float64")
+
 RANDOM = np.random.default_rng(5)
 L_MAX, N_MAX = HYPERS["l_max"], HYPERS["n_max"]
 MIXING = Mixing(RANDOM.normal(size=(2, 3)), RANDOM.normal(size=(L_MAX + 1, 3, N_MAX)))

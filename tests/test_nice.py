@@ -157,6 +157,7 @@ def test_block_order():
         assert len(published) == len(block_order(nu, 3, 3))
 
 
+@pytest.mark.once("float64")
 def test_contraction_without_loss():
     """With as many components as there are, inner products stay as they are."""
     many = densities(10)
@@ -170,6 +171,7 @@ def test_contraction_without_loss():
         assert_close(kept.T @ kept, raw.T @ raw, tolerance(INVARIANCE, kept), f"block {key}")
 
 
+@pytest.mark.once("float64")
 def test_fewer_components_lose_more():
     contractions = [random_steps(4, components) for components in (1, 2, 4, 8, 16)]
     for order in (0, 1):
@@ -180,6 +182,7 @@ def test_fewer_components_lose_more():
         assert contractions[0].discarded[order][1, 0] > 0.1
 
 
+@pytest.mark.once("float64")
 def test_variances_are_those_of_the_components():
     data = densities(60)
     contraction = fit_contraction(data, 3, 6)
@@ -190,6 +193,7 @@ def test_variances_are_those_of_the_components():
         np.testing.assert_allclose((values**2).mean((0, 2)), expected, rtol=1e-4)
 
 
+@pytest.mark.once("float64")
 def test_the_search_finds_the_principal_components():
     """Where it is randomised too: against a singular value decomposition."""
     data = densities(150, n_max=4)
@@ -203,6 +207,7 @@ def test_the_search_finds_the_principal_components():
     np.testing.assert_allclose(contraction.variances[0][1, 2], exact, rtol=1e-6)
 
 
+@pytest.mark.once("float64")
 def test_products_made_in_parts_give_the_same(monkeypatch):
     data = densities(60)
     expected = fit_contraction(data, 4, 6)
@@ -214,6 +219,7 @@ def test_products_made_in_parts_give_the_same(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-8)
 
 
+@pytest.mark.once("float64")
 def test_max_products_keeps_the_largest():
     data = densities(60) * np.array([1.0, 0.1])[:, None]
     everything, some = (fit_contraction(data, 4, 6, max_products=m) for m in (None, 20))
@@ -224,6 +230,7 @@ def test_max_products_keeps_the_largest():
     assert 0.9 * full < kept <= 1.001 * full
 
 
+@pytest.mark.once("float64")
 def test_lambda_max_and_components_of_each_order():
     data = densities(60)
     per_block = {(1, 0): 2, (1, 1): 3, (-1, 1): 2}

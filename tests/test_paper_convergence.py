@@ -55,6 +55,7 @@ def test_noise_has_the_size_asked_for():
     assert (noisy(values, 1e-3, 1) != noisy(values, 1e-3, 2)).any()
 
 
+@pytest.mark.long
 def test_a_triplet_holds_the_other_atoms_only_with_resolution():
     """15 coordinates of the five untagged neighbours against n_max (l_max + 1)² coefficients."""
     found = {}
