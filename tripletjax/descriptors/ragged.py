@@ -13,8 +13,9 @@ from tripletjax.neighbors import bucket, pad_rows
 from tripletjax.pairs import Pairs
 from tripletjax.types import Hypers
 
-# Environments per compiled call: blocks of the first size, and the remainder in smaller blocks.
+# Environments per compiled call, if there are many and if there are few.
 BLOCK_SIZES = (32, 4)
+MERGED_PAIRS = 2**18  # pairs of neighbours up to which padding is faster than another program
 BLOCK_NUMBERS = 2**25  # values in a block of triplets, at most; one environment is always allowed
 HELD = 1e-3  # weight above which a neighbour counts as tagged, in warnings
 COLLINEAR = 1e-6  # sin² of the angle below which two neighbours and the centre are collinear
@@ -86,20 +87,29 @@ class RaggedEnvironments:
         return self.neighbor[self.start[rows][:, None] + slots]
 
     def blocks(self, numbers_a_triplet: int = 0) -> Iterator[tuple[np.ndarray, int, int, int]]:
-        """Rows of similar width and slots in blocks of few sizes, hence few shapes to compile.
+        """Rows of similar width and slots in blocks of few shapes, each of which is compiled once.
 
         With ``numbers_a_triplet``, blocks that would be too large have fewer rows, at least one.
         """
+        for slots in np.unique(self.slots).tolist():
+            for width, rows in self._by_width(np.nonzero(self.slots == slots)[0]):
+                limit = BLOCK_NUMBERS // max(1, numbers_a_triplet * width**2)
+                size = max(1, min(BLOCK_SIZES[len(rows) <= BLOCK_SIZES[0] // 2], limit))
+                for first in range(0, len(rows), size):
+                    yield rows[first : first + size], width, size, slots
+
+    def _by_width(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Rows by padded width; a few rows share the next larger width with others, since padding
+        them takes less time than compiling a program for their own."""
         widths = np.array([bucket(count) for count in range(self.count.max(initial=0) + 1)])
-        width_of = widths[self.count]
-        for width, slots in sorted(set(zip(width_of.tolist(), self.slots.tolist(), strict=True))):
-            rows = np.nonzero((width_of == width) & (self.slots == slots))[0]
-            limit = BLOCK_NUMBERS // max(1, numbers_a_triplet * width**2)
-            sizes = [max(1, min(size, limit)) for size in BLOCK_SIZES]
-            whole = len(rows) - len(rows) % sizes[0]
-            for size, part in zip(sizes, (rows[:whole], rows[whole:]), strict=True):
-                for first in range(0, len(part), size):
-                    yield part[first : first + size], width, size, slots
+        width_of = widths[self.count[rows]]
+        ascending = np.unique(width_of).tolist()
+        waiting = np.zeros(len(rows), bool)
+        for width, following in zip(ascending, [*ascending[1:], None], strict=True):
+            waiting |= width_of == width
+            if following is None or waiting.sum() * following**2 > MERGED_PAIRS:
+                yield width, rows[waiting]
+                waiting[:] = False
 
 
 class Shortage:
