@@ -68,6 +68,7 @@ def test_a_triplet_holds_the_other_atoms_only_with_resolution():
     assert found[3] < 1e-5 < 1e-2 < found[1]
 
 
+@pytest.mark.long
 def test_run_in_small(tmp_path, monkeypatch):
     """Files, a table, and a second run that measures nothing again."""
     monkeypatch.setitem(convergence.PARTS, "fingerprint", lambda n, l, settings: [0.1, 0.2])

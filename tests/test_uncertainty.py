@@ -196,6 +196,7 @@ def test_members_must_belong_together():
         committee_of([potential(), replace(potential(), scale=2.0)])
 
 
+@pytest.mark.long
 def test_training_writes_both_kinds(tmp_path, caplog):
     caplog.set_level("INFO")
     config = replace(FAST, max_epochs=2, laplace_members=4)
