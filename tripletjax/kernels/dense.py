@@ -1,11 +1,26 @@
-"""Variance and noise of a full Gaussian process by its marginal likelihood. NumPy, float64."""
+"""Variance and noise of a full Gaussian process by its evidence, and its solution. NumPy, float64.
+
+Labels y of several kinds with kernel matrix K [n, n] have the covariance
+
+    C = v K + diag(σ²),   log p(y) = -½ yᵀ C⁻¹ y - ½ log det C - ½ n log 2π,
+
+where σ is the noise of the label's kind; that of an energy is √N times the noise of one atom.
+"""
 
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve
+from scipy.linalg import cho_solve, get_lapack_funcs
 
-from tripletjax.kernels.evidence import maximum_of_labels, of_matrix, stable_root, what_was_reached
+from tripletjax.kernels.evidence import (
+    GROWTHS,
+    hopeless,
+    maximum_of_labels,
+    of_matrix,
+    stable_root,
+    what_was_reached,
+)
 from tripletjax.kernels.least_squares import (
     LOG_RANGE,
     NOISE_CEILING,
@@ -13,77 +28,134 @@ from tripletjax.kernels.least_squares import (
     NOISE_START,
     unit_of,
 )
-from tripletjax.kernels.observations import Noise, Observations
+from tripletjax.kernels.observations import Noise
+from tripletjax.types import InputError
+
+ROWS_AT_ONCE = 1024
 
 
-class DenseEvidence:
-    """The variance and noise levels that maximise the evidence, with given values held fixed.
+class Targets(NamedTuple):
+    """Labels of a full Gaussian process."""
 
-    log p(y) = -½ yᵀ C⁻¹ y - ½ log det C - ½ n log 2π,   C = v K + diag(σ²),
+    values: np.ndarray  # [n]
+    kinds: np.ndarray  # [n] index into ``names``
+    scales: np.ndarray  # [n] by which the noise is multiplied: √N for energies, one for others
+    names: tuple[str, ...]
 
-    of labels y with kernel K [n, n] and kinds [n]; σ of an energy is √N times that of an atom.
-    If rounding errors make K or C indefinite, a jitter of their size is added to the diagonal.
+    def of(self, chosen: np.ndarray) -> "Targets":
+        """Some of the labels."""
+        return Targets(self.values[chosen], self.kinds[chosen], self.scales[chosen], self.names)
+
+
+class Levels(NamedTuple):
+    """Variance and noises that maximise the evidence."""
+
+    variance: float  # eV²
+    noise: dict[str, float]  # by kind
+    reached: list[str]  # warnings about the search
+
+
+def highest_evidence(
+    matrix: np.ndarray, targets: Targets, noise: Noise, variance: float | None = None
+) -> Levels:
+    """Maximise the evidence with respect to the variance and the noises that are not given.
+
+    If rounding errors make K indefinite, a jitter of their size is added to its diagonal.
     """
-
-    def __init__(
-        self,
-        matrix: np.ndarray,
-        targets: np.ndarray,
-        kinds: np.ndarray,
-        observations: Observations,
-        noise: Noise,
-        variance: float | None,
-    ):
-        self._targets, self._kinds = targets, kinds
-        self._names = observations.kinds
-        n_atoms = np.array([len(frame) for frame in observations.frames], float)
-        self._scales = np.ones(len(targets))  # of the noise: √N of energies
-        self._scales[kinds == "energy"] = np.sqrt(n_atoms)
-        self.reached: list[str] = []  # warnings about the search
-        self._matrix = matrix
-        logs = self._searched(asdict(noise), variance)
-        values = np.exp(logs)
-        self.variance = float(values[0])
-        self.noise = dict(zip(self._names, map(float, values[1:]), strict=True))
-        self._root, _ = stable_root(self._total(values))
-        self._weights = cho_solve((self._root, True), targets)
-        value = 0.5 * targets @ self._weights + np.log(np.diag(self._root)).sum()
-        self.log_evidence = -float(value + 0.5 * len(targets) * np.log(2 * np.pi))
-
-    def solution(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cholesky factor of the labels' covariance, and (v K + Σ)⁻¹ y."""
-        return self._root, self._weights
-
-    def _searched(self, given: dict[str, float | None], variance: float | None) -> np.ndarray:
-        """Logs of variance and noise levels."""
-        scaled = self._targets / self._scales
-        matrix = self._matrix / self._scales / self._scales[:, None]
-        sizes = []
-        for kind in self._names:
-            size = float(np.sqrt(np.mean(scaled[self._kinds == kind] ** 2)))
-            sizes.append(size if size > 0 else 1.0)
-        size = float(self._targets @ self._targets / (np.trace(self._matrix) or 1.0)) or 1.0
-        start = np.log([size, *(NOISE_START * np.array(sizes))])
-        low, high = start - LOG_RANGE, start + LOG_RANGE
-        low[1:], high[1:] = (np.log(s * np.array(sizes)) for s in (NOISE_FLOOR, NOISE_CEILING))
-        for index, value in enumerate((variance, *(given[kind] for kind in self._names))):
-            if value is not None:
-                start[index] = low[index] = high[index] = np.log(value)
-        if not (low < high).any():
-            return start
-        code = np.argmax(np.array(self._names)[:, None] == self._kinds, axis=0)
-        order = np.argsort(code != np.argmax(np.bincount(code)), kind="stable")
+    scaled = targets.values / targets.scales
+    names, kinds = targets.names, targets.kinds
+    given = (variance, *(asdict(noise)[name] for name in names))
+    start, low, high = _range(matrix, targets, given)
+    found, reached = start, []
+    if (low < high).any():
+        matrix = matrix / targets.scales / targets.scales[:, None]
+        order = np.argsort(kinds != np.argmax(np.bincount(kinds)), kind="stable")
         matrix = matrix[np.ix_(order, order)]
         root, jitter = stable_root(matrix)
-        matrix = matrix + jitter * np.eye(len(matrix))
-        evidence = of_matrix(matrix, root, scaled[order], code[order], len(self._names))
-        found = maximum_of_labels(evidence, start, low, high, self._names)
-        names, units = ("variance", *(f"noise of the {kind}" for kind in self._names)), ["eV²"]
-        units += [unit_of(kind) for kind in self._names]
-        self.reached = what_was_reached(found, names, units, len(scaled))
-        return found.logs
+        matrix[np.diag_indices_from(matrix)] += jitter
+        evidence = of_matrix(matrix, root, scaled[order], kinds[order], len(names))
+        best = maximum_of_labels(evidence, start, low, high, names)
+        units = ["eV²", *map(unit_of, names)]
+        labels = "variance", *(f"noise of the {name}" for name in names)
+        found, reached = best.logs, what_was_reached(best, labels, units, len(scaled))
+    values = np.exp(found).tolist()
+    return Levels(values[0], dict(zip(names, values[1:], strict=True)), reached)
 
-    def _total(self, values) -> np.ndarray:
-        noises = dict(zip(self._names, values[1:], strict=True))
-        diagonal = np.array([noises[kind] for kind in self._kinds]) * self._scales
-        return values[0] * self._matrix + np.diag(diagonal**2)
+
+def _range(matrix: np.ndarray, targets: Targets, given) -> tuple[np.ndarray, ...]:
+    """Logs of variance and noises at which the search begins, and between which it stays."""
+    scaled, sizes = targets.values / targets.scales, []
+    for kind in range(len(targets.names)):
+        size = float(np.sqrt(np.mean(scaled[targets.kinds == kind] ** 2)))
+        sizes.append(size if size > 0 else 1.0)
+    size = float(targets.values @ targets.values / (np.trace(matrix) or 1.0)) or 1.0
+    start = np.log([size, *(NOISE_START * np.array(sizes))])
+    low, high = start - LOG_RANGE, start + LOG_RANGE
+    low[1:], high[1:] = (np.log(s * np.array(sizes)) for s in (NOISE_FLOOR, NOISE_CEILING))
+    for index, value in enumerate(given):
+        if value is not None:
+            start[index] = low[index] = high[index] = np.log(value)
+    return start, low, high
+
+
+def conditioned(
+    matrix: np.ndarray, targets: Targets, levels: Levels
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Condition on the labels; ``matrix`` is overwritten, for n may be tens of thousands.
+
+    If rounding errors make C indefinite, a jitter of their size is added to its diagonal.
+
+    Returns:
+        The lower Cholesky factor of C, in the lower triangle of a matrix; C⁻¹ y; the log evidence.
+
+    Raises:
+        InputError: the matrix is not finite, or has no factor.
+    """
+    noises = np.array([levels.noise[name] for name in targets.names])[targets.kinds]
+    matrix *= levels.variance
+    matrix[np.diag_indices_from(matrix)] += (noises * targets.scales) ** 2
+    root = factor_in_place(matrix)
+    weights = cho_solve((root, True), targets.values, check_finite=False)
+    value = 0.5 * targets.values @ weights + np.log(np.diag(root)).sum()
+    return root, weights, -float(value + 0.5 * len(weights) * np.log(2 * np.pi))
+
+
+def factor_in_place(matrix: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor of a symmetric matrix [n, n], which holds it afterwards.
+
+    Rounding errors are met with jitter, as in ``evidence.stable_root``. The triangle above the
+    diagonal of the result is not zero.
+
+    Raises:
+        InputError: the matrix is not finite, or has no factor.
+
+    Example:
+        >>> np.tril(factor_in_place(np.array([[4.0, 2.0], [2.0, 2.0]]))).tolist()
+        [[2.0, 0.0], [1.0, 1.0]]
+    """
+    diagonal = np.diag(matrix).copy()
+    largest = max(
+        float(np.abs(matrix[begin : begin + ROWS_AT_ONCE]).sum(1).max())
+        for begin in range(0, len(matrix), ROWS_AT_ONCE)
+    )
+    if not np.isfinite(largest):
+        raise InputError("the kernel matrix has numbers that are not finite; check the descriptor")
+    (factor,) = get_lapack_funcs(("potrf",), (matrix,))
+    jitter = 0.0
+    for growth in range(GROWTHS + 1):
+        root, failed = factor(matrix.T, lower=1, clean=0, overwrite_a=1)
+        if not failed:
+            return root
+        jitter = max(10 * jitter, np.finfo(float).eps * (largest or 1.0) if growth == 0 else 0)
+        _restore(matrix, diagonal + jitter)
+    raise hopeless(jitter / 10)
+
+
+def _restore(matrix: np.ndarray, diagonal: np.ndarray) -> None:
+    """Copy the triangle below the diagonal, which LAPACK has not touched, over the other one."""
+    for begin in range(0, len(matrix), ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        block = matrix[rows, rows]
+        block[:] = np.tril(block, -1) + np.tril(block, -1).T
+        matrix[rows, begin + len(block) :] = matrix[begin + len(block) :, rows].T
+    matrix[np.diag_indices_from(matrix)] = diagonal

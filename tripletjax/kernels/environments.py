@@ -53,11 +53,14 @@ class EnvironmentKernel:
         """
         a, b = jnp.asarray(a), jnp.asarray(b)
         product = jnp.matmul(a, b.T, precision="highest")
-        size_a, size_b = jnp.sum(a**2, -1)[:, None], jnp.sum(b**2, -1)
+        return self.of_products(product, 0.5 * jnp.sum(a**2, -1)[:, None], 0.5 * jnp.sum(b**2, -1))
+
+    def of_products(self, s: Array, u: Array, v: Array) -> Array:
+        """k as a function of s = p·q, u = ½|p|² and v = ½|q|², element by element."""
         if self.kind == "polynomial":
-            return (product * _inverse_root(size_a) * _inverse_root(size_b)) ** self.degree
-        scale = jnp.asarray(self.length_scale, a.dtype)
-        return jnp.exp((product - 0.5 * (size_a + size_b)) / scale**2)
+            return (s * _inverse_root(2 * u) * _inverse_root(2 * v)) ** self.degree
+        scale = jnp.asarray(self.length_scale, s.dtype)
+        return jnp.exp((s - u - v) / scale**2)
 
     def label(self) -> str:
         """A short name of the kernel."""

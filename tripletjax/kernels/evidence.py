@@ -58,8 +58,13 @@ def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, fl
             return cholesky(matrix + jitter * np.eye(len(matrix)), lower=True), jitter
         except LinAlgError:
             jitter = max(10 * jitter, least if growth == 0 else 0)
-    raise InputError(
-        f"the kernel matrix has no Cholesky factor even with jitter={jitter / 10:.1g} on its "
+    raise hopeless(jitter / 10)
+
+
+def hopeless(jitter: float) -> InputError:
+    """The error at a matrix that is not positive."""
+    return InputError(
+        f"the kernel matrix has no Cholesky factor even with jitter={jitter:.1g} on its "
         "diagonal: expected a positive semidefinite matrix; use another kernel, or "
         'dtype="float64"'
     )

@@ -1,14 +1,14 @@
 """Full Gaussian processes on energies, forces and stress, for small sets of structures.
 
 Labels are D_a E(S) + noise, with the operators D_a and the covariances of ``tangents``. All pairs
-of labels are in memory: some thousands.
+of labels are in memory: 8 bytes for each, 7 GB for 30 000 labels.
 """
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from logging import getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,23 +16,24 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.dense import DenseEvidence
+from tripletjax.kernels.covariances import covariance_matrix
+from tripletjax.kernels.dense import Levels, Targets, conditioned, highest_evidence
 from tripletjax.kernels.environments import (
     Kernel,
     as_kernels,
     typical_distance,
 )
-from tripletjax.kernels.model import FullGaussianProcess
+from tripletjax.kernels.model import FullGaussianProcess, KernelModel
 from tripletjax.kernels.observations import (
     Noise,
     Observations,
     check_observations,
     single_batches,
 )
+from tripletjax.kernels.projection import projected
 from tripletjax.kernels.tangents import (
     Group,
     Tangents,
-    covariance_block,
     structure_tangents,
 )
 from tripletjax.neighbors import float_type
@@ -40,9 +41,10 @@ from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
 
 logger = getLogger(__name__)
-
-
-_block = jax.jit(covariance_block)  # one program for each pair of sizes, for any length scale
+SAMPLE = 50  # structures from which principal axes are found
+FEW_COLUMNS = 100  # that are not projected
+WITH_DEVIATIONS = 5000  # labels
+SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
 
 def fit_full_potential(
@@ -56,6 +58,8 @@ def fit_full_potential(
     noise: Noise | None = None,
     variance: float | None = None,
     references: Any = None,
+    truncation: float = 1e-3,
+    deviations: bool | None = None,
     dtype: str = "float64",
     show: bool = False,
 ) -> Potential:
@@ -69,10 +73,14 @@ def fit_full_potential(
             Gaussian of length scale 2.
         noise: noise of the labels; values of None are chosen by maximising the evidence. None: all.
         variance: v, eV²; None: chosen by the evidence too.
+        truncation: the vectors are projected on their principal axes in the training set, except
+            for those that are smaller than this part of the largest; zero: they are not projected.
+        deviations: whether the potential has standard deviations, for which it keeps the covariance
+            of all labels; None: up to 5000 labels.
         show: whether to show a progress bar.
 
     Returns:
-        A ``Potential`` with deviations. ``potential.model.record`` has the variance, the noises,
+        A ``Potential``. ``potential.model.record`` has the variance, the noises,
         the evidence, and in "search" a line for each of these that ended at a bound, which is also
         logged as a warning.
 
@@ -94,50 +102,67 @@ def fit_full_potential(
     candidates = as_kernels(kernel)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
-    labelled = observations.labelled
+    labels = range(len(observations.frames))
+    labelled = tuple(map(observations.labelled, labels))
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
+        describer = _on_principal_axes(describer, batches, truncation)
         tangents_of = jax.jit(partial(structure_tangents, describer))
-        structures = [jax.device_get(tangents_of(1.0, batch)) for batch in batches]
+        bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
+        structures = [jax.device_get(tangents_of(1.0, batch)) for batch in bar]
         scale = _unit(structures)
-        structures = [Tangents(s.vectors / scale, s.kinds, s.tangents / scale) for s in structures]
+        structures = [
+            _internal(Tangents(s.vectors / scale, s.kinds, s.tangents / scale), axes)
+            for s, axes in zip(structures, map(observations.internal_axes, labels), strict=True)
+        ]
         chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
-    targets, kinds = _targets(observations)
-    best: Any = None
-    for candidate in candidates:
-        with _precision(precision):
-            matrix = _covariance(candidate, structures, chosen, show)
-        found = DenseEvidence(matrix, targets, kinds, observations, noise or Noise(), variance)
-        logger.info("%s: log evidence %.6g", candidate.label(), found.log_evidence)
-        if best is None or found.log_evidence > best[1].log_evidence:
-            best = candidate, found
-    chosen_kernel, found = best
-    for line in found.reached:
-        logger.warning(line)
-    root, weights = found.solution()
-    points, mean = _compact(structures, chosen, found.variance * weights)
-    model = FullGaussianProcess(
-        describer=describer,
-        kernel=chosen_kernel,
-        kinds=points,
-        structures=labelled,
-        record={
-            "variance": found.variance,
-            "noise": found.noise,
-            "log_evidence": found.log_evidence,
-            "labels": {kind: int((kinds == kind).sum()) for kind in observations.kinds},
-            "kernel": chosen_kernel.label(),
-            "search": found.reached,
-        },
-    )
-    inverse = solve_triangular(root, np.eye(len(root)), lower=True)
-    covariance = {
-        "variance": np.asarray(found.variance),
-        "prior": np.sqrt(found.variance) * inverse,
-        "moves": tuple(_moves(structures, group) for group in model.groups),
+    packed = [_labelled(*pair) for pair in zip(structures, chosen, strict=True)]
+    targets = _targets(observations)
+    with _precision(precision):
+        found = _chosen(candidates, packed, targets, noise or Noise(), variance, show)
+    root, weights, log_evidence = conditioned(found.matrix, targets, found.levels)
+    points, mean = _compact(structures, chosen, found.levels.variance * weights)
+    record = {
+        "variance": found.levels.variance,
+        "noise": found.levels.noise,
+        "log_evidence": log_evidence,
+        "labels": dict(zip(targets.names, np.bincount(targets.kinds).tolist(), strict=True)),
+        "kernel": found.kernel.label(),
+        "search": found.levels.reached,
     }
-    weights = mean | covariance | {"scale": np.asarray(scale)}
-    return Potential(model, weights, tuple(map(float, observations.references)))
+    common = {"describer": describer, "kernel": found.kernel, "kinds": points, "record": record}
+    references = tuple(map(float, observations.references))
+    arrays: dict[str, Any] = mean | {"scale": np.asarray(scale)}
+    if deviations is None:
+        deviations = len(root) <= WITH_DEVIATIONS
+    if not deviations:
+        return Potential(KernelModel(**common), arrays, references)
+    process = FullGaussianProcess(**common, structures=labelled)
+    arrays |= {
+        "variance": np.asarray(found.levels.variance),
+        "prior": np.sqrt(found.levels.variance)
+        * solve_triangular(root, np.eye(len(root)), lower=True),
+        "moves": tuple(_moves(structures, group) for group in process.groups),
+    }
+    return Potential(process, arrays, references)
+
+
+def _on_principal_axes(describer: Any, batches: Sequence[Any], truncation: float) -> Any:
+    """``projected``, by some of the structures."""
+    tangents_of = jax.jit(partial(structure_tangents, describer))
+    some = batches[:: -(-len(batches) // SAMPLE)]
+    if truncation <= 0 or jax.eval_shape(tangents_of, 1.0, some[0]).vectors.shape[1] < FEW_COLUMNS:
+        return describer
+    vectors, kinds, tangents = [], [], []
+    for batch in some:
+        found = jax.device_get(tangents_of(1.0, batch))
+        real = found.kinds >= 0
+        vectors.append(found.vectors[real])
+        kinds.append(found.kinds[real])
+        moves = found.tangents[:-6, real].reshape(-1, found.vectors.shape[1])
+        tangents.append(moves[np.any(moves != 0, 1)])
+    rows = np.concatenate(vectors), np.concatenate(kinds), np.concatenate(tangents)
+    return projected(describer, *rows, truncation)
 
 
 def _moves(structures: Sequence[Tangents], group: Group) -> np.ndarray:
@@ -157,27 +182,75 @@ def _unit(structures: Sequence[Tangents]) -> float:
     return typical_distance(np.concatenate(vectors), np.concatenate(kinds))
 
 
-def _covariance(kernel, structures, chosen, show: bool) -> np.ndarray:
-    """K without variance and noise, [n, n]; blocks of the upper triangle, then mirrored."""
-    stops = np.cumsum([0] + [len(rows) for rows in chosen])
-    matrix = np.zeros((stops[-1], stops[-1]))
-    bar = progress_bar(structures, desc=kernel.label(), unit="structures", disable=not show)
-    for i, first in enumerate(bar):
-        for j, second in enumerate(structures[: i + 1]):
-            values = np.asarray(_block(kernel, first, second), float)[np.ix_(chosen[i], chosen[j])]
-            matrix[stops[i] : stops[i + 1], stops[j] : stops[j + 1]] = values
-            matrix[stops[j] : stops[j + 1], stops[i] : stops[i + 1]] = values.T
-    return matrix
+def _internal(structure: Tangents, axes: np.ndarray) -> Tangents:
+    """Derivatives along the axes [3N, n] in the place of the first n coordinates; no others."""
+    tangents = np.array(structure.tangents)
+    along = np.einsum("jn,jcd->ncd", axes, tangents[: len(axes)])
+    tangents[: len(tangents) - 6] = 0
+    tangents[: len(along)] = along
+    return structure._replace(tangents=tangents)
 
 
-def _targets(observations: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and the kind of each; energies of structures, not per atom."""
-    targets, kinds = [], []
+def _labelled(structure: Tangents, rows: np.ndarray) -> Tangents:
+    """The real atoms, and the derivatives that are labels; the first row is the energy."""
+    real = np.asarray(structure.kinds) >= 0
+    tangents = np.asarray(structure.tangents, float)[rows[1:] - 1]
+    return Tangents(
+        np.asarray(structure.vectors, float)[real], structure.kinds[real], tangents[:, real]
+    )
+
+
+class Choice(NamedTuple):
+    """A kernel, its matrix for all labels, and what maximises its evidence."""
+
+    kernel: Any
+    matrix: np.ndarray
+    levels: Levels
+
+
+def _chosen(
+    candidates: Sequence[Any],
+    structures: Sequence[Tangents],
+    targets: Targets,
+    noise: Noise,
+    variance: float | None,
+    show: bool,
+) -> Choice:
+    """The kernel of highest evidence, by the labels of some of the structures if there are many."""
+    counts = np.array([1 + len(structure.tangents) for structure in structures])
+    step = -(-int(counts.sum()) // SEARCHED)
+    some = structures[::step]
+    owner = np.repeat(np.arange(len(structures)), counts)
+    of_some = targets.of(owner % step == 0)
+    best: Any = None
+    for kernel in candidates:
+        matrix = covariance_matrix(kernel, some, show)
+        levels = highest_evidence(matrix, of_some, noise, variance)
+        evidence = conditioned(matrix.copy(), of_some, levels)[2]
+        logger.info("%s: log evidence %.6g", kernel.label(), evidence)
+        if best is None or evidence > best[0]:
+            best = evidence, Choice(kernel, matrix, levels)
+    choice = best[1]
+    for line in choice.levels.reached:
+        logger.warning(line)
+    if step == 1:
+        return choice
+    return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
+
+
+def _targets(observations: Observations) -> Targets:
+    """Labels; energies of structures, not per atom, and forces along internal directions."""
+    values, kinds, scales = [], [], []
     for index, frame in enumerate(observations.frames):
-        for kind, values in observations.targets(index).items():
-            targets.append(values * (np.sqrt(len(frame)) if kind == "energy" else 1))
-            kinds += [kind] * len(values)
-    return np.concatenate(targets), np.array(kinds)
+        for kind, labels in observations.targets(index).items():
+            scale = np.sqrt(len(frame)) if kind == "energy" else 1.0
+            if kind == "forces":
+                labels = labels @ observations.internal_axes(index)
+            values.append(scale * labels)
+            kinds += [observations.kinds.index(kind)] * len(labels)
+            scales += [scale] * len(labels)
+    arrays = np.concatenate(values), np.array(kinds), np.array(scales)
+    return Targets(*arrays, observations.kinds)
 
 
 def _compact(structures, chosen, weights) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from tripletjax.descriptors.base import require_invariant_vector
 from tripletjax.descriptors.protocol import EnvironmentDescriptor, require_descriptor
+from tripletjax.kernels.internal import internal_axes
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.structures import compositions, first_unknown
 from tripletjax.types import Batch, InputError, as_positive
@@ -39,14 +40,15 @@ class Labelled(NamedTuple):
     """A structure of a training set: its number of atoms and its labels."""
 
     n_atoms: int
-    forces: bool
+    forces: int  # number of internal directions with a label
     stress: bool
 
     def rows(self, n_padded: int) -> np.ndarray:
-        """Its labels among the rows [1 + J] of energy and all derivatives, including padding."""
-        rows = [np.zeros(1, int)]
-        if self.forces:
-            rows.append(1 + np.arange(3 * self.n_atoms))
+        """Its labels among the rows [1 + J] of energy and all derivatives, including padding.
+
+        The rows of internal directions are the first of those of the coordinates.
+        """
+        rows = [np.zeros(1, int), 1 + np.arange(self.forces)]
         if self.stress:
             rows.append(1 + 3 * n_padded + np.arange(6))
         return np.concatenate(rows)
@@ -81,13 +83,16 @@ class Observations(NamedTuple):
             found["stress"] = np.asarray(stress)[0][UPPER]
         return found
 
-    @property
-    def labelled(self) -> tuple[Labelled, ...]:
-        """The labels of every structure."""
-        return tuple(
-            Labelled(len(frame), forces is not None, stress is not None)
-            for frame, forces, stress in zip(self.frames, self.forces, self.stress, strict=True)
-        )
+    def internal_axes(self, index: int) -> np.ndarray:
+        """Directions of the labels of the forces on one structure, [3N, n]; none without forces."""
+        frame = self.frames[index]
+        has_forces = self.forces[index] is not None
+        return internal_axes(frame) if has_forces else np.zeros((3 * len(frame), 0))
+
+    def labelled(self, index: int) -> Labelled:
+        """The labels of one structure."""
+        n_forces = self.internal_axes(index).shape[1]
+        return Labelled(len(self.frames[index]), n_forces, self.stress[index] is not None)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import environments_within
-from tripletjax.kernels.environments import EnvironmentKernel, same_species, structure_kernel
+from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.kernels.observations import UPPER, Labelled
 from tripletjax.kernels.variances import SumsOf
 from tripletjax.types import Array, Batch
@@ -56,22 +56,6 @@ def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batc
     kinds = jnp.where(batch.center_mask, found.center, -1)
     tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
     return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
-
-
-def covariance_block(kernel: EnvironmentKernel, first: Tangents, second: Tangents) -> Array:
-    """D_a D'_b K(S, S') of energy and all derivatives of two structures, [1 + J, 1 + J']."""
-
-    def rows(vectors):
-        def total(own):
-            return structure_kernel(kernel, own, first.kinds, vectors, second.kinds)
-
-        value, slope = jax.value_and_grad(total)(first.vectors)
-        slopes = jnp.einsum("jcd,cd->j", first.tangents, slope, precision="highest")
-        return jnp.concatenate([value[None], slopes])
-
-    along = lambda tangent: jax.jvp(rows, (second.vectors,), (tangent,))[1]  # noqa: E731
-    columns = jax.vmap(along, out_axes=1)(second.tangents)
-    return jnp.concatenate([rows(second.vectors)[:, None], columns], 1)
 
 
 class Group(NamedTuple):

@@ -1,0 +1,141 @@
+"""Covariances of labels by products, projected vectors, and factors of large matrices."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from tests.systems import SPECIES, methanol
+from tripletjax import InputError, descriptor
+from tripletjax.kernels import EnvironmentKernel, fit_full_potential, full
+from tripletjax.kernels.covariances import covariance_block, covariance_matrix
+from tripletjax.kernels.dense import factor_in_place
+from tripletjax.kernels.internal import internal_axes
+from tripletjax.kernels.projection import Projected, principal_axes
+from tripletjax.kernels.tangents import Tangents
+
+pytestmark = pytest.mark.once("float64")
+
+GAUSSIAN = EnvironmentKernel(length_scale=1.5)
+CUBIC = EnvironmentKernel(kind="polynomial", degree=3)
+POWER = descriptor("power_spectrum", SPECIES, cutoff=3.0, n_max=3, l_max=2)
+
+
+def structure(n_atoms, n_moves, seed, width=4):
+    random = np.random.default_rng(seed)
+    vectors, moves = (
+        random.normal(size=(n_atoms, width)),
+        random.normal(size=(n_moves, n_atoms, width)),
+    )
+    return Tangents(vectors, random.integers(0, 2, n_atoms), moves)
+
+
+class AsFunction:
+    """A kernel without ``of_products``, which is differentiated as a function of the vectors."""
+
+    def __init__(self, kernel):
+        self.matrix = kernel.matrix
+
+
+@pytest.mark.parametrize("kernel", [GAUSSIAN, CUBIC])
+def test_products_are_derivatives_of_the_function(kernel):
+    first, second = structure(3, 5, 0), structure(4, 2, 1)
+    found = jax.jit(partial(covariance_block, kernel))(first, second)
+    expected = jax.jit(partial(covariance_block, AsFunction(kernel)))(first, second)
+    np.testing.assert_allclose(found, expected, atol=1e-12 * np.abs(expected).max())
+
+
+def test_an_environment_of_zeros_has_finite_covariances():
+    """Isolated atoms have no neighbours."""
+    alone = Tangents(np.zeros((1, 4)), np.zeros(1, int), np.zeros((3, 1, 4)))
+    for kernel in (GAUSSIAN, CUBIC):
+        assert np.isfinite(covariance_block(kernel, alone, structure(3, 5, 0))).all()
+
+
+def test_structures_of_any_size_in_one_matrix():
+    """More sizes than programs: padded structures have the same covariances."""
+    sizes = [(1, 0), (2, 3), (3, 5), (5, 1), (4, 4), (2, 6)]
+    structures = [structure(*size, seed) for seed, size in enumerate(sizes)]
+    blocks = [
+        [np.asarray(covariance_block(GAUSSIAN, a, b)) for b in structures] for a in structures
+    ]
+    found = covariance_matrix(GAUSSIAN, structures)
+    np.testing.assert_allclose(found, np.block(blocks), atol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_internal_directions():
+    for frame, n in ((molecule("CH4"), 9), (molecule("CO2"), 4), (molecule("O"), 0)):
+        axes = internal_axes(frame)
+        assert axes.shape == (3 * len(frame), n)
+        turned = np.cross([0.3, -1.0, 2.0], frame.positions) + np.arange(3)
+        np.testing.assert_allclose(axes.T @ turned.ravel(), 0, atol=1e-12)
+        np.testing.assert_allclose(axes.T @ axes, np.eye(n), atol=1e-12)
+    assert internal_axes(bulk("Si", cubic=True)).shape == (24, 21)
+
+
+def test_factors_in_place():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(1500, 1600))
+    matrix = rows @ rows.T
+    root = np.tril(factor_in_place(matrix.copy()))
+    np.testing.assert_allclose(root @ root.T, matrix, atol=1e-9 * matrix.max())
+    singular = rows[:, :40] @ rows[:, :40].T
+    root = np.tril(factor_in_place(singular.copy()))
+    np.testing.assert_allclose(root @ root.T, singular, atol=1e-9 * singular.max())
+    with pytest.raises(InputError, match="positive semidefinite"):
+        factor_in_place(-np.eye(3))
+    with pytest.raises(InputError, match="not finite"):
+        factor_in_place(np.full((2, 2), np.nan))
+
+
+def test_principal_axes_span_what_varies():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(3000, 3)) @ random.normal(size=(3, 50)) * [1] * 1.0
+    axes = principal_axes([rows[:1000], rows[1000:]], 1e-6)
+    assert axes.shape == (50, 3)
+    np.testing.assert_allclose(rows @ axes @ axes.T, rows, atol=1e-9)
+
+
+def test_projected_vectors_lose_no_accuracy(tmp_path):
+    """Predictions differ by the truncation, forces are those of the energy, and files hold it."""
+    frames = [methanol(seed) for seed in range(5)]
+    random = np.random.default_rng(0)
+    energies, forces = random.normal(size=5), [random.normal(size=(6, 3)) for _ in frames]
+    fits = [
+        fit_full_potential(frames, energies, forces, describer=POWER, truncation=truncation)
+        for truncation in (0.0, 1e-4)
+    ]
+    model: Any = fits[1].model
+    assert isinstance(model.describer, Projected) and model.describer.axes.shape[1] < 135
+    new = methanol(7)
+    exact, short = (fit.predict([*frames, new]) for fit in fits)
+    np.testing.assert_allclose(short.energy, exact.energy, atol=5e-3)
+    step = np.zeros((6, 3))
+    step[2, 1] = 1e-3
+    ends = []
+    for sign in (1, -1):
+        moved = new.copy()
+        moved.positions += sign * step
+        ends.append(fits[1].predict(moved).energy[0])
+    slope = (ends[0] - ends[1]) / 2e-3
+    assert -short.forces[5][2, 1] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_many_labels_are_searched_by_some(monkeypatch):
+    """Variance and noise are then those of every second structure, the labels all of them."""
+    frames = [methanol(seed) for seed in range(4)]
+    random = np.random.default_rng(0)
+    energies, forces = random.normal(size=4), [random.normal(size=(6, 3)) for _ in frames]
+    forces[1], forces[3] = 100 * forces[1], 100 * forces[3]  # noise that the others have not
+    records = []
+    for searched in (1000, 30):
+        monkeypatch.setattr(full, "SEARCHED", searched)
+        model: Any = fit_full_potential(frames, energies, forces, describer=POWER).model
+        records.append(model.record)
+        assert model.record["labels"] == {"energy": 4, "forces": 48}
+    of_all, of_some = (record["noise"]["forces"] + record["variance"] for record in records)
+    assert of_all > 30 * of_some

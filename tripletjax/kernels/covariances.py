@@ -1,0 +1,158 @@
+"""Covariances of labels by matrix products over all pairs of atoms.
+
+A kernel of the products s = p·q, u = ½|p|², v = ½|q|² of two vectors has the derivatives
+
+    D_a k = k_s dp_a·q + k_u dp_a·p,
+    D_a D'_b k = k_s dp_a·dq_b + (dp_a·q) D'_b k_s + (dp_a·p) D'_b k_u,
+
+with D'_b s = p·dq_b and D'_b v = q·dq_b: all that is of the size of the vectors is in products of
+matrices, and only numbers for pairs of atoms are differentiated. Other kernels are differentiated
+as functions of the vectors, one tangent at a time.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.kernels.environments import same_species, structure_kernel
+from tripletjax.kernels.tangents import Tangents
+from tripletjax.progress import progress_bar
+from tripletjax.types import Array
+
+AT_ONCE = 16  # structures
+FEW_SIZES = 3  # of structures, with a program for each pair of them; more are padded
+
+_product = partial(jnp.einsum, precision="highest")
+
+
+def covariance_block(kernel: Any, first: Tangents, second: Tangents) -> Array:
+    """D_a D'_b K(S, S') of energy and all derivatives of two structures, [1 + J, 1 + J'].
+
+    Example:
+        >>> from tripletjax.kernels import EnvironmentKernel
+        >>> one = Tangents(np.ones((2, 3)), np.array([0, 1]), np.ones((4, 2, 3)))
+        >>> covariance_block(EnvironmentKernel(), one, one).shape
+        (5, 5)
+    """
+    if hasattr(kernel, "of_products"):
+        return _by_products(kernel, first, second)
+    return _by_derivatives(kernel, first, second)
+
+
+def _by_products(kernel: Any, first: Tangents, second: Tangents) -> Array:
+    p, kinds_p, moves_p = map(jnp.asarray, first)
+    q, kinds_q, moves_q = map(jnp.asarray, second)
+    related = same_species(kinds_p, kinds_q)
+    shape = related.shape
+    s = _product("nd,md->nm", p, q)
+    u = jnp.broadcast_to(0.5 * jnp.sum(p**2, -1)[:, None], shape)
+    v = jnp.broadcast_to(0.5 * jnp.sum(q**2, -1), shape)
+    along_s = _product("jnd,md->jnm", moves_p, q)
+    along_u = _product("jnd,nd->jn", moves_p, p)
+
+    def slopes(s, v):
+        total = lambda s, u: jnp.sum(jnp.where(related, kernel.of_products(s, u, v), 0))  # noqa: E731
+        value, (of_s, of_u) = jax.value_and_grad(total, argnums=(0, 1))(s, u)
+        return value, of_s, of_u
+
+    def derivative(ds, dv):  # D'_b
+        return jax.jvp(slopes, (s, v), (ds, jnp.broadcast_to(dv, shape)))[1]
+
+    value, of_s, of_u = slopes(s, v)
+    moved = _product("nd,kmd->knm", p, moves_q), _product("md,kmd->km", q, moves_q)
+    row, of_s_moved, of_u_moved = jax.vmap(derivative)(*moved)
+    column = _product("jnm,nm->j", along_s, of_s) + _product("jn,nm->j", along_u, of_u)
+    weighed = _product("nm,jnd->jmd", of_s, moves_p)
+    block = _product("jmd,kmd->jk", weighed, moves_q)
+    block += _product("jnm,knm->jk", along_s, of_s_moved)
+    block += _product("jn,knm->jk", along_u, of_u_moved)
+    return jnp.block([[value[None, None], row[None]], [column[:, None], block]])
+
+
+def _by_derivatives(kernel: Any, first: Tangents, second: Tangents) -> Array:
+    def rows(vectors):
+        def total(own):
+            return structure_kernel(kernel, own, first.kinds, vectors, second.kinds)
+
+        value, slope = jax.value_and_grad(total)(first.vectors)
+        return jnp.concatenate([value[None], _product("jcd,cd->j", first.tangents, slope)])
+
+    along = lambda tangent: jax.jvp(rows, (second.vectors,), (tangent,))[1]  # noqa: E731
+    columns = jax.vmap(along, out_axes=1)(second.tangents)
+    return jnp.concatenate([rows(second.vectors)[:, None], columns], 1)
+
+
+@jax.jit
+def _blocks(kernel: Any, first: Tangents, seconds: Tangents) -> Array:
+    """``covariance_block`` of one structure and several."""
+    return jax.vmap(lambda second: covariance_block(kernel, first, second))(seconds)
+
+
+def covariance_matrix(
+    kernel: Any, structures: Sequence[Tangents], show: bool = False
+) -> np.ndarray:
+    """The covariance of all labels of several structures, [n, n], without variance and noise.
+
+    Args:
+        kernel: between environments.
+        structures: real atoms and the derivatives that are labels, without padding.
+        show: a progress bar.
+    """
+    counts = np.array([1 + len(structure.tangents) for structure in structures])
+    starts = np.cumsum(counts) - counts
+    matrix = np.empty((counts.sum(), counts.sum()))
+    groups = _groups(structures)
+    bar = progress_bar(structures, desc="covariances", unit="structures", disable=not show)
+    place = {
+        member: (g, at)
+        for g, (members, _) in enumerate(groups)
+        for at, member in enumerate(members)
+    }
+    for i, _ in enumerate(bar):
+        group, at = place[i]
+        first = jax.tree.map(lambda array, at=at: array[at], groups[group][1])
+        for members, stacked in groups:
+            stop = int(np.searchsorted(members, i, side="right"))
+            for begin in range(0, stop, AT_ONCE):
+                chunk = jax.tree.map(lambda a, begin=begin: a[begin : begin + AT_ONCE], stacked)
+                values = np.asarray(_blocks(kernel, first, chunk))
+                for j, block in zip(members[begin:stop], values, strict=False):
+                    block = block[: counts[i], : counts[j]]
+                    if i == j:
+                        block = 0.5 * (block + block.T)
+                    rows = slice(starts[i], starts[i] + counts[i])
+                    columns = slice(starts[j], starts[j] + counts[j])
+                    matrix[rows, columns] = block
+                    matrix[columns, rows] = block.T
+    return matrix
+
+
+def _groups(structures: Sequence[Tangents]) -> list[tuple[np.ndarray, Tangents]]:
+    """Structures stacked by their size: their places and arrays, padded to whole chunks."""
+    sizes = np.array([structure.tangents.shape[:2] for structure in structures])
+    if len(np.unique(sizes, axis=0)) > FEW_SIZES:
+        edges = np.quantile(sizes[:, 1], np.linspace(0, 1, FEW_SIZES + 1)[1:], method="higher")
+        classes = edges[np.searchsorted(edges, sizes[:, 1])]
+        for one in np.unique(classes):
+            sizes[classes == one] = sizes[classes == one].max(0)
+    found = []
+    for n_moves, n_atoms in np.unique(sizes, axis=0):
+        members = np.flatnonzero((sizes == (n_moves, n_atoms)).all(1))
+        padded = -(-len(members) // AT_ONCE) * AT_ONCE
+        width = structures[0].vectors.shape[1]
+        stacked = Tangents(
+            np.zeros((padded, n_atoms, width)),
+            np.full((padded, n_atoms), -1),
+            np.zeros((padded, n_moves, n_atoms, width)),
+        )
+        for at, member in enumerate(members):
+            vectors, kinds, tangents = structures[int(member)]
+            stacked.vectors[at, : len(kinds)] = vectors
+            stacked.kinds[at, : len(kinds)] = kinds
+            stacked.tangents[at, : len(tangents), : len(kinds)] = tangents
+        found.append((members, stacked))
+    return found

@@ -1,0 +1,99 @@
+"""Environment vectors projected on the directions in which those of a training set differ.
+
+A descriptor may have thousands of columns, while the environments of a set of structures, and how
+they change with the positions, span a few hundred directions to a relative accuracy of 1e-3. The
+projection is a fixed linear map: forces and covariances of projected vectors are exact.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.types import Array
+
+STEP = 0.1  # Å; tangents times this are as large as differences between environments
+SKETCH = 1000  # random combinations of all rows, from which the directions are found
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["axes"], meta_fields=["describer"])
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """A descriptor times a matrix; an ``EnvironmentDescriptor``.
+
+    Example:
+        >>> from tripletjax import descriptor
+        >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=1, l_max=1)
+        >>> Projected(soap, np.eye(6, 2)).elements
+        (1, 8)
+    """
+
+    describer: Any
+    axes: Array  # [D, R], orthonormal
+
+    @property
+    def cutoff(self) -> float:
+        """Å; atoms strictly inside are neighbours."""
+        return self.describer.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers of the species, ascending."""
+        return tuple(self.describer.elements)
+
+    def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
+        """Describe one environment, [R]."""
+        values = self.describer.environment(vectors, species, mask, center)
+        return jnp.matmul(values, jnp.asarray(self.axes, values.dtype), precision="highest")
+
+
+def principal_axes(rows: Sequence[np.ndarray], truncation: float, seed: int = 0) -> np.ndarray:
+    """Directions in which rows are large, [D, R], by their singular values.
+
+    Args:
+        rows: arrays [N_k, D]; a random sketch of them is decomposed if there are many.
+        truncation: singular values below this part of the largest are left out.
+        seed: of the sketch.
+
+    Source: Halko, Martinsson, Tropp, SIAM Rev. 53, 217 (2011).
+
+    Example:
+        >>> rows = np.outer(np.arange(5.0), [3.0, 4.0, 0.0])
+        >>> abs(principal_axes([rows], 1e-3)).round(3).ravel().tolist()
+        [0.6, 0.8, 0.0]
+    """
+    random = np.random.Generator(np.random.PCG64(seed))
+    if sum(map(len, rows)) > SKETCH:
+        mixed = [random.normal(size=(SKETCH, len(part))) @ part for part in rows]
+        matrix = np.sum(mixed, axis=0) / np.sqrt(SKETCH)
+    else:
+        matrix = np.concatenate(rows)
+    _, sizes, axes = np.linalg.svd(matrix, full_matrices=False)
+    return axes[sizes > truncation * sizes[0]].T
+
+
+def projected(
+    describer: EnvironmentDescriptor,
+    vectors: np.ndarray,
+    kinds: np.ndarray,
+    tangents: np.ndarray,
+    truncation: float,
+) -> Any:
+    """The descriptor on its principal axes, or as it is if these are no fewer than its columns.
+
+    Args:
+        describer: of D columns.
+        vectors, kinds: ``[N, D]`` and ``[N]``, environments and their species.
+        tangents: ``[M, D]`` 1/Å, their changes with positions.
+        truncation: as for ``principal_axes``; zero: no projection.
+    """
+    if truncation <= 0:
+        return describer
+    centred = [vectors[kinds == kind] - vectors[kinds == kind].mean(0) for kind in np.unique(kinds)]
+    axes = principal_axes([*centred, STEP * tangents], truncation)
+    return Projected(describer, axes) if 0 < axes.shape[1] < vectors.shape[1] else describer
