@@ -1,9 +1,15 @@
 """The transformer in scikit-learn's pipelines, cross-validation and grid searches."""
 
+import re
+from importlib import resources
+
 import numpy as np
 import pytest
 from ase.build import molecule
 
+from experiments.scikit_learn.run import MODELS, error
+from tripletjax.data.sets import load_frames
+from tripletjax.descriptors.structure_kernel import StructureKernelTransformer
 from tripletjax.descriptors.transformer import DescriptorTransformer
 
 pytest.importorskip("sklearn")
@@ -57,3 +63,29 @@ def test_names_through_a_pipeline():
     pipeline = make_pipeline(transformer(), StandardScaler()).fit(frames)
     names = pipeline.get_feature_names_out()
     assert names.tolist() == transformer().fit(frames).get_feature_names_out().tolist()
+
+
+@pytest.mark.parametrize("name", ["molecules", "ethanol"])
+def test_structure_kernel_has_smaller_errors_than_summed_soap(name):
+    frames = load_frames(name)
+    energies = np.array([frame.get_potential_energy() for frame in frames])
+    errors = {label: error(make, frames, energies, seed=0)[0] for label, make in MODELS.items()}
+    soap = min(value for label, value in errors.items() if "SOAP" in label)
+    assert errors["structure kernel"] < 0.85 * soap
+
+
+def test_structure_kernel_in_a_pipeline():
+    frames, energies = stretched()
+    kernel = StructureKernelTransformer(cutoff=3.0, cutoff_width=3.0, n_max=3, l_max=1)
+    pipeline = make_pipeline(clone(kernel), Ridge(1e-8))
+    predicted = pipeline.fit(frames[::2], energies[::2]).predict(frames[1::2])
+    assert np.abs(predicted - energies[1::2]).max() < 0.05 * energies.std()
+
+
+def test_recommended_pipeline():
+    """The example of the documentation."""
+    page = resources.files("tripletjax").joinpath("docs/scikit_learn.md")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    names: dict = {}
+    exec(compile(code, "scikit_learn.md", "exec"), names)
+    assert names["error"] < 0.045

@@ -1,0 +1,169 @@
+"""A kernel between structures as columns for ridge regression, as in scikit-learn."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from tripletjax.descriptors.conventions import full_power_spectrum
+from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.kinds import checked_hypers
+from tripletjax.descriptors.transformer import DescriptorTransformer
+from tripletjax.neighbors import check_frames, require_elements
+from tripletjax.types import InputError, as_integer
+
+# The density decays over its full range: energies depend less on distant neighbours.
+HYPERS = {
+    "cutoff": 5.0, "cutoff_width": 5.0, "radial_scaling": (1.0, 2.0, 4.0), "n_max": 6, "l_max": 4,
+}  # fmt: skip
+RANK = 1e-13  # of the largest eigenvalue, below which a direction is rounding
+PAIRS_AT_ONCE = 2**22  # of environments
+
+
+class StructureKernelTransformer:
+    """Structures to coordinates whose inner products are a kernel of power spectra.
+
+        K(S, S') = Σ_{i∈S} Σ_{j∈S'} ½ (1 + δ(species)) [½ (p̂_i·p̂_j + q̂_i·q̂_j)]^ζ
+
+    with p the power spectrum of an environment, q that of all neighbours as one species, and hats
+    for unit vectors: environments are similar to others of equal geometry and different species,
+    which helps if data are few. The norms are not used: for a single element in a wide range of
+    densities, the summed rows of ``DescriptorTransformer`` may be better.
+
+    The columns are K(S, S_m) K_mm^{-1/2} over the structures S_m of ``fit``, or over
+    ``n_structures`` of them chosen at random. Ridge regression on these columns is kernel ridge
+    regression; fit it without an intercept, since K is a sum over atoms.
+
+    Args:
+        degree: ζ.
+        n_structures: maximum number of structures, hence of columns.
+        seed: of their choice.
+        species: atomic numbers; None: those of ``fit``.
+        **hypers: of the power spectrum; default: a cutoff function and a radial scaling that decay
+            over the full range of the cutoff (``HYPERS``).
+
+    Example:
+        >>> from ase.build import molecule
+        >>> frames = [molecule("H2O"), molecule("CH3OH")]
+        >>> kernel = StructureKernelTransformer(n_max=2, l_max=1)
+        >>> kernel.fit_transform(frames).shape
+        (2, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        degree: int = 2,
+        n_structures: int = 1000,
+        seed: int = 0,
+        species: Iterable[int] | None = None,
+        **hypers: Any,
+    ):
+        own = {"degree": degree, "n_structures": n_structures, "seed": seed, "species": species}
+        self._parameters = own | hypers
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All parameters by name, as given."""
+        return dict(self._parameters)
+
+    def set_params(self, **parameters: Any) -> "StructureKernelTransformer":
+        """Change some parameters; takes effect at the next ``fit``."""
+        self._parameters.update(parameters)
+        return self
+
+    def fit(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> "StructureKernelTransformer":
+        """Choose the structures that span the columns.
+
+        Raises:
+            InputError: as for ``describe``; also an invalid number.
+        """
+        given = dict(self._parameters)
+        degree = as_integer("degree", given.pop("degree"), 1, 100)
+        limit = as_integer("n_structures", given.pop("n_structures"), 1)
+        seed, species = as_integer("seed", given.pop("seed"), 0, 2**63), given.pop("species")
+        hypers = HYPERS | given
+        checked_hypers("power_spectrum", hypers)
+        frames = check_frames(frames)
+        self.degree_, self.hypers_ = degree, hypers
+        self.elements_ = require_elements(frames, species)
+        if len(frames) > limit:
+            chosen = np.random.default_rng(seed).choice(len(frames), limit, replace=False)
+            frames = [frames[index] for index in np.sort(chosen)]
+        self.environments_ = self._environments(frames)
+        kernel = self._kernel(self.environments_)
+        values, vectors = np.linalg.eigh(kernel)
+        keep = values > RANK * values[-1]
+        if not keep.any():
+            raise InputError("no structure has a neighbour within the cutoff: increase the cutoff")
+        self.whitening_ = vectors[:, keep] / np.sqrt(values[keep])
+        return self
+
+    def transform(self, frames: Atoms | Iterable[Atoms]) -> np.ndarray:
+        """``[structures, columns]``, float64.
+
+        Raises:
+            InputError: as for ``describe``; also for species that ``fit`` did not see.
+        """
+        self._require_fit()
+        return self._kernel(self._environments(check_frames(frames))) @ self.whitening_
+
+    def fit_transform(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> np.ndarray:
+        """``fit`` and ``transform`` on the same structures."""
+        self.fit(frames, y)
+        return self._kernel(self.environments_) @ self.whitening_
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns: numbers."""
+        self._require_fit()
+        return np.array([f"kernel={i}" for i in range(self.whitening_.shape[1])], dtype=object)
+
+    def _environments(self, frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Unit vectors [N, D], species [N] of the centres, and the first row of each structure."""
+        species = self.elements_.tolist()
+        found = describe(frames, "power_spectrum", species=species, dtype="float64", **self.hypers_)
+        n_species, rows = len(species), len(found.values)
+        n_max = checked_hypers("power_spectrum", self.hypers_).n_max
+        full = full_power_spectrum(found.values, n_species * n_max)
+        full = full.reshape(*full.shape[:-2], n_species, n_max, n_species, n_max)
+        blind = full.sum((-4, -2)).reshape(rows, -1)
+        vectors = np.concatenate([_unit(found.values), _unit(blind)], 1) * np.sqrt(0.5)
+        kinds = np.concatenate([frame.numbers for frame in frames])
+        return vectors, kinds, np.searchsorted(found.structure, np.arange(len(frames)))
+
+    def _kernel(self, environments: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        """K between structures and those of ``fit``, in parts that fit into memory."""
+        vectors, kinds, start = environments
+        others, other_kinds, other_start = self.environments_
+        stop, parts, first = np.append(start[1:], len(vectors)), [], 0
+        while first < len(start):
+            most = start[first] + PAIRS_AT_ONCE // len(others)
+            last = max(first + 1, int(np.searchsorted(stop, most, side="right")))
+            rows = slice(start[first], stop[last - 1])
+            values = (vectors[rows] @ others.T) ** self.degree_
+            values *= 0.5 * (1 + (kinds[rows, None] == other_kinds))
+            values = np.add.reduceat(values, other_start, axis=1)
+            parts.append(np.add.reduceat(values, start[first:last] - start[first], axis=0))
+            first = last
+        return np.concatenate(parts)
+
+    def _require_fit(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise InputError("the transformer has not been fitted; call fit with some structures")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "whitening_")
+
+    def __sklearn_tags__(self) -> Any:
+        return DescriptorTransformer().__sklearn_tags__()
+
+    def __repr__(self) -> str:
+        default = StructureKernelTransformer().get_params()
+        changed = {k: v for k, v in self._parameters.items() if v != default.get(k)}
+        return f"StructureKernelTransformer({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their norms; rows of zeros as they are."""
+    size = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(size > 0, size, 1)
