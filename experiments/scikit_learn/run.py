@@ -29,7 +29,7 @@ class SummedSOAP:
         self.hypers = hypers
 
     def fit_transform(self, frames: list[Atoms]) -> np.ndarray:
-        from dscribe.descriptors import SOAP
+        from dscribe.descriptors import SOAP  # pyright: ignore[reportMissingImports]
 
         species = np.unique(np.concatenate([frame.numbers for frame in frames])).tolist()
         periodic = bool(frames[0].pbc.any())
@@ -55,7 +55,7 @@ MODELS = {
 
 def error(make, frames: list[Atoms], energies: np.ndarray, seed: int) -> tuple[float, float]:
     """Mean absolute error of the energy of a structure in eV, and seconds to fit and predict."""
-    from sklearn.linear_model import RidgeCV
+    from sklearn.linear_model import RidgeCV  # pyright: ignore[reportMissingImports]
 
     order = np.random.default_rng(seed).permutation(len(frames))
     parts = order[:N_TRAIN], order[N_TRAIN : N_TRAIN + N_TEST]
