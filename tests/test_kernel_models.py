@@ -215,7 +215,15 @@ def ethanol(n):
 @pytest.mark.parametrize("method", ["sparse", "full"])
 def test_a_fit_and_its_folder(method, tmp_path, float32):
     """Errors in the folder are those of ``evaluate`` on what is loaded."""
-    config = KernelConfig(cutoff=3.0, n_max=2, l_max=1, method=method, n_inducing=6)
+    config = KernelConfig(
+        cutoff=3.0,
+        n_max=2,
+        l_max=1,
+        radial="gto",
+        method=method,
+        n_inducing=6,
+        tune=method == "full",
+    )
     data, test = ethanol(5), Dataset(*(part[5:] for part in ethanol(7)))
     (tmp_path / "fit").mkdir()
     (tmp_path / "fit/notes.txt").write_text("of someone")

@@ -137,7 +137,7 @@ def test_start_from_an_earlier_fit(files, capsys):
     assert "invalid cutoff: the model is that of the initial fit" in capsys.readouterr().err
 
 
-KERNEL = "model: kernel\nmethod: sparse\nn_inducing: 4\nlength_scale: 2\n"
+KERNEL = "model: kernel\nmethod: sparse\nn_inducing: 4\nlength_scale: 2\ntune: false\n"
 KERNEL += "n_max: 2\nl_max: 1\ncutoff: 3.0\n"
 
 

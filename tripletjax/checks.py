@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 CUTOFF_FUNCTIONS = ("shifted_cosine", "smooth", "bump")
+RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian", "logarithmic")
 
 
 class InputError(ValueError):

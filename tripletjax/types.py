@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from tripletjax.checks import CUTOFF_FUNCTIONS as CUTOFF_FUNCTIONS
+from tripletjax.checks import RADIAL_BASES as RADIAL_BASES
 from tripletjax.checks import ConvergenceError as ConvergenceError
 from tripletjax.checks import InputError as InputError
 from tripletjax.checks import SimulationError as SimulationError
@@ -24,7 +25,6 @@ Array = jax.Array | np.ndarray
 
 # f_c(r): (distances [...] Å, cutoff, cutoff_width) -> [...], pure and smooth
 CutoffFunction = Callable[[Any, float, float], Any]
-RADIAL_BASES = ("gto", "laplacian", "chebyshev", "gaussian", "logarithmic")
 SMEARED_BASES = ("gto", "laplacian", "gaussian")  # bases that read gaussian_width
 SHELL_BASES = ("gaussian", "logarithmic")  # bases that read radial_range
 TRIPLET_FORMS = ("edge", "stretched")

@@ -11,16 +11,14 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, get_lapack_funcs
 
 from tripletjax.kernels.evidence import (
-    GROWTHS,
-    hopeless,
     maximum_of_labels,
     of_matrix,
     stable_root,
     what_was_reached,
 )
+from tripletjax.kernels.factors import factor_in_place, solved
 from tripletjax.kernels.least_squares import (
     LOG_RANGE,
     NOISE_CEILING,
@@ -29,9 +27,6 @@ from tripletjax.kernels.least_squares import (
     unit_of,
 )
 from tripletjax.kernels.observations import Noise
-from tripletjax.types import InputError
-
-ROWS_AT_ONCE = 1024
 
 
 class Targets(NamedTuple):
@@ -115,47 +110,6 @@ def conditioned(
     matrix *= levels.variance
     matrix[np.diag_indices_from(matrix)] += (noises * targets.scales) ** 2
     root = factor_in_place(matrix)
-    weights = cho_solve((root, True), targets.values, check_finite=False)
+    weights = solved(root, targets.values)
     value = 0.5 * targets.values @ weights + np.log(np.diag(root)).sum()
     return root, weights, -float(value + 0.5 * len(weights) * np.log(2 * np.pi))
-
-
-def factor_in_place(matrix: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor of a symmetric matrix [n, n], which holds it afterwards.
-
-    Rounding errors are met with jitter, as in ``evidence.stable_root``. The triangle above the
-    diagonal of the result is not zero.
-
-    Raises:
-        InputError: the matrix is not finite, or has no factor.
-
-    Example:
-        >>> np.tril(factor_in_place(np.array([[4.0, 2.0], [2.0, 2.0]]))).tolist()
-        [[2.0, 0.0], [1.0, 1.0]]
-    """
-    diagonal = np.diag(matrix).copy()
-    largest = max(
-        float(np.abs(matrix[begin : begin + ROWS_AT_ONCE]).sum(1).max())
-        for begin in range(0, len(matrix), ROWS_AT_ONCE)
-    )
-    if not np.isfinite(largest):
-        raise InputError("the kernel matrix has numbers that are not finite; check the descriptor")
-    (factor,) = get_lapack_funcs(("potrf",), (matrix,))
-    jitter = 0.0
-    for growth in range(GROWTHS + 1):
-        root, failed = factor(matrix.T, lower=1, clean=0, overwrite_a=1)
-        if not failed:
-            return root
-        jitter = max(10 * jitter, np.finfo(float).eps * (largest or 1.0) if growth == 0 else 0)
-        _restore(matrix, diagonal + jitter)
-    raise hopeless(jitter / 10)
-
-
-def _restore(matrix: np.ndarray, diagonal: np.ndarray) -> None:
-    """Copy the triangle below the diagonal, which LAPACK has not touched, over the other one."""
-    for begin in range(0, len(matrix), ROWS_AT_ONCE):
-        rows = slice(begin, begin + ROWS_AT_ONCE)
-        block = matrix[rows, rows]
-        block[:] = np.tril(block, -1) + np.tril(block, -1).T
-        matrix[rows, begin + len(block) :] = matrix[begin + len(block) :, rows].T
-    matrix[np.diag_indices_from(matrix)] = diagonal

@@ -30,7 +30,7 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
-from tripletjax.kernels.projection import projected
+from tripletjax.kernels.projection import on_principal_axes
 from tripletjax.kernels.tangents import (
     Group,
     Tangents,
@@ -41,8 +41,6 @@ from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
 
 logger = getLogger(__name__)
-SAMPLE = 50  # structures from which principal axes are found
-FEW_COLUMNS = 100  # that are not projected
 WITH_DEVIATIONS = 5000  # labels
 SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
@@ -106,7 +104,7 @@ def fit_full_potential(
     labelled = tuple(map(observations.labelled, labels))
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
-        describer = _on_principal_axes(describer, batches, truncation)
+        describer = on_principal_axes(describer, batches, truncation)
         tangents_of = jax.jit(partial(structure_tangents, describer))
         bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
         structures = [jax.device_get(tangents_of(1.0, batch)) for batch in bar]
@@ -117,7 +115,7 @@ def fit_full_potential(
         ]
         chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
     packed = [_labelled(*pair) for pair in zip(structures, chosen, strict=True)]
-    targets = _targets(observations)
+    targets = targets_of(observations)
     with _precision(precision):
         found = _chosen(candidates, packed, targets, noise or Noise(), variance, show)
     root, weights, log_evidence = conditioned(found.matrix, targets, found.levels)
@@ -145,24 +143,6 @@ def fit_full_potential(
         "moves": tuple(_moves(structures, group) for group in process.groups),
     }
     return Potential(process, arrays, references)
-
-
-def _on_principal_axes(describer: Any, batches: Sequence[Any], truncation: float) -> Any:
-    """``projected``, by some of the structures."""
-    tangents_of = jax.jit(partial(structure_tangents, describer))
-    some = batches[:: -(-len(batches) // SAMPLE)]
-    if truncation <= 0 or jax.eval_shape(tangents_of, 1.0, some[0]).vectors.shape[1] < FEW_COLUMNS:
-        return describer
-    vectors, kinds, tangents = [], [], []
-    for batch in some:
-        found = jax.device_get(tangents_of(1.0, batch))
-        real = found.kinds >= 0
-        vectors.append(found.vectors[real])
-        kinds.append(found.kinds[real])
-        moves = found.tangents[:-6, real].reshape(-1, found.vectors.shape[1])
-        tangents.append(moves[np.any(moves != 0, 1)])
-    rows = np.concatenate(vectors), np.concatenate(kinds), np.concatenate(tangents)
-    return projected(describer, *rows, truncation)
 
 
 def _moves(structures: Sequence[Tangents], group: Group) -> np.ndarray:
@@ -238,7 +218,7 @@ def _chosen(
     return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
 
 
-def _targets(observations: Observations) -> Targets:
+def targets_of(observations: Observations) -> Targets:
     """Labels; energies of structures, not per atom, and forces along internal directions."""
     values, kinds, scales = [], [], []
     for index, frame in enumerate(observations.frames):

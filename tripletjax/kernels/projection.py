@@ -15,9 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.types import Array
+from tripletjax.kernels.tangents import structure_tangents
+from tripletjax.types import Array, Batch
 
 STEP = 0.1  # Å; tangents times this are as large as differences between environments
+SAMPLE = 50  # structures from which the axes are found
+FEW_COLUMNS = 100  # that are not projected
 SKETCH = 1000  # random combinations of all rows, from which the directions are found
 
 
@@ -77,23 +80,30 @@ def principal_axes(rows: Sequence[np.ndarray], truncation: float, seed: int = 0)
     return axes[sizes > truncation * sizes[0]].T
 
 
-def projected(
-    describer: EnvironmentDescriptor,
-    vectors: np.ndarray,
-    kinds: np.ndarray,
-    tangents: np.ndarray,
-    truncation: float,
+def on_principal_axes(
+    describer: EnvironmentDescriptor, batches: Sequence[Batch], truncation: float
 ) -> Any:
-    """The descriptor on its principal axes, or as it is if these are no fewer than its columns.
+    """The descriptor on its principal axes in some structures, or as it is if it has few columns.
 
     Args:
         describer: of D columns.
-        vectors, kinds: ``[N, D]`` and ``[N]``, environments and their species.
-        tangents: ``[M, D]`` 1/Å, their changes with positions.
+        batches: one for each structure; evenly spaced ones are used.
         truncation: as for ``principal_axes``; zero: no projection.
     """
-    if truncation <= 0:
+    tangents_of = jax.jit(partial(structure_tangents, describer))
+    some = batches[:: -(-len(batches) // SAMPLE)]
+    if truncation <= 0 or jax.eval_shape(tangents_of, 1.0, some[0]).vectors.shape[1] < FEW_COLUMNS:
         return describer
-    centred = [vectors[kinds == kind] - vectors[kinds == kind].mean(0) for kind in np.unique(kinds)]
-    axes = principal_axes([*centred, STEP * tangents], truncation)
-    return Projected(describer, axes) if 0 < axes.shape[1] < vectors.shape[1] else describer
+    vectors, kinds, moves = [], [], []
+    for batch in some:
+        found = jax.device_get(tangents_of(1.0, batch))
+        real = found.kinds >= 0
+        vectors.append(found.vectors[real])
+        kinds.append(found.kinds[real])
+        moved = found.tangents[:-6, real].reshape(-1, found.vectors.shape[1])
+        moves.append(STEP * moved[np.any(moved != 0, 1)])
+    described, species = np.concatenate(vectors), np.concatenate(kinds)
+    centred = [described[species == kind] for kind in np.unique(species)]
+    centred = [rows - rows.mean(0) for rows in centred]
+    axes = principal_axes([*centred, *moves], truncation)
+    return Projected(describer, axes) if 0 < axes.shape[1] < len(axes) else describer

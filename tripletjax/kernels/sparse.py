@@ -43,6 +43,7 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
+from tripletjax.kernels.projection import on_principal_axes
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
@@ -73,6 +74,7 @@ def fit_sparse_potential(
     noise: Noise | None = None,
     references: Any = None,
     jitter: float = 1e-10,
+    truncation: float = 0.0,
     seed: int = 0,
     dtype: str = "float64",
     show: bool = False,
@@ -103,6 +105,8 @@ def fit_sparse_potential(
         noise: noise of the labels; values of None are chosen by the evidence. None: all.
         references: energy of each species, eV; None: least squares on the compositions.
         jitter: added to the diagonal of K_MM, which is one; more if rounding errors require it.
+        truncation: the vectors are projected on their principal axes in the training set, except
+            for those that are smaller than this part of the largest; zero: they are not projected.
         seed: seed of the selection.
         dtype: dtype of the descriptors and their derivatives; the solver works in float64.
         show: whether to show a progress bar.
@@ -137,6 +141,7 @@ def fit_sparse_potential(
     precision = float_type(dtype)
     with jax.enable_x64(True) if precision == np.float64 else nullcontext():
         batches = single_batches(observations.frames, describer, precision)
+        describer = on_principal_axes(describer, batches, truncation)
         environments = describe_all(describer, batches)
         programs = compiled(describer, observations)
         best = None

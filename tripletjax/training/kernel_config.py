@@ -6,6 +6,7 @@ from typing import Any
 
 from tripletjax.checks import (
     CUTOFF_FUNCTIONS,
+    RADIAL_BASES,
     as_choice,
     as_integer,
     as_name,
@@ -21,8 +22,8 @@ KERNEL = "kernel"
 KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full")
-FULL_LABELS = 1500  # up to as many a full process is fitted: in memory is a row for each of a label
-LENGTH_SCALES = (2.0, 4.0, 8.0)
+FULL_LABELS = 10_000  # up to as many a full process is fitted, with all pairs of them in memory
+LENGTH_SCALE = 4.0  # at which the search begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,21 @@ class KernelConfig(Settings):
         none="half of the cutoff",
     )  # fmt: skip
     descriptor: str = setting("power_spectrum", "kind of the descriptor", choices=KINDS)
-    n_max: int = setting(6, "number of radial functions")
-    l_max: int = setting(4, "highest degree of the harmonics, inclusive")
+    radial: str = setting("logarithmic", "radial functions of the density", choices=RADIAL_BASES)
+    n_max: int = setting(10, "number of radial functions")
+    l_max: int = setting(5, "highest degree of the harmonics, inclusive")
+    scaling_distance: float = setting(
+        1.5, "r0 of the weights 1 / (1 + (r/r0)^m) of neighbours in the density", "Å"
+    )
+    scaling_exponent: float = setting(2.0, "m of these weights; 0: all neighbours weigh the same")
+    tune: bool = setting(
+        True, "choose weights of the species in the density by gradients of the evidence, and the "
+        "length scale if it is not given",
+    )  # fmt: skip
     kernel: str = setting("gaussian", "kernel between environments", choices=KERNELS)
     length_scale: float | None = setting(
         None, "of the gaussian kernel, in units of the median distance between environments",
-        none="2, 4 or 8, by the evidence",
+        none="by the evidence, or 4 without tuning",
     )  # fmt: skip
     degree: int = setting(2, "of the polynomial kernel")
     method: str | None = setting(
@@ -87,13 +97,17 @@ class KernelConfig(Settings):
         cutoff = as_positive("cutoff", self.cutoff, "Å")
         settle(self, cutoff=cutoff, seed=as_integer("seed", self.seed))
         settle(self, reference_energies=as_references(self.reference_energies))
-        for name, choices in (("descriptor", KINDS), ("kernel", KERNELS)):
+        choices_of = {"descriptor": KINDS, "kernel": KERNELS, "radial": RADIAL_BASES}
+        for name, choices in choices_of.items():
             as_choice(name, getattr(self, name), choices)
         if self.method is not None:
             as_choice("method", self.method, METHODS)
         if self.cutoff_width is not None:
             width = as_number("cutoff_width", self.cutoff_width, low=0, high=cutoff, unit="Å")
             settle(self, cutoff_width=width)
+        distance = as_positive("scaling_distance", self.scaling_distance, "Å")
+        exponent = as_number("scaling_exponent", self.scaling_exponent, low=0)
+        settle(self, scaling_distance=distance, scaling_exponent=exponent)
         for name in ("n_max", "degree", "n_inducing"):
             settle(self, **{name: as_integer(name, getattr(self, name), 1)})
         settle(self, l_max=as_integer("l_max", self.l_max, 0, 12))

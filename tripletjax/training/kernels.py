@@ -14,6 +14,7 @@ from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.full import fit_full_potential
 from tripletjax.kernels.observations import Noise
 from tripletjax.kernels.sparse import fit_sparse_potential
+from tripletjax.kernels.tuning import tuned
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import warn_of_units
@@ -23,7 +24,7 @@ from tripletjax.training.folder import METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
 from tripletjax.training.kernel_config import (
     FULL_LABELS,
-    LENGTH_SCALES,
+    LENGTH_SCALE,
     KernelConfig,
     kernel_settings_text,
 )
@@ -33,6 +34,7 @@ from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
 
+TRUNCATION = 1e-3  # of the principal axes of environments
 log = logging.getLogger(__name__)
 
 
@@ -134,21 +136,31 @@ def _conditioned(data: Dataset, config: KernelConfig, show: bool) -> Potential:
     species = np.unique(np.concatenate([frame.numbers for frame in data.frames]))
     given = config.reference_energies
     options: dict[str, Any] = {
-        "describer": _descriptor(config, tuple(species.tolist())),
         "noise": Noise(
             energy=config.energy_noise, forces=config.forces_noise, stress=config.stress_noise
         ),
         "references": reference_energies(data.frames, np.array(energies), species, given),
-        "show": show,
     }
+    known = list(data.frames), energies, forces
+    describer, kernel = _descriptor(config, tuple(species.tolist())), _kernel(config)
+    if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
+        is_scale_fixed = config.length_scale is not None
+        describer, kernel = tuned(
+            describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
+        )
     n_labels = sum(1 + (0 if f is None else f.size) + (0 if s is None else 6) for _, f, s in labels)
     method = config.method or ("full" if n_labels <= FULL_LABELS else "sparse")
     log.info("fitting a %s Gaussian process to %d labels", method, n_labels)
-    known = list(data.frames), energies, forces, stress
+    options |= {"describer": describer, "show": show}
     if method == "full":
-        return fit_full_potential(*known, kernel=_kernels(config), **options)
+        return fit_full_potential(*known, stress, kernel=kernel, **options)
     return fit_sparse_potential(
-        *known, kernels=_kernels(config), n_inducing=config.n_inducing, **options
+        *known,
+        stress,
+        kernels=kernel,
+        n_inducing=config.n_inducing,
+        truncation=TRUNCATION,
+        **options,
     )
 
 
@@ -159,13 +171,16 @@ def _descriptor(config: KernelConfig, species: tuple[int, ...]) -> Descriptor:
         cutoff=config.cutoff,
         cutoff_function=config.cutoff_function,
         cutoff_width=config.fall,
+        radial=config.radial,
+        radial_scaling=(1.0, config.scaling_distance, config.scaling_exponent)
+        if config.scaling_exponent > 0
+        else None,
         n_max=config.n_max,
         l_max=config.l_max,
     )
 
 
-def _kernels(config: KernelConfig) -> list[EnvironmentKernel]:
+def _kernel(config: KernelConfig) -> EnvironmentKernel:
     if config.kernel == "polynomial":
-        return [EnvironmentKernel(kind="polynomial", degree=config.degree)]
-    scales = LENGTH_SCALES if config.length_scale is None else (config.length_scale,)
-    return [EnvironmentKernel(length_scale=scale) for scale in scales]
+        return EnvironmentKernel(kind="polynomial", degree=config.degree)
+    return EnvironmentKernel(length_scale=config.length_scale or LENGTH_SCALE)

@@ -1,0 +1,60 @@
+"""Weights of species and length scales by the gradient of the evidence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.systems import SPECIES, methanol
+from tripletjax import descriptor
+from tripletjax.kernels import EnvironmentKernel, Noise
+from tripletjax.kernels.observations import check_observations
+from tripletjax.kernels.tuning import Evidence, tuned
+
+pytestmark = pytest.mark.once("float64")
+
+POWER = descriptor("power_spectrum", SPECIES, cutoff=3.0, n_max=2, l_max=2)
+KERNEL = EnvironmentKernel(length_scale=2.0)
+
+
+def smooth_labels(n_frames):
+    """Bonds as springs, for which hydrogen and the others differ."""
+    frames = [methanol(seed) for seed in range(n_frames)]
+    energies, forces = [], []
+    for frame in frames:
+        vectors = frame.positions[:, None] - frame.positions
+        lengths = np.linalg.norm(vectors, axis=-1) + np.eye(6)
+        strength = np.add.outer(frame.numbers, frame.numbers) * (lengths < 1.6)
+        pulls = 0.1 * strength * (lengths - 1.2) * (1 - np.eye(6))
+        energies.append(0.25 * np.sum(pulls * (lengths - 1.2)))
+        forces.append(-np.sum((pulls / lengths)[..., None] * vectors, 1))
+    return frames, np.array(energies), forces
+
+
+@pytest.mark.parametrize("noise", [Noise(), Noise(energy=1e-3, forces=0.01)])
+def test_gradient_is_that_of_differences(noise):
+    frames, energies, forces = smooth_labels(3)
+    some: list[Any] = [forces[0], None, forces[2]]
+    evidence = Evidence(
+        POWER, KERNEL, check_observations(frames, energies, some, None, POWER), noise
+    )
+    start, step = np.array([0.1, -0.2, 0.3, 0.1]), 1e-4
+    _, slopes = evidence(start)
+    for index in range(4):
+        ends = [evidence(start + sign * step * np.eye(4)[index])[0] for sign in (1, -1)]
+        assert slopes[index] == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=5e-3, abs=1e-3)
+
+
+def test_the_evidence_grows_and_predictions_improve():
+    frames, energies, forces = smooth_labels(8)
+    known = frames[:4], energies[:4], forces[:4]
+    describer, kernel = tuned(POWER, KERNEL, *known)
+    given = check_observations(*known, None, POWER)
+    before = Evidence(POWER, KERNEL, given, Noise())(np.zeros(4))[0]
+    after = Evidence(describer, kernel, given, Noise())(np.zeros(4))[0]
+    assert after > before + 1
+    mixing: Any = describer.parameters.mixing
+    weights = np.diag(mixing.species)
+    assert np.log(weights).sum() == pytest.approx(0, abs=1e-9)
+    fixed = tuned(POWER, KERNEL, *known, is_scale_fixed=True)
+    assert fixed[1].length_scale == KERNEL.length_scale

@@ -1,0 +1,240 @@
+"""Parameters of a descriptor and its kernel by the gradient of the evidence.
+
+With labels of covariance C = v K(θ) + Σ and weights α = C⁻¹ y, the log evidence changes by
+
+    d log p(y) = ½ v Σ_ab (α_a α_b - [C⁻¹]_ab) dK_ab(θ),
+
+with variance and noises that maximise it for each θ. The matrix is differentiated block by block,
+back through the covariances of two structures and the environments of one: never as a whole.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import combinations_with_replacement
+from logging import getLogger
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from scipy.linalg import cho_solve
+from scipy.optimize import minimize
+
+from tripletjax.basis.densities import Mixing
+from tripletjax.descriptors.base import Descriptor
+from tripletjax.kernels.covariances import covariance_block, covariance_matrix
+from tripletjax.kernels.dense import conditioned, highest_evidence
+from tripletjax.kernels.designs import environment_vectors
+from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
+from tripletjax.kernels.full import targets_of
+from tripletjax.kernels.observations import Noise, Observations, check_observations, single_batches
+from tripletjax.kernels.projection import Projected, on_principal_axes
+from tripletjax.kernels.tangents import Tangents, structure_tangents
+from tripletjax.types import Array
+
+logger = getLogger(__name__)
+FEW_LABELS = 400
+ITERATIONS = 15
+RANGE = np.log(5.0)  # of the parameters about their start
+TRUNCATION = 1e-3  # of the principal axes, which are those at the start
+GAIN = 1.0  # of the log evidence in an iteration, below which the search ends
+
+
+def tuned(
+    describer: Descriptor,
+    kernel: EnvironmentKernel,
+    frames: Sequence[Atoms],
+    energies: Any,
+    forces: Sequence[Any] | None = None,
+    *,
+    noise: Noise | None = None,
+    references: Any = None,
+    is_scale_fixed: bool = False,
+) -> tuple[Descriptor, EnvironmentKernel]:
+    """Weights of the species in the density, and the length scale, of highest evidence.
+
+    The density of species a is multiplied by a weight w_a, whose mean over the species is fixed.
+    The labels of a few structures, evenly spaced in the list, decide: some hundreds.
+
+    Args:
+        describer: at which the search begins, without mixed species.
+        kernel: Gaussian, its length scale in units of the median distance between environments.
+        frames, energies, forces, noise, references: as for ``fit_full_potential``.
+        is_scale_fixed: keep the length scale.
+
+    Returns:
+        The descriptor with the weights as its ``mixing``, and the kernel.
+
+    Raises:
+        InputError: as for ``fit_full_potential``.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from tripletjax import descriptor
+        >>> soap = descriptor("power_spectrum", (1, 8), cutoff=3.0, n_max=2, l_max=1)
+        >>> frames = [molecule("H2O"), molecule("H2O")]
+        >>> frames[1].positions[0, 2] += 0.1
+        >>> found, kernel = tuned(soap, EnvironmentKernel(length_scale=4.0), frames, [0.0, 0.1])
+        >>> found.parameters.mixing.species.shape
+        (2, 2)
+    """
+    with jax.enable_x64(True):
+        given = check_observations(list(frames), energies, forces, None, describer, references)
+        evidence = Evidence(describer, kernel, _sample(given), noise or Noise())
+        found = _highest(evidence, is_scale_fixed)
+    describer, kernel = evidence.describer_of(found), evidence.kernel_of(found)
+    kernel = replace(kernel, length_scale=float(kernel.length_scale))
+    mixing: Any = describer.parameters.mixing
+    describer = replace(
+        describer,
+        parameters=describer.parameters._replace(
+            mixing=mixing._replace(species=np.asarray(mixing.species))
+        ),
+    )
+    weights = zip(describer.elements, np.diag(mixing.species), strict=True)
+    logger.info(
+        "weights of the species in the density: %s; length scale %.3g",
+        ", ".join(f"{chemical_symbols[number]} {weight:.3g}" for number, weight in weights),
+        kernel.length_scale,
+    )
+    return describer, kernel
+
+
+def _sample(given: Observations) -> Observations:
+    """Evenly spaced structures with ``FEW_LABELS`` labels at most, but two structures."""
+    counts = [
+        1 + (0 if forces is None else 3 * len(frame))
+        for frame, forces in zip(given.frames, given.forces, strict=True)
+    ]
+    step = max(1, min(-(-sum(counts) // FEW_LABELS), len(counts) // 2))
+    return given._replace(
+        frames=given.frames[::step],
+        energies=given.energies[::step],
+        forces=given.forces[::step],
+        stress=[None] * len(given.frames[::step]),
+    )
+
+
+class Evidence:
+    """The log evidence of a few structures and its gradient, as a function of logs of factors [P].
+
+    The factors multiply the densities of the species, with a fixed mean, and the length scale.
+    """
+
+    def __init__(
+        self, describer: Descriptor, kernel: EnvironmentKernel, given: Observations, noise: Noise
+    ):
+        self._describer, self._kernel, self._noise = describer, kernel, noise
+        self._targets = targets_of(given)
+        self._batches = single_batches(given.frames, describer, np.dtype(float))
+        self._internal = list(map(given.internal_axes, range(len(given.frames))))
+        base = on_principal_axes(describer, self._batches, TRUNCATION)
+        self._axes = getattr(base, "axes", None)
+        described = jax.jit(partial(environment_vectors, base))
+        found = [jax.device_get(described(batch)) for batch in self._batches]
+        self._kinds = [kinds for _, kinds in found]
+        vectors, kinds = (np.concatenate(part) for part in zip(*found, strict=True))
+        self._scale = typical_distance(vectors[kinds >= 0], kinds[kinds >= 0])
+        self._forward = jax.jit(self._moving)
+        self._back = jax.jit(
+            lambda logs, batch, axes, cotangents: jax.vjp(
+                lambda logs: self._moving(logs, batch, axes), logs
+            )[1](cotangents)[0]
+        )
+        self._of_pair = jax.jit(jax.grad(self._weighed, argnums=(0, 1, 2)))
+        self.size = len(describer.elements) + 1
+
+    def describer_of(self, logs: Any) -> Descriptor:
+        """The descriptor with factors for its species."""
+        parameters = self._describer.parameters
+        mixing = parameters.mixing or Mixing()
+        factors = jnp.exp(logs[:-1] - jnp.mean(logs[:-1]))
+        mixing = mixing._replace(species=jnp.diag(factors))
+        return replace(self._describer, parameters=parameters._replace(mixing=mixing))
+
+    def kernel_of(self, logs: Any) -> EnvironmentKernel:
+        """The kernel with a factor for its length scale."""
+        return replace(self._kernel, length_scale=self._kernel.length_scale * jnp.exp(logs[-1]))
+
+    def _moving(self, logs, batch, internal) -> tuple[Array, Array]:
+        """Environments [C, R] of one structure, and their derivatives along its labels."""
+        describer: Any = self.describer_of(logs)
+        if self._axes is not None:
+            describer = Projected(describer, self._axes)
+        found = structure_tangents(describer, self._scale, batch)
+        moves = jnp.asarray(found.tangents)[: len(internal)]
+        along = jnp.einsum("jn,jcd->ncd", internal, moves, precision="highest")
+        return jnp.asarray(found.vectors), along
+
+    def _weighed(self, logs, first, second, kinds, weights) -> Array:
+        """Σ_ab G_ab K_ab of two structures."""
+        pair = zip((first, second), kinds, strict=True)
+        blocks = [Tangents(vectors, kind, moves) for (vectors, moves), kind in pair]
+        return jnp.sum(weights * covariance_block(self.kernel_of(logs), *blocks))
+
+    def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
+        logs = np.asarray(logs, float)
+        pairs = zip(self._batches, self._internal, strict=True)
+        found = [self._forward(logs, *pair) for pair in pairs]
+        real = []
+        for (vectors, moves), kinds in zip(found, self._kinds, strict=True):
+            is_real = kinds >= 0
+            moves = np.asarray(moves)[:, is_real]
+            real.append(Tangents(np.asarray(vectors)[is_real], kinds[is_real], moves))
+        kernel = self.kernel_of(logs)
+        matrix = covariance_matrix(replace(kernel, length_scale=float(kernel.length_scale)), real)
+        value, slopes = self._slopes(matrix)
+        return value, self._gradient(logs, found, slopes)
+
+    def _slopes(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
+        """The log evidence, and its derivative with respect to every number of the matrix."""
+        levels = highest_evidence(matrix, self._targets, self._noise)
+        root, weights, value = conditioned(matrix.copy(), self._targets, levels)
+        inverse = cho_solve((root, True), np.eye(len(root)), check_finite=False)
+        return value, 0.5 * levels.variance * (np.outer(weights, weights) - inverse)
+
+    def _gradient(self, logs, found, slopes: np.ndarray) -> np.ndarray:
+        """Back from the matrix to pairs of structures, and to each structure."""
+        stops = np.cumsum([0, *(1 + len(moves) for _, moves in found)])
+        gradient = np.zeros_like(logs)
+        cotangents: list[Any] = [jax.tree.map(jnp.zeros_like, one) for one in found]
+        for i, j in combinations_with_replacement(range(len(found)), 2):
+            block = slopes[stops[i] : stops[i + 1], stops[j] : stops[j + 1]]
+            block = block * (1 if i == j else 2)
+            kinds = self._kinds[i], self._kinds[j]
+            own, *sides = self._of_pair(logs, found[i], found[j], kinds, block)
+            gradient += own
+            for member, side in zip((i, j), sides, strict=True):
+                cotangents[member] = jax.tree.map(jnp.add, cotangents[member], side)
+        for batch, internal, cotangent in zip(
+            self._batches, self._internal, cotangents, strict=True
+        ):
+            gradient += self._back(logs, batch, internal, cotangent)
+        return np.asarray(gradient)
+
+
+def _highest(evidence: Evidence, is_scale_fixed: bool) -> np.ndarray:
+    """Logs of the factors of highest evidence, within a range about one."""
+    seen: dict[bytes, Any] = {}
+
+    def function(logs):
+        key = np.asarray(logs).tobytes()
+        if key not in seen:
+            value, slopes = evidence(logs)
+            seen[key] = -value, -slopes
+        return seen[key]
+
+    start = np.zeros(evidence.size)
+    bounds = [(-RANGE, RANGE)] * (evidence.size - 1)
+    found = minimize(
+        function,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[*bounds, (0.0, 0.0) if is_scale_fixed else (-RANGE, RANGE)],
+        options={"maxiter": ITERATIONS, "ftol": GAIN / max(1.0, abs(function(start)[0]))},
+    )
+    return found.x
