@@ -1,0 +1,89 @@
+"""Errors of the Gaussian process that ``tripletjax train --model kernel`` fits by default.
+
+python -m experiments.kernels.exact --train train.xyz --test test.xyz --sizes 50 200
+"""
+
+import argparse
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.commands import add_result_options, run_command, show_progress
+from tripletjax.io import provenance, read_frames, save_json
+from tripletjax.settings import read_settings
+from tripletjax.training import Dataset, read_labels
+from tripletjax.training.kernel_config import KernelConfig
+from tripletjax.training.kernels import fit_kernel_potential
+from tripletjax.types import InputError
+
+log = logging.getLogger("experiments.kernels.exact")
+RESULTS = Path(__file__).parent / "results"
+
+
+def labelled(path: Path, count: int | None = None) -> Dataset:
+    """The first structures of a file, with their labels; None: all."""
+    frames = read_frames(path)
+    if count is not None and count > len(frames):
+        raise InputError(f"{path} has {len(frames)} structures; expected {count} or more")
+    return Dataset(frames[:count], read_labels(frames[:count]))
+
+
+def row(train: Dataset, test: Dataset, config: KernelConfig) -> dict[str, Any]:
+    """Errors and deviations on the test structures, and seconds with compilation."""
+    _, record = fit_kernel_potential(train, config=config, valid=test, show=False)
+    return {
+        "structures": len(train.frames),
+        "seconds": record["seconds"],
+        "train": record["train"],
+        "test": record["valid"],
+        "uncertainty": record["uncertainty"],
+        "process": record["process"],
+    }
+
+
+def run(train: Path, test: Path, sizes: list[int], config: KernelConfig, out: Path, force: bool):
+    """Fit to the first structures of a file; sizes that are in the results are skipped."""
+    path = out / f"exact-{train.stem}.json"
+    rows: dict[str, Any] = {}
+    if path.is_file() and not force:
+        rows = json.loads(path.read_text())["rows"]
+    parts = {size: labelled(train, size) for size in sizes}
+    tested = labelled(test)
+    for size, part in parts.items():
+        if str(size) in rows:
+            continue
+        rows[str(size)] = row(part, tested, config)
+        found = rows[str(size)]
+        log.info(
+            "%d structures: forces %.1f meV/Å, energy %.2f meV/atom, %.0f s",
+            size,
+            1e3 * found["test"]["force_mae_ev_per_A"],
+            found["test"]["energy_mae_mev_per_atom"],
+            found["seconds"],
+        )
+        settings = {"settings": asdict(config), "data": [train.name, test.name]}
+        save_json(path, {"rows": rows} | settings | provenance())
+
+
+def main() -> None:
+    """Learning curve on a file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--train", type=Path, required=True, metavar="XYZ")
+    parser.add_argument("--test", type=Path, required=True, metavar="XYZ")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50], metavar="N")
+    parser.add_argument("--config", type=Path, metavar="YAML", help="other settings of the fit")
+    add_result_options(parser, RESULTS)
+    arguments = parser.parse_args()
+    config = KernelConfig()
+    if arguments.config:
+        config = config.with_settings(read_settings(arguments.config))
+    show_progress()
+    run(arguments.train, arguments.test, arguments.sizes, config, arguments.out, arguments.force)
+
+
+if __name__ == "__main__":
+    run_command(main)
