@@ -20,11 +20,13 @@ from tripletjax.kernels import (
     KernelModel,
     SparseGaussianProcess,
     fit_sparse_potential,
+    full,
     nystrom_descriptor,
 )
 from tripletjax.kernels.describers import content_of
 from tripletjax.kernels.storage import FIRST
 from tripletjax.numerics import safe_norm, smooth_step
+from tripletjax.potentials.storage import load_uncertain
 from tripletjax.training import Dataset, read_labels
 from tripletjax.training.kernel_config import KernelConfig
 from tripletjax.training.kernels import fit_kernel_potential
@@ -248,6 +250,19 @@ def test_a_fit_and_its_folder(method, tmp_path, float32):
     assert written["process"]["kernel"] == potential.model.record["kernel"]
     settings = (tmp_path / "fit/settings.yaml").read_text()
     assert "model: kernel" in settings and f"method: {method}" in settings
+
+
+def test_many_labels_have_no_deviations(tmp_path, monkeypatch, float32):
+    """Their covariance would fill the folder; nothing else is missing."""
+    monkeypatch.setattr(full, "WITH_DEVIATIONS", 50)
+    config = KernelConfig(cutoff=3.0, n_max=2, l_max=1, method="full", tune=False)
+    potential, record = fit_kernel_potential(
+        ethanol(4), tmp_path / "fit", config, test=ethanol(2), show=False
+    )
+    assert not potential.has_deviations and record["uncertainty"] == {}
+    assert evaluate(load(tmp_path / "fit"), *ethanol(2)) == record["test"]
+    with pytest.raises(InputError, match="has no uncertainty"):
+        load_uncertain(tmp_path / "fit")
 
 
 def test_unusable_settings():

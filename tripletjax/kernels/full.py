@@ -134,6 +134,7 @@ def fit_full_potential(
     if deviations is None:
         deviations = len(root) <= WITH_DEVIATIONS
     if not deviations:
+        logger.info("the potential has no standard deviations: the covariance is not kept")
         return Potential(KernelModel(**common), arrays, references)
     process = FullGaussianProcess(**common, structures=labelled)
     arrays |= {

@@ -114,7 +114,7 @@ def _fitted(
         }
         compared = {name: compare(potential, rows) for name, rows in buckets.items()}
         others = {name: rows for name, rows in buckets.items() if name != "train"}
-        uncertainty = uncertainty_metrics(potential, others)
+        uncertainty = uncertainty_metrics(potential, others) if potential.has_deviations else {}
     compared["train"].warn_of_units("the training data")
     record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
     model: Any = potential.model
