@@ -81,13 +81,16 @@ def test_factors_in_place():
     random = np.random.default_rng(0)
     rows = random.normal(size=(1500, 1600))
     matrix = rows @ rows.T
-    root = factor_in_place(matrix.copy(), panel=400)
+    root = matrix.copy()
+    assert factor_in_place(root, panel=400) == 0
     np.testing.assert_allclose(np.tril(root) @ np.tril(root).T, matrix, atol=1e-9 * matrix.max())
     np.testing.assert_allclose(
         solved(root, rows[:, 0], panel=400), np.linalg.solve(matrix, rows[:, 0]), rtol=1e-6
     )
     singular = rows[:, :40] @ rows[:, :40].T
-    root = np.tril(factor_in_place(singular.copy(), panel=400))
+    root = singular.copy()
+    assert factor_in_place(root, panel=400) > 0
+    root = np.tril(root)
     np.testing.assert_allclose(root @ root.T, singular, atol=1e-9 * singular.max())
     with pytest.raises(InputError, match="positive semidefinite"):
         factor_in_place(-np.eye(3))

@@ -25,7 +25,8 @@ from tripletjax.kernels import (
 )
 from tripletjax.kernels.covariances import covariance_block
 from tripletjax.kernels.designs import Inducing
-from tripletjax.kernels.evidence import maximum, of_matrix, of_triangles, stable_root
+from tripletjax.kernels.evidence import maximum, of_matrix, of_triangles
+from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.least_squares import Accumulator, evidence_gradient, posterior
 from tripletjax.kernels.observations import check_observations, single_batches
 from tripletjax.kernels.sparse import (

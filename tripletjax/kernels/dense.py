@@ -12,13 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tripletjax.kernels.evidence import (
-    maximum_of_labels,
-    of_matrix,
-    stable_root,
-    what_was_reached,
-)
-from tripletjax.kernels.factors import factor_in_place, solved
+from tripletjax.kernels.evidence import maximum_of_labels, of_matrix, what_was_reached
+from tripletjax.kernels.factors import factor_in_place, solved, stable_root
 from tripletjax.kernels.least_squares import (
     LOG_RANGE,
     NOISE_CEILING,
@@ -109,7 +104,7 @@ def conditioned(
     noises = np.array([levels.noise[name] for name in targets.names])[targets.kinds]
     matrix *= levels.variance
     matrix[np.diag_indices_from(matrix)] += (noises * targets.scales) ** 2
-    root = factor_in_place(matrix)
-    weights = solved(root, targets.values)
-    value = 0.5 * targets.values @ weights + np.log(np.diag(root)).sum()
-    return root, weights, -float(value + 0.5 * len(weights) * np.log(2 * np.pi))
+    factor_in_place(matrix)
+    weights = solved(matrix, targets.values)
+    value = 0.5 * targets.values @ weights + np.log(np.diag(matrix)).sum()
+    return matrix, weights, -float(value + 0.5 * len(weights) * np.log(2 * np.pi))

@@ -20,54 +20,12 @@ import numpy as np
 from scipy.linalg import LinAlgError, cholesky, eigh, solve_triangular
 from scipy.optimize import minimize
 
-from tripletjax.types import InputError
-
-GROWTHS = 12  # of the jitter, by factors of ten
 VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades relative to the start
 NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
 FEW_LEVELS = (1, 0, -1, -3)  # of noise levels, if there are more than three parameters
 STARTS = 3
 GIVEN_UP = 0.25  # of the highest noise of the energies
 SLOPE = 1e-2  # of log p, times √n: below this the maximum is accurate to about 1e-4
-
-
-def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, float]:
-    """Lower Cholesky factor of a positive semidefinite matrix plus jitter on its diagonal.
-
-    If rounding errors make the matrix indefinite, the jitter is increased by factors of ten,
-    starting from the rounding errors of the largest eigenvalue.
-
-    Returns:
-        The factor, and the jitter used.
-
-    Raises:
-        InputError: the matrix is not finite, or a jitter of a thousandth of its largest eigenvalue
-            is not enough.
-
-    Example:
-        >>> root, jitter = stable_root(np.ones((3, 3)))
-        >>> bool(0 < jitter < 1e-13), bool(abs(root @ root.T - 1).max() < 1e-13)
-        (True, True)
-    """
-    if not np.isfinite(matrix).all():
-        raise InputError("the kernel matrix has numbers that are not finite; check the descriptor")
-    largest = float(np.abs(matrix).sum(1).max()) if len(matrix) else 0.0  # of the eigenvalues
-    least = np.finfo(float).eps * (largest or 1.0)
-    for growth in range(GROWTHS + 1):
-        try:
-            return cholesky(matrix + jitter * np.eye(len(matrix)), lower=True), jitter
-        except LinAlgError:
-            jitter = max(10 * jitter, least if growth == 0 else 0)
-    raise hopeless(jitter / 10)
-
-
-def hopeless(jitter: float) -> InputError:
-    """The error at a matrix that is not positive."""
-    return InputError(
-        f"the kernel matrix has no Cholesky factor even with jitter={jitter:.1g} on its "
-        "diagonal: expected a positive semidefinite matrix; use another kernel, or "
-        'dtype="float64"'
-    )
 
 
 class Evidence:

@@ -1,4 +1,4 @@
-"""Cholesky factors of large matrices in their own memory. NumPy, float64.
+"""Cholesky factors of kernel matrices, in their own memory if they are large. NumPy, float64.
 
 LAPACK's factorisation on several threads fails beyond 2 GB in current builds of OpenBLAS; this one
 is a loop over panels of columns, with almost all of its work in matrix products.
@@ -7,40 +7,71 @@ is a loop over panels of columns, with almost all of its work in matrix products
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
-from tripletjax.kernels.evidence import GROWTHS, hopeless
 from tripletjax.types import InputError
 
 PANEL = 1024  # columns
+GROWTHS = 12  # of the jitter, by factors of ten
 
 
-def factor_in_place(matrix: np.ndarray, panel: int = PANEL) -> np.ndarray:
-    """Lower Cholesky factor of a symmetric matrix [n, n], which holds it afterwards.
+def stable_root(matrix: np.ndarray, jitter: float = 0.0) -> tuple[np.ndarray, float]:
+    """Lower Cholesky factor of a positive semidefinite matrix plus jitter on its diagonal.
 
-    Rounding errors are met with jitter, as in ``evidence.stable_root``. The triangle above the
-    diagonal of the result is not zero.
+    Returns:
+        The factor, and the jitter used.
 
     Raises:
-        InputError: the matrix is not finite, or has no factor.
+        InputError: as for ``factor_in_place``.
 
     Example:
-        >>> np.tril(factor_in_place(np.array([[4.0, 2.0], [2.0, 2.0]]))).tolist()
-        [[2.0, 0.0], [1.0, 1.0]]
+        >>> root, jitter = stable_root(np.ones((3, 3)))
+        >>> bool(0 < jitter < 1e-13), bool(abs(root @ root.T - 1).max() < 1e-13)
+        (True, True)
+    """
+    root = np.array(matrix, float)
+    jitter = factor_in_place(root, jitter)
+    return np.tril(root), jitter
+
+
+def factor_in_place(matrix: np.ndarray, jitter: float = 0.0, panel: int = PANEL) -> float:
+    """Replace a symmetric matrix [n, n] plus jitter by its lower Cholesky factor.
+
+    If rounding errors make the matrix indefinite, the jitter is increased by factors of ten,
+    starting from the rounding errors of the largest eigenvalue. The triangle above the diagonal is
+    not changed.
+
+    Returns:
+        The jitter used.
+
+    Raises:
+        InputError: the matrix is not finite, or a jitter of a thousandth of its largest eigenvalue
+            is not enough.
+
+    Example:
+        >>> matrix = np.array([[4.0, 2.0], [2.0, 2.0]])
+        >>> factor_in_place(matrix), np.tril(matrix).tolist()
+        (0.0, [[2.0, 0.0], [1.0, 1.0]])
     """
     diagonal = np.diag(matrix).copy()
     begins = range(0, len(matrix), panel)
-    largest = max(float(np.abs(matrix[begin : begin + panel]).sum(1).max()) for begin in begins)
+    sums = [float(np.abs(matrix[begin : begin + panel]).sum(1).max()) for begin in begins]
+    largest = float(np.max(sums, initial=0.0))  # at least the largest eigenvalue; NaN stays
     if not np.isfinite(largest):
         raise InputError("the kernel matrix has numbers that are not finite; check the descriptor")
-    jitter = 0.0
+    least = np.finfo(float).eps * (largest or 1.0)
     for growth in range(GROWTHS + 1):
+        matrix[np.diag_indices_from(matrix)] = diagonal + jitter
         try:
             for begin in begins:
                 _factor_panel(matrix, slice(begin, min(begin + panel, len(matrix))))
-            return matrix
+            return jitter
         except LinAlgError:
-            jitter = max(10 * jitter, np.finfo(float).eps * (largest or 1.0) if growth == 0 else 0)
-            _restore(matrix, diagonal + jitter, panel)
-    raise hopeless(jitter / 10)
+            jitter = max(10 * jitter, least if growth == 0 else 0)
+            _restore(matrix, panel)
+    raise InputError(
+        f"the kernel matrix has no Cholesky factor even with jitter={jitter / 10:.1g} on its "
+        "diagonal: expected a positive semidefinite matrix; use another kernel, or "
+        'dtype="float64"'
+    )
 
 
 def solved(root: np.ndarray, targets: np.ndarray, panel: int = PANEL) -> np.ndarray:
@@ -72,11 +103,10 @@ def _factor_panel(matrix: np.ndarray, own: slice) -> None:
     matrix[own, own] = root + np.triu(matrix[own, own], 1)
 
 
-def _restore(matrix: np.ndarray, diagonal: np.ndarray, panel: int) -> None:
+def _restore(matrix: np.ndarray, panel: int) -> None:
     """Copy the triangle above the diagonal, which is untouched, over the other one."""
     for begin in range(0, len(matrix), panel):
         rows = slice(begin, begin + panel)
         block = np.triu(matrix[rows, rows], 1)
         matrix[rows, rows] = block + block.T
         matrix[begin + len(block) :, rows] = matrix[rows, begin + len(block) :].T
-    matrix[np.diag_indices_from(matrix)] = diagonal

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_solve
 
-from tripletjax.kernels.evidence import stable_root
+from tripletjax.kernels.factors import stable_root
 from tripletjax.types import InputError
 
 

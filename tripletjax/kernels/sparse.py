@@ -25,7 +25,7 @@ from tripletjax.kernels.environments import (
     as_kernels,
     typical_distance,
 )
-from tripletjax.kernels.evidence import stable_root
+from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
 from tripletjax.kernels.least_squares import (
     NOISE_CEILING,
