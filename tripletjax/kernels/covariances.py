@@ -12,6 +12,7 @@ as functions of the vectors, one tangent at a time.
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -102,37 +103,37 @@ def covariance_matrix(
         structures: real atoms and the derivatives that are labels, without padding.
         show: a progress bar.
     """
-    counts = np.array([1 + len(structure.tangents) for structure in structures])
-    starts = np.cumsum(counts) - counts
-    matrix = np.empty((counts.sum(), counts.sum()))
-    groups = _groups(structures)
-    bar = progress_bar(structures, desc="covariances", unit="structures", disable=not show)
-    place = {
-        member: (g, at)
-        for g, (members, _) in enumerate(groups)
-        for at, member in enumerate(members)
-    }
-    for i, _ in enumerate(bar):
-        group, at = place[i]
-        first = jax.tree.map(lambda array, at=at: array[at], groups[group][1])
-        for members, stacked in groups:
-            stop = int(np.searchsorted(members, i, side="right"))
-            for begin in range(0, stop, AT_ONCE):
-                chunk = jax.tree.map(lambda a, begin=begin: a[begin : begin + AT_ONCE], stacked)
-                values = np.asarray(_blocks(kernel, first, chunk))
-                for j, block in zip(members[begin:stop], values, strict=False):
-                    block = block[: counts[i], : counts[j]]
-                    if i == j:
-                        block = 0.5 * (block + block.T)
-                    rows = slice(starts[i], starts[i] + counts[i])
-                    columns = slice(starts[j], starts[j] + counts[j])
-                    matrix[rows, columns] = block
-                    matrix[columns, rows] = block.T
+    stops = np.cumsum([0, *(1 + len(structure.tangents) for structure in structures)])
+    labels = [slice(*pair) for pair in pairwise(stops.tolist())]
+    matrix = np.empty((stops[-1], stops[-1]))
+    chunks = _chunks(structures)
+    bar = progress_bar(
+        total=len(structures), desc="covariances", unit="structures", disable=not show
+    )
+    for members, stacked in chunks:
+        for at, i in enumerate(members):
+            first = jax.tree.map(lambda array, at=at: array[at], stacked)
+            for others, seconds in chunks:
+                if others[0] <= i:
+                    _fill(matrix, labels, i, others, np.asarray(_blocks(kernel, first, seconds)))
+            bar.update()
+    bar.close()
     return matrix
 
 
-def _groups(structures: Sequence[Tangents]) -> list[tuple[np.ndarray, Tangents]]:
-    """Structures stacked by their size: their places and arrays, padded to whole chunks."""
+def _fill(matrix: np.ndarray, labels: list[slice], i: int, others: list[int], blocks) -> None:
+    """Write the covariances of one structure with those that are not after it, and mirror them."""
+    for j, block in zip(others, blocks, strict=False):
+        if j > i:
+            break
+        rows, columns = labels[i], labels[j]
+        block = block[: rows.stop - rows.start, : columns.stop - columns.start]
+        matrix[rows, columns] = 0.5 * (block + block.T) if i == j else block
+        matrix[columns, rows] = matrix[rows, columns].T
+
+
+def _chunks(structures: Sequence[Tangents]) -> list[tuple[list[int], Tangents]]:
+    """Structures of similar size, stacked and padded to ``AT_ONCE``: their places and arrays."""
     sizes = np.array([structure.tangents.shape[:2] for structure in structures])
     if len(np.unique(sizes, axis=0)) > FEW_SIZES:
         edges = np.quantile(sizes[:, 1], np.linspace(0, 1, FEW_SIZES + 1)[1:], method="higher")
@@ -140,19 +141,23 @@ def _groups(structures: Sequence[Tangents]) -> list[tuple[np.ndarray, Tangents]]
         for one in np.unique(classes):
             sizes[classes == one] = sizes[classes == one].max(0)
     found = []
-    for n_moves, n_atoms in np.unique(sizes, axis=0):
-        members = np.flatnonzero((sizes == (n_moves, n_atoms)).all(1))
-        padded = -(-len(members) // AT_ONCE) * AT_ONCE
-        width = structures[0].vectors.shape[1]
-        stacked = Tangents(
-            np.zeros((padded, n_atoms, width)),
-            np.full((padded, n_atoms), -1),
-            np.zeros((padded, n_moves, n_atoms, width)),
-        )
-        for at, member in enumerate(members):
-            vectors, kinds, tangents = structures[int(member)]
-            stacked.vectors[at, : len(kinds)] = vectors
-            stacked.kinds[at, : len(kinds)] = kinds
-            stacked.tangents[at, : len(tangents), : len(kinds)] = tangents
-        found.append((members, stacked))
+    for size in np.unique(sizes, axis=0):
+        members = np.flatnonzero((sizes == size).all(1)).tolist()
+        for begin in range(0, len(members), AT_ONCE):
+            some = members[begin : begin + AT_ONCE]
+            found.append((some, _stacked([structures[member] for member in some], *size)))
     return found
+
+
+def _stacked(structures: Sequence[Tangents], n_moves: int, n_atoms: int) -> Tangents:
+    width = structures[0].vectors.shape[1]
+    stacked = Tangents(
+        np.zeros((AT_ONCE, n_atoms, width)),
+        np.full((AT_ONCE, n_atoms), -1),
+        np.zeros((AT_ONCE, n_moves, n_atoms, width)),
+    )
+    for at, (vectors, kinds, tangents) in enumerate(structures):
+        stacked.vectors[at, : len(kinds)] = vectors
+        stacked.kinds[at, : len(kinds)] = kinds
+        stacked.tangents[at, : len(tangents), : len(kinds)] = tangents
+    return jax.tree.map(jnp.asarray, stacked)
