@@ -100,8 +100,8 @@ def fit_full_potential(
     candidates = as_kernels(kernel)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
-    labels = range(len(observations.frames))
-    labelled = tuple(map(observations.labelled, labels))
+    axes = observations.internal_axes
+    labelled = observations.labelled(axes)
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
         describer = on_principal_axes(describer, batches, truncation)
@@ -110,12 +110,12 @@ def fit_full_potential(
         structures = [jax.device_get(tangents_of(1.0, batch)) for batch in bar]
         scale = _unit(structures)
         structures = [
-            _internal(Tangents(s.vectors / scale, s.kinds, s.tangents / scale), axes)
-            for s, axes in zip(structures, map(observations.internal_axes, labels), strict=True)
+            _internal(Tangents(s.vectors / scale, s.kinds, s.tangents / scale), along)
+            for s, along in zip(structures, axes, strict=True)
         ]
         chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
     packed = [_labelled(*pair) for pair in zip(structures, chosen, strict=True)]
-    targets = targets_of(observations)
+    targets = targets_of(observations, axes)
     with _precision(precision):
         found = _chosen(candidates, packed, targets, noise or Noise(), variance, show)
     root, weights, log_evidence = conditioned(found.matrix, targets, found.levels)
@@ -219,14 +219,14 @@ def _chosen(
     return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
 
 
-def targets_of(observations: Observations) -> Targets:
-    """Labels; energies of structures, not per atom, and forces along internal directions."""
+def targets_of(observations: Observations, axes: Sequence[np.ndarray]) -> Targets:
+    """Labels; energies of structures, not per atom, and forces along the axes of each structure."""
     values, kinds, scales = [], [], []
     for index, frame in enumerate(observations.frames):
         for kind, labels in observations.targets(index).items():
             scale = np.sqrt(len(frame)) if kind == "energy" else 1.0
             if kind == "forces":
-                labels = labels @ observations.internal_axes(index)
+                labels = labels @ axes[index]
             values.append(scale * labels)
             kinds += [observations.kinds.index(kind)] * len(labels)
             scales += [scale] * len(labels)

@@ -83,16 +83,20 @@ class Observations(NamedTuple):
             found["stress"] = np.asarray(stress)[0][UPPER]
         return found
 
-    def internal_axes(self, index: int) -> np.ndarray:
-        """Directions of the labels of the forces on one structure, [3N, n]; none without forces."""
-        frame = self.frames[index]
-        has_forces = self.forces[index] is not None
-        return internal_axes(frame) if has_forces else np.zeros((3 * len(frame), 0))
+    @property
+    def internal_axes(self) -> list[np.ndarray]:
+        """Directions of the labels of the forces on each structure, [3N, n]; n = 0 without."""
+        return [
+            np.zeros((3 * len(frame), 0)) if forces is None else internal_axes(frame)
+            for frame, forces in zip(self.frames, self.forces, strict=True)
+        ]
 
-    def labelled(self, index: int) -> Labelled:
-        """The labels of one structure."""
-        n_forces = self.internal_axes(index).shape[1]
-        return Labelled(len(self.frames[index]), n_forces, self.stress[index] is not None)
+    def labelled(self, axes: Sequence[np.ndarray]) -> tuple[Labelled, ...]:
+        """The labels of every structure, given its ``internal_axes``."""
+        return tuple(
+            Labelled(len(frame), along.shape[1], stress is not None)
+            for frame, along, stress in zip(self.frames, axes, self.stress, strict=True)
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:

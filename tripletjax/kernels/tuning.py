@@ -128,9 +128,9 @@ class Evidence:
         self, describer: Descriptor, kernel: EnvironmentKernel, given: Observations, noise: Noise
     ):
         self._describer, self._kernel, self._noise = describer, kernel, noise
-        self._targets = targets_of(given)
+        self._internal = given.internal_axes
+        self._targets = targets_of(given, self._internal)
         self._batches = single_batches(given.frames, describer, np.dtype(float))
-        self._internal = list(map(given.internal_axes, range(len(given.frames))))
         base = on_principal_axes(describer, self._batches, TRUNCATION)
         self._axes = getattr(base, "axes", None)
         described = jax.jit(partial(environment_vectors, base))
