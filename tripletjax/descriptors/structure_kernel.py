@@ -8,8 +8,8 @@ from ase import Atoms
 
 from tripletjax.descriptors.conventions import full_power_spectrum
 from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.estimator import Estimator
 from tripletjax.descriptors.kinds import checked_hypers
-from tripletjax.descriptors.transformer import DescriptorTransformer
 from tripletjax.neighbors import check_frames, require_elements
 from tripletjax.types import InputError, as_integer
 
@@ -21,7 +21,7 @@ RANK = 1e-13  # of the largest eigenvalue, below which a direction is rounding
 PAIRS_AT_ONCE = 2**22  # of environments
 
 
-class StructureKernelTransformer:
+class StructureKernelTransformer(Estimator):
     """Structures to coordinates whose inner products are a kernel of power spectra.
 
         K(S, S') = Σ_{i∈S} Σ_{j∈S'} ½ (1 + δ(species)) [½ (p̂_i·p̂_j + q̂_i·q̂_j)]^ζ
@@ -51,6 +51,8 @@ class StructureKernelTransformer:
         (2, 2)
     """
 
+    _made_by_fit = "whitening_"
+
     def __init__(
         self,
         *,
@@ -62,15 +64,6 @@ class StructureKernelTransformer:
     ):
         own = {"degree": degree, "n_structures": n_structures, "seed": seed, "species": species}
         self._parameters = own | hypers
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All parameters by name, as given."""
-        return dict(self._parameters)
-
-    def set_params(self, **parameters: Any) -> "StructureKernelTransformer":
-        """Change some parameters; takes effect at the next ``fit``."""
-        self._parameters.update(parameters)
-        return self
 
     def fit(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> "StructureKernelTransformer":
         """Choose the structures that span the columns.
@@ -146,21 +139,6 @@ class StructureKernelTransformer:
             parts.append(np.add.reduceat(values, start[first:last] - start[first], axis=0))
             first = last
         return np.concatenate(parts)
-
-    def _require_fit(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise InputError("the transformer has not been fitted; call fit with some structures")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "whitening_")
-
-    def __sklearn_tags__(self) -> Any:
-        return DescriptorTransformer().__sklearn_tags__()
-
-    def __repr__(self) -> str:
-        default = StructureKernelTransformer().get_params()
-        changed = {k: v for k, v in self._parameters.items() if v != default.get(k)}
-        return f"StructureKernelTransformer({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from ase import Atoms
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors.base import as_descriptor, known_frames, layout_of
 from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.estimator import Estimator
 from tripletjax.descriptors.kinds import Kind, checked_hypers, kind_of, read_by
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.descriptors.rows import rows_of
@@ -19,7 +20,7 @@ from tripletjax.types import InputError
 POOLINGS = (None, "sum", "mean")
 
 
-class DescriptorTransformer:
+class DescriptorTransformer(Estimator):
     """Structures to rows of descriptors, for pipelines, cross-validation and grid searches.
 
     ``fit`` determines the species, hence the columns, and for kind "correlations" with
@@ -46,6 +47,8 @@ class DescriptorTransformer:
         'H n=0 | H n=0 | l=0 parity=+1'
     """
 
+    _made_by_fit = "descriptor_"
+
     def __init__(
         self,
         kind: str | Kind | EnvironmentDescriptor = "fingerprint",
@@ -70,15 +73,6 @@ class DescriptorTransformer:
             "components": components,
             **hypers,
         }
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """All parameters by name, as given."""
-        return dict(self._parameters)
-
-    def set_params(self, **parameters: Any) -> "DescriptorTransformer":
-        """Change some parameters; takes effect at the next ``fit``."""
-        self._parameters.update(parameters)
-        return self
 
     def fit(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> "DescriptorTransformer":
         """Determine the columns: the species, and the contraction if it is to be fitted.
@@ -149,26 +143,3 @@ class DescriptorTransformer:
         n_harmonics = (l.max() + 1) ** 2
         shaped = density.values.reshape(len(density.values), 1, -1, n_harmonics)
         return fit_contraction(shaped, hypers.get("nu", 3), components)
-
-    def _require_fit(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise InputError("the transformer has not been fitted; call fit with some structures")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "descriptor_")
-
-    def __sklearn_tags__(self) -> Any:
-        # Only called by scikit-learn, which is therefore installed.
-        from sklearn.base import (  # pyright: ignore[reportMissingImports]
-            BaseEstimator,
-            TransformerMixin,
-        )
-
-        tags = type("_Tags", (TransformerMixin, BaseEstimator), {})().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        return tags
-
-    def __repr__(self) -> str:
-        default = DescriptorTransformer().get_params()
-        changed = {k: v for k, v in self._parameters.items() if v is not default.get(k)}
-        return f"DescriptorTransformer({', '.join(f'{k}={v!r}' for k, v in changed.items())})"
