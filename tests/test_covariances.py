@@ -10,10 +10,12 @@ from ase.build import bulk, molecule
 
 from tests.systems import SPECIES, methanol
 from tripletjax import InputError, descriptor
-from tripletjax.kernels import EnvironmentKernel, fit_full_potential, full
+from tripletjax.kernels import EnvironmentKernel, fit_full_potential, full, memory
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
 from tripletjax.kernels.factors import factor_in_place, solved
 from tripletjax.kernels.internal import internal_axes
+from tripletjax.kernels.memory import available_bytes, full_bytes
+from tripletjax.kernels.observations import Labelled, Noise
 from tripletjax.kernels.projection import Projected, principal_axes
 from tripletjax.kernels.tangents import Tangents
 
@@ -145,3 +147,43 @@ def test_many_labels_are_searched_by_some(monkeypatch):
         assert model.record["labels"] == {"energy": 4, "forces": 48}
     of_all, of_some = (record["noise"]["forces"] + record["variance"] for record in records)
     assert of_all > 30 * of_some
+
+
+def test_rounded_derivatives_change_no_prediction(monkeypatch):
+    """Those of many structures are kept in float32; energies and forces agree to 1e-5 eV(/Å)."""
+    frames = [methanol(seed) for seed in range(4)]
+    random = np.random.default_rng(0)
+    labels = random.normal(size=4), [random.normal(size=(6, 3)) for _ in frames]
+    noise = Noise(energy=1e-3, forces=1e-2)
+    found = []
+    for large in (memory.LARGE, 0):
+        monkeypatch.setattr(memory, "LARGE", large)
+        fit = fit_full_potential(frames, *labels, describer=POWER, noise=noise, variance=1.0)
+        found.append(fit.predict([*frames, methanol(9)]))
+    exact, rounded = found
+    np.testing.assert_allclose(rounded.energy, exact.energy, atol=1e-5)
+    np.testing.assert_allclose(rounded.forces[4], exact.forces[4], atol=1e-5)
+    assert not np.array_equal(rounded.energy, exact.energy)
+
+
+def test_more_labels_than_memory_are_refused(monkeypatch):
+    frames = [methanol(seed) for seed in range(4)]
+    labels = np.zeros(4), [np.zeros((6, 3)) for _ in frames]
+    of_two = full_bytes([Labelled(6, 12, False)] * 2, 135)
+    monkeypatch.setattr(memory, "available_bytes", lambda: of_two + 1e4)
+    with pytest.raises(InputError, match=r"52 labels needs 0.5 GB.* about 2 structures .* of 4"):
+        fit_full_potential(frames, *labels, describer=POWER, truncation=0)
+
+
+def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
+    of_machine = available_bytes()
+    for name, content in {
+        "max": "3000",
+        "current": "1500",
+        "stat": "file 9\ninactive_file 500",
+    }.items():
+        (tmp_path / f"memory.{name}").write_text(content)
+    monkeypatch.setattr(memory, "GROUPS", str(tmp_path))
+    assert available_bytes() == 2000 < of_machine
+    (tmp_path / "memory.max").write_text("max")
+    assert available_bytes() > 2000

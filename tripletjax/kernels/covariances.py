@@ -107,33 +107,34 @@ def covariance_matrix(
     labels = [slice(*pair) for pair in pairwise(stops.tolist())]
     matrix = np.empty((stops[-1], stops[-1]))
     chunks = _chunks(structures)
-    bar = progress_bar(
-        total=len(structures), desc="covariances", unit="structures", disable=not show
-    )
-    for members, stacked in chunks:
-        for at, i in enumerate(members):
-            first = jax.tree.map(lambda array, at=at: array[at], stacked)
-            for others, seconds in chunks:
-                if others[0] <= i:
-                    _fill(matrix, labels, i, others, np.asarray(_blocks(kernel, first, seconds)))
-            bar.update()
+    total = len(structures) * (len(structures) + 1) // 2
+    bar = progress_bar(total=total, desc="covariances", unit="pairs", disable=not show)
+    for place, (members, size) in enumerate(chunks):
+        firsts = _stacked([structures[member] for member in members], *size)
+        for others, other_size in chunks[: place + 1]:
+            is_own = others is members
+            some = [structures[other] for other in others]
+            seconds = firsts if is_own else _stacked(some, *other_size)
+            for at, i in enumerate(members):
+                first = jax.tree.map(lambda array, at=at: array[at], firsts)
+                blocks = np.asarray(_blocks(kernel, first, seconds))
+                _fill(matrix, labels, i, others[: at + 1] if is_own else others, blocks)
+                bar.update(at + 1 if is_own else len(others))
     bar.close()
     return matrix
 
 
 def _fill(matrix: np.ndarray, labels: list[slice], i: int, others: list[int], blocks) -> None:
-    """Write the covariances of one structure with those that are not after it, and mirror them."""
+    """Write the covariances of one structure with some, and mirror them."""
     for j, block in zip(others, blocks, strict=False):
-        if j > i:
-            break
         rows, columns = labels[i], labels[j]
         block = block[: rows.stop - rows.start, : columns.stop - columns.start]
         matrix[rows, columns] = 0.5 * (block + block.T) if i == j else block
         matrix[columns, rows] = matrix[rows, columns].T
 
 
-def _chunks(structures: Sequence[Tangents]) -> list[tuple[list[int], Tangents]]:
-    """Structures of similar size, stacked and padded to ``AT_ONCE``: their places and arrays."""
+def _chunks(structures: Sequence[Tangents]) -> list[tuple[list[int], np.ndarray]]:
+    """Places of up to ``AT_ONCE`` structures of similar size, and their padded size."""
     sizes = np.array([structure.tangents.shape[:2] for structure in structures])
     if len(np.unique(sizes, axis=0)) > FEW_SIZES:
         edges = np.quantile(sizes[:, 1], np.linspace(0, 1, FEW_SIZES + 1)[1:], method="higher")
@@ -143,9 +144,7 @@ def _chunks(structures: Sequence[Tangents]) -> list[tuple[list[int], Tangents]]:
     found = []
     for size in np.unique(sizes, axis=0):
         members = np.flatnonzero((sizes == size).all(1)).tolist()
-        for begin in range(0, len(members), AT_ONCE):
-            some = members[begin : begin + AT_ONCE]
-            found.append((some, _stacked([structures[member] for member in some], *size)))
+        found += [(members[k : k + AT_ONCE], size) for k in range(0, len(members), AT_ONCE)]
     return found
 
 

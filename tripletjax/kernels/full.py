@@ -1,7 +1,7 @@
 """Full Gaussian processes on energies, forces and stress, for small sets of structures.
 
 Labels are D_a E(S) + noise, with the operators D_a and the covariances of ``tangents``. All pairs
-of labels are in memory: 8 bytes for each, 7 GB for 30 000 labels.
+of labels are in memory: 8 bytes for each, 7 GB for 30 000 labels (``memory``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,10 @@ from tripletjax.kernels.environments import (
     as_kernels,
     typical_distance,
 )
+from tripletjax.kernels.memory import derivative_bytes, require_memory
 from tripletjax.kernels.model import FullGaussianProcess, KernelModel
 from tripletjax.kernels.observations import (
+    Labelled,
     Noise,
     Observations,
     check_observations,
@@ -39,6 +41,7 @@ from tripletjax.kernels.tangents import (
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
+from tripletjax.types import Batch
 
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
@@ -83,7 +86,7 @@ def fit_full_potential(
         logged as a warning.
 
     Raises:
-        InputError: as for ``fit_sparse_potential``.
+        InputError: as for ``fit_sparse_potential``; more labels than fit in memory.
 
     Source: Solak et al., NIPS 2002, for derivative observations; Rasmussen and Williams, Gaussian
     Processes for Machine Learning, chapters 2 and 5.
@@ -105,21 +108,14 @@ def fit_full_potential(
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
         describer = on_principal_axes(describer, batches, truncation)
-        tangents_of = jax.jit(partial(structure_tangents, describer))
-        bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
-        structures = [jax.device_get(tangents_of(1.0, batch)) for batch in bar]
+        structures = _tangents(describer, batches, labelled, axes, show)
         scale = _unit(structures)
-        structures = [
-            _internal(Tangents(s.vectors / scale, s.kinds, s.tangents / scale), along)
-            for s, along in zip(structures, axes, strict=True)
-        ]
-        chosen = [one.rows(len(s.kinds)) for one, s in zip(labelled, structures, strict=True)]
-    packed = [_labelled(*pair) for pair in zip(structures, chosen, strict=True)]
+        structures = [_divided(structure, scale) for structure in structures]
     targets = targets_of(observations, axes)
     with _precision(precision):
-        found = _chosen(candidates, packed, targets, noise or Noise(), variance, show)
+        found = _chosen(candidates, structures, targets, noise or Noise(), variance, show)
     root, weights, log_evidence = conditioned(found.matrix, targets, found.levels)
-    points, mean = _compact(structures, chosen, found.levels.variance * weights)
+    points, mean = _compact(structures, found.levels.variance * weights)
     record = {
         "variance": found.levels.variance,
         "noise": found.levels.noise,
@@ -141,15 +137,65 @@ def fit_full_potential(
         "variance": np.asarray(found.levels.variance),
         "prior": np.sqrt(found.levels.variance)
         * solve_triangular(root, np.eye(len(root)), lower=True),
-        "moves": tuple(_moves(structures, group) for group in process.groups),
+        "moves": tuple(_moves(structures, labelled, group) for group in process.groups),
     }
     return Potential(process, arrays, references)
 
 
-def _moves(structures: Sequence[Tangents], group: Group) -> np.ndarray:
+def _tangents(
+    describer: Any,
+    batches: Sequence[Batch],
+    labelled: Sequence[Labelled],
+    axes: Sequence[np.ndarray],
+    show: bool,
+) -> list[Tangents]:
+    """Real atoms, and the derivatives that are labels, of each structure; all must fit in memory.
+
+    Raises:
+        InputError: the covariance of all labels does not fit in memory.
+    """
+    tangents_of = jax.jit(partial(structure_tangents, describer))
+    width = jax.eval_shape(tangents_of, 1.0, batches[0]).vectors.shape[1]
+    require_memory(labelled, width)
+    dtype = derivative_bytes(labelled, width)[1]
+    bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
+    return [
+        _internal(jax.device_get(tangents_of(1.0, batch)), labels, along, dtype)
+        for batch, labels, along in zip(bar, labelled, axes, strict=True)
+    ]
+
+
+def _internal(structure: Tangents, labels: Labelled, axes: np.ndarray, dtype: Any) -> Tangents:
+    """Without padding; derivatives along the axes [3N, n], and with the strain if labelled."""
+    real = np.asarray(structure.kinds) >= 0
+    tangents = np.asarray(structure.tangents, float)[:, real]
+    moves = np.einsum("jn,jcd->ncd", axes, tangents[: len(axes)], optimize=True)
+    if labels.stress:
+        moves = np.concatenate([moves, tangents[-6:]])
+    vectors = np.asarray(structure.vectors, float)[real]
+    return Tangents(vectors, np.asarray(structure.kinds)[real], moves.astype(dtype))
+
+
+def _divided(structure: Tangents, scale: float) -> Tangents:
+    """In other units, in place."""
+    vectors, kinds, tangents = structure
+    vectors /= scale
+    tangents /= scale
+    return Tangents(vectors, kinds, tangents)
+
+
+def _moves(
+    structures: Sequence[Tangents], labelled: Sequence[Labelled], group: Group
+) -> np.ndarray:
     """Tangents [F, J, C, D] of a group; those of the stress only if a structure has this label."""
-    stop = None if group.stress else -6
-    return np.stack([structures[member].tangents[:stop] for member in group.structures])
+    n_structures, size = group.mask.shape
+    n_moves = 3 * size + (6 if group.stress else 0)
+    found = np.zeros((n_structures, n_moves, size, structures[0].vectors.shape[1]))
+    for place, member in enumerate(group.structures):
+        tangents = structures[member].tangents
+        rows = labelled[member].rows(size)[1:] - 1
+        found[place, rows, : tangents.shape[1]] = tangents
+    return found
 
 
 def _precision(dtype):
@@ -157,28 +203,8 @@ def _precision(dtype):
 
 
 def _unit(structures: Sequence[Tangents]) -> float:
-    real = [np.asarray(s.kinds) >= 0 for s in structures]
-    vectors = [np.asarray(s.vectors, float)[r] for s, r in zip(structures, real, strict=True)]
-    kinds = [np.asarray(s.kinds)[r] for s, r in zip(structures, real, strict=True)]
+    vectors, kinds = ([s[part] for s in structures] for part in (0, 1))
     return typical_distance(np.concatenate(vectors), np.concatenate(kinds))
-
-
-def _internal(structure: Tangents, axes: np.ndarray) -> Tangents:
-    """Derivatives along the axes [3N, n] in the place of the first n coordinates; no others."""
-    tangents = np.array(structure.tangents)
-    along = np.einsum("jn,jcd->ncd", axes, tangents[: len(axes)])
-    tangents[: len(tangents) - 6] = 0
-    tangents[: len(along)] = along
-    return structure._replace(tangents=tangents)
-
-
-def _labelled(structure: Tangents, rows: np.ndarray) -> Tangents:
-    """The real atoms, and the derivatives that are labels; the first row is the energy."""
-    real = np.asarray(structure.kinds) >= 0
-    tangents = np.asarray(structure.tangents, float)[rows[1:] - 1]
-    return Tangents(
-        np.asarray(structure.vectors, float)[real], structure.kinds[real], tangents[:, real]
-    )
 
 
 class Choice(NamedTuple):
@@ -234,22 +260,21 @@ def targets_of(observations: Observations, axes: Sequence[np.ndarray]) -> Target
     return Targets(*arrays, observations.kinds)
 
 
-def _compact(structures, chosen, weights) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
+def _compact(
+    structures: Sequence[Tangents], weights: np.ndarray
+) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
     """The mean as one weight and one tangent per training environment, and their species."""
-    points, kinds, alphas, tangents = [], [], [], []
+    alphas, tangents = [], []
     start = 0
-    for structure, rows in zip(structures, chosen, strict=True):
-        full = np.zeros(1 + len(structure.tangents))
-        full[rows] = weights[start : start + len(rows)]
-        start += len(rows)
-        real = structure.kinds >= 0
-        points.append(np.asarray(structure.vectors, float)[real])
-        kinds.append(np.asarray(structure.kinds)[real])
-        alphas.append(np.full(int(real.sum()), full[0]))
-        moved = np.einsum("j,jcd->cd", full[1:], np.asarray(structure.tangents, float))
-        tangents.append(moved[real])
-    parts = {"points": points, "alpha": alphas, "tangents": tangents}
+    for structure in structures:
+        n_moves, n_atoms, width = structure.tangents.shape
+        own = weights[start : start + 1 + n_moves]
+        start += 1 + n_moves
+        alphas.append(np.full(n_atoms, own[0]))
+        moved = own[1:] @ structure.tangents.reshape(n_moves, n_atoms * width)
+        tangents.append(moved.reshape(n_atoms, width))
+    parts = {"points": [s.vectors for s in structures], "alpha": alphas, "tangents": tangents}
     return (
-        tuple(np.concatenate(kinds).tolist()),
+        tuple(np.concatenate([s.kinds for s in structures]).tolist()),
         {name: np.concatenate(part) for name, part in parts.items()},
     )

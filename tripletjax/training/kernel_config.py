@@ -22,7 +22,6 @@ KERNEL = "kernel"
 KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full")
-FULL_LABELS = 10_000  # up to as many a full process is fitted, with all pairs of them in memory
 LENGTH_SCALE = 4.0  # at which the search begins
 
 
@@ -63,7 +62,7 @@ class KernelConfig(Settings):
     degree: int = setting(2, "of the polynomial kernel")
     method: str | None = setting(
         None, "a full Gaussian process, or a sparse one in some of the environments",
-        choices=METHODS, none=f"full up to {FULL_LABELS} labels",
+        choices=METHODS, none="full if all pairs of labels fit in memory",
     )  # fmt: skip
     n_inducing: int = setting(200, "inducing environments of each species in a sparse process")
     energy_noise: float | None = setting(

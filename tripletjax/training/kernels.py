@@ -12,7 +12,8 @@ from tripletjax.descriptors.base import Descriptor, descriptor
 from tripletjax.io import atomic_folder, provenance, save_json
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.full import fit_full_potential
-from tripletjax.kernels.observations import Noise
+from tripletjax.kernels.memory import fits_in_memory, n_labels_of
+from tripletjax.kernels.observations import Labelled, Noise
 from tripletjax.kernels.sparse import fit_sparse_potential
 from tripletjax.kernels.tuning import tuned
 from tripletjax.potentials.base import Potential
@@ -23,7 +24,6 @@ from tripletjax.training.figures import parity_figure
 from tripletjax.training.folder import METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
 from tripletjax.training.kernel_config import (
-    FULL_LABELS,
     LENGTH_SCALE,
     KernelConfig,
     kernel_settings_text,
@@ -35,6 +35,7 @@ from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
 
 TRUNCATION = 1e-3  # of the principal axes of environments
+WIDTH = 300  # typical number of these axes
 log = logging.getLogger(__name__)
 
 
@@ -148,9 +149,12 @@ def _conditioned(data: Dataset, config: KernelConfig, show: bool) -> Potential:
         describer, kernel = tuned(
             describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
         )
-    n_labels = sum(1 + (0 if f is None else f.size) + (0 if s is None else 6) for _, f, s in labels)
-    method = config.method or ("full" if n_labels <= FULL_LABELS else "sparse")
-    log.info("fitting a %s Gaussian process to %d labels", method, n_labels)
+    labelled = [
+        Labelled(len(frame), 0 if f is None else f.size, s is not None)
+        for frame, (_, f, s) in zip(data.frames, labels, strict=True)
+    ]
+    method = config.method or ("full" if fits_in_memory(labelled, WIDTH) else "sparse")
+    log.info("fitting a %s Gaussian process to %d labels", method, n_labels_of(labelled))
     options |= {"describer": describer, "show": show}
     if method == "full":
         return fit_full_potential(*known, stress, kernel=kernel, **options)
