@@ -172,7 +172,7 @@ def test_more_labels_than_memory_are_refused(monkeypatch):
     of_two = full_bytes([Labelled(6, 12, False)] * 2, 135)
     monkeypatch.setattr(memory, "available_bytes", lambda: of_two + 1e4)
     with pytest.raises(InputError, match=r"52 labels needs 0.5 GB.* about 2 structures .* of 4"):
-        fit_full_potential(frames, *labels, describer=POWER, truncation=0)
+        fit_full_potential(frames, *labels, describer=POWER, truncation=0, solver="dense")
 
 
 def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):

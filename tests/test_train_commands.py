@@ -174,7 +174,6 @@ def test_a_kernel_from_file_to_dynamics(files, capsys):
 @pytest.mark.parametrize("options, words", [
     (["--max-epochs", "3"], "invalid --max-epochs: fits with --model kernel do not read it"),
     (["--committee", "2"], "invalid committee: a kernel potential is fitted in closed form"),
-    (["--resume"], "invalid resume: a kernel potential is fitted in closed form"),
     (["--test", "other.xyz"], "10"),
 ])  # fmt: skip
 def test_what_a_kernel_does_not_read(options, words, files, monkeypatch, capsys):

@@ -103,13 +103,15 @@ def fit(
         raise InputError("a committee needs a folder to be written to")
     if isinstance(config, KernelConfig):
         others = {"start_from": start_from, "committee": committee, "loss": loss}
-        _require_none(others | {"optimizer": optimizer, "resume": resume or None})
+        _require_none(others | {"optimizer": optimizer})
     with jax.enable_x64(True) if options.x64 else nullcontext():
         data = labelled(frames, config)
         assert data is not None, "of frames, which are not None"
         parts = {"valid": labelled(valid, config), "test": labelled(test, config)}
         if isinstance(config, KernelConfig):
-            return fit_kernel_potential(data, folder, config, **parts, force=force, show=show)[0]
+            return fit_kernel_potential(
+                data, folder, config, **parts, resume=resume, force=force, show=show
+            )[0]
         start = load(start_from) if isinstance(start_from, str | Path) else start_from
         config = _settled(config, model, start, optimizer)
         choices = {

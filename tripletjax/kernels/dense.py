@@ -88,6 +88,12 @@ def _range(matrix: np.ndarray, targets: Targets, given) -> tuple[np.ndarray, ...
     return start, low, high
 
 
+def deviations_of(targets: Targets, levels: Levels) -> np.ndarray:
+    """Noises [n] of all labels."""
+    noises = np.array([levels.noise[name] for name in targets.names])[targets.kinds]
+    return noises * targets.scales
+
+
 def conditioned(
     matrix: np.ndarray, targets: Targets, levels: Levels
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -101,9 +107,8 @@ def conditioned(
     Raises:
         InputError: the matrix is not finite, or has no factor.
     """
-    noises = np.array([levels.noise[name] for name in targets.names])[targets.kinds]
     matrix *= levels.variance
-    matrix[np.diag_indices_from(matrix)] += (noises * targets.scales) ** 2
+    matrix[np.diag_indices_from(matrix)] += deviations_of(targets, levels) ** 2
     factor_in_place(matrix)
     weights = solved(matrix, targets.values)
     value = 0.5 * targets.values @ weights + np.log(np.diag(matrix)).sum()

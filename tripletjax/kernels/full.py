@@ -1,7 +1,8 @@
-"""Full Gaussian processes on energies, forces and stress, for small sets of structures.
+"""Full Gaussian processes on energies, forces and stress.
 
 Labels are D_a E(S) + noise, with the operators D_a and the covariances of ``tangents``. All pairs
-of labels are in memory: 8 bytes for each, 7 GB for 30 000 labels (``memory``).
+of labels are in memory, 8 bytes for each and 7 GB for 30 000 labels (``memory``); more labels are
+solved for by conjugate gradients (``iterative``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.conditioning import Iteration, weights_of
 from tripletjax.kernels.covariances import covariance_matrix
 from tripletjax.kernels.dense import Levels, Targets, conditioned, highest_evidence
 from tripletjax.kernels.environments import (
@@ -23,7 +25,7 @@ from tripletjax.kernels.environments import (
     as_kernels,
     typical_distance,
 )
-from tripletjax.kernels.memory import derivative_bytes, require_memory
+from tripletjax.kernels.memory import derivative_bytes, fits_in_memory, n_labels_of, require_memory
 from tripletjax.kernels.model import FullGaussianProcess, KernelModel
 from tripletjax.kernels.observations import (
     Labelled,
@@ -32,7 +34,9 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
+from tripletjax.kernels.products import mean_of
 from tripletjax.kernels.projection import on_principal_axes
+from tripletjax.kernels.resuming import begun_at, digest_of
 from tripletjax.kernels.tangents import (
     Group,
     Tangents,
@@ -41,10 +45,11 @@ from tripletjax.kernels.tangents import (
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
-from tripletjax.types import Batch
+from tripletjax.types import Batch, InputError, as_choice
 
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
+SOLVERS = ("dense", "iterative")
 SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
 
@@ -61,6 +66,8 @@ def fit_full_potential(
     references: Any = None,
     truncation: float = 1e-3,
     deviations: bool | None = None,
+    solver: str | None = None,
+    iteration: Iteration | None = None,
     dtype: str = "float64",
     show: bool = False,
 ) -> Potential:
@@ -77,7 +84,10 @@ def fit_full_potential(
         truncation: the vectors are projected on their principal axes in the training set, except
             for those that are smaller than this part of the largest; zero: they are not projected.
         deviations: whether the potential has standard deviations, for which it keeps the covariance
-            of all labels; None: up to 5000 labels.
+            of all labels; None: up to 5000 labels, if the solver is "dense".
+        solver: "dense", with the covariance of all labels in memory, or "iterative": conjugate
+            gradients. None: dense if it fits in memory.
+        iteration: options of the iterative solver; None: the defaults.
         show: whether to show a progress bar.
 
     Returns:
@@ -100,46 +110,85 @@ def fit_full_potential(
         >>> round(potential.energy(potential.prepare(water)).item(), 3)
         1.5
     """
+    if solver is not None:
+        as_choice("solver", solver, SOLVERS)
     candidates = as_kernels(kernel)
     observations = check_observations(frames, energies, forces, stress, describer, references)
     precision = float_type(dtype)
     axes = observations.internal_axes
     labelled = observations.labelled(axes)
+    iteration = iteration or Iteration()
+    fit = digest_of(iteration.settings, *observations.arrays)
+    begun = begun_at(iteration.checkpoint, fit, n_labels_of(labelled))
     with _precision(precision):
         batches = single_batches(observations.frames, describer, precision)
         describer = on_principal_axes(describer, batches, truncation)
+        is_dense = _is_dense(solver, labelled, describer, batches[0])
         structures = _tangents(describer, batches, labelled, axes, show)
         scale = _unit(structures)
         structures = [_divided(structure, scale) for structure in structures]
     targets = targets_of(observations, axes)
+    way = "in memory" if is_dense else "by conjugate gradients"
+    logger.info("a full Gaussian process of %d labels, %s", len(targets.values), way)
     with _precision(precision):
-        found = _chosen(candidates, structures, targets, noise or Noise(), variance, show)
-    root, weights, log_evidence = conditioned(found.matrix, targets, found.levels)
-    points, mean = _compact(structures, found.levels.variance * weights)
+        found = _chosen(candidates, structures, targets, noise or Noise(), variance, is_dense, show)
+        problem = found.kernel, found.matrix, structures, targets, found.levels
+        solved = weights_of(*problem, iteration, begun, show)
+    alpha, moved = mean_of(structures, found.levels.variance * solved.weights)
+    arrays: dict[str, Any] = {
+        "points": np.concatenate([s.vectors for s in structures]),
+        "scale": np.asarray(scale),
+        "alpha": alpha,
+        "tangents": moved,
+    }
     record = {
         "variance": found.levels.variance,
         "noise": found.levels.noise,
-        "log_evidence": log_evidence,
         "labels": dict(zip(targets.names, np.bincount(targets.kinds).tolist(), strict=True)),
         "kernel": found.kernel.label(),
-        "search": found.levels.reached,
     }
-    common = {"describer": describer, "kernel": found.kernel, "kinds": points, "record": record}
+    points = np.concatenate([s.kinds for s in structures]).tolist()
+    common = {"describer": describer, "kernel": found.kernel, "kinds": tuple(points)}
+    common["record"] = record | solved.record
     references = tuple(map(float, observations.references))
-    arrays: dict[str, Any] = mean | {"scale": np.asarray(scale)}
-    if deviations is None:
-        deviations = len(root) <= WITH_DEVIATIONS
-    if not deviations:
+    if not _has_deviations(deviations, solved.root):
         logger.info("the potential has no standard deviations: the covariance is not kept")
         return Potential(KernelModel(**common), arrays, references)
     process = FullGaussianProcess(**common, structures=labelled)
     arrays |= {
         "variance": np.asarray(found.levels.variance),
-        "prior": np.sqrt(found.levels.variance)
-        * solve_triangular(root, np.eye(len(root)), lower=True),
+        "prior": _prior(solved.root, found.levels.variance),
         "moves": tuple(_moves(structures, labelled, group) for group in process.groups),
     }
     return Potential(process, arrays, references)
+
+
+def _has_deviations(given: bool | None, root: np.ndarray | None) -> bool:
+    if given and root is None:
+        raise InputError("deviations need the covariance of all labels: expected solver='dense'")
+    return root is not None and (len(root) <= WITH_DEVIATIONS if given is None else given)
+
+
+def _prior(root: Any, variance: float) -> np.ndarray:
+    """√v L⁻¹ of ``FullGaussianProcess``."""
+    return np.sqrt(variance) * solve_triangular(root, np.eye(len(root)), lower=True)
+
+
+def _is_dense(solver: str | None, labelled: Sequence[Labelled], describer: Any, batch: Batch):
+    """Whether all pairs of labels are in memory.
+
+    Raises:
+        InputError: they are to be, and do not fit.
+    """
+    width = _width(describer, batch)
+    if solver == "dense":
+        require_memory(labelled, width)
+    return solver == "dense" or (solver is None and fits_in_memory(labelled, width))
+
+
+def _width(describer: Any, batch: Batch) -> int:
+    described = partial(structure_tangents, describer, 1.0)
+    return jax.eval_shape(described, batch).vectors.shape[1]
 
 
 def _tangents(
@@ -149,14 +198,9 @@ def _tangents(
     axes: Sequence[np.ndarray],
     show: bool,
 ) -> list[Tangents]:
-    """Real atoms, and the derivatives that are labels, of each structure; all must fit in memory.
-
-    Raises:
-        InputError: the covariance of all labels does not fit in memory.
-    """
+    """Real atoms, and the derivatives that are labels, of each structure."""
     tangents_of = jax.jit(partial(structure_tangents, describer))
-    width = jax.eval_shape(tangents_of, 1.0, batches[0]).vectors.shape[1]
-    require_memory(labelled, width)
+    width = _width(describer, batches[0])
     dtype = derivative_bytes(labelled, width)[1]
     bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
     return [
@@ -211,7 +255,7 @@ class Choice(NamedTuple):
     """A kernel, its matrix for all labels, and what maximises its evidence."""
 
     kernel: Any
-    matrix: np.ndarray
+    matrix: np.ndarray | None  # None: it is not in memory
     levels: Levels
 
 
@@ -221,9 +265,13 @@ def _chosen(
     targets: Targets,
     noise: Noise,
     variance: float | None,
+    whole: bool,
     show: bool,
 ) -> Choice:
-    """The kernel of highest evidence, by the labels of some of the structures if there are many."""
+    """The kernel of highest evidence, by the labels of some of the structures if there are many.
+
+    The matrix is that of all labels if it is wanted as a ``whole``.
+    """
     counts = np.array([1 + len(structure.tangents) for structure in structures])
     step = -(-int(counts.sum()) // SEARCHED)
     some = structures[::step]
@@ -240,6 +288,8 @@ def _chosen(
     choice = best[1]
     for line in choice.levels.reached:
         logger.warning(line)
+    if not whole:
+        return choice._replace(matrix=None)
     if step == 1:
         return choice
     return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
@@ -258,23 +308,3 @@ def targets_of(observations: Observations, axes: Sequence[np.ndarray]) -> Target
             scales += [scale] * len(labels)
     arrays = np.concatenate(values), np.array(kinds), np.array(scales)
     return Targets(*arrays, observations.kinds)
-
-
-def _compact(
-    structures: Sequence[Tangents], weights: np.ndarray
-) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
-    """The mean as one weight and one tangent per training environment, and their species."""
-    alphas, tangents = [], []
-    start = 0
-    for structure in structures:
-        n_moves, n_atoms, width = structure.tangents.shape
-        own = weights[start : start + 1 + n_moves]
-        start += 1 + n_moves
-        alphas.append(np.full(n_atoms, own[0]))
-        moved = own[1:] @ structure.tangents.reshape(n_moves, n_atoms * width)
-        tangents.append(moved.reshape(n_atoms, width))
-    parts = {"points": [s.vectors for s in structures], "alpha": alphas, "tangents": tangents}
-    return (
-        tuple(np.concatenate([s.kinds for s in structures]).tolist()),
-        {name: np.concatenate(part) for name, part in parts.items()},
-    )

@@ -108,5 +108,5 @@ def require_memory(structures: Sequence[Labelled], width: int) -> None:
     raise InputError(
         f"a full process with {n_labels} labels needs {needed / 1e9:.1f} GB of memory, but "
         f"{available / 1e9:.1f} GB are available: expected about {low} structures or fewer "
-        f"instead of {len(structures)}"
+        f"instead of {len(structures)}, or the iterative method, which has no matrix"
     )

@@ -84,6 +84,13 @@ class Observations(NamedTuple):
         return found
 
     @property
+    def arrays(self) -> list[np.ndarray]:
+        """Structures and labels, which say whether another set is the same."""
+        missing = [np.zeros(0) if x is None else x for x in (*self.forces, *self.stress)]
+        frames = [(f.numbers, f.positions, f.cell.array, f.pbc) for f in self.frames]
+        return [*(part for parts in frames for part in parts), self.energies, *missing]
+
+    @property
     def internal_axes(self) -> list[np.ndarray]:
         """Directions of the labels of the forces on each structure, [3N, n]; n = 0 without."""
         return [

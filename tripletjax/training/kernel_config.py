@@ -21,7 +21,7 @@ from tripletjax.training.references import as_references
 KERNEL = "kernel"
 KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
-METHODS = ("sparse", "full")
+METHODS = ("sparse", "full", "iterative")
 LENGTH_SCALE = 4.0  # at which the search begins
 
 
@@ -61,8 +61,9 @@ class KernelConfig(Settings):
     )  # fmt: skip
     degree: int = setting(2, "of the polynomial kernel")
     method: str | None = setting(
-        None, "a full Gaussian process, or a sparse one in some of the environments",
-        choices=METHODS, none="full if all pairs of labels fit in memory",
+        None, "a full Gaussian process, with all pairs of labels in memory or by conjugate "
+        "gradients (iterative), or a sparse one in some of the environments",
+        choices=METHODS, none="full if it fits in memory, otherwise iterative",
     )  # fmt: skip
     n_inducing: int = setting(200, "inducing environments of each species in a sparse process")
     energy_noise: float | None = setting(

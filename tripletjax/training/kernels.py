@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from tripletjax.descriptors.base import Descriptor, descriptor
-from tripletjax.io import atomic_folder, provenance, save_json
+from tripletjax.io import atomic_folder, provenance, save_json, to_json
+from tripletjax.kernels.conditioning import Iteration
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.full import fit_full_potential
-from tripletjax.kernels.memory import fits_in_memory, n_labels_of
-from tripletjax.kernels.observations import Labelled, Noise
+from tripletjax.kernels.observations import Noise
 from tripletjax.kernels.sparse import fit_sparse_potential
 from tripletjax.kernels.tuning import tuned
 from tripletjax.potentials.base import Potential
@@ -21,7 +21,7 @@ from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
 from tripletjax.training.figures import parity_figure
-from tripletjax.training.folder import METRICS, OWN, PARITY, claimed
+from tripletjax.training.folder import CHECKPOINT, METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
 from tripletjax.training.kernel_config import (
     LENGTH_SCALE,
@@ -33,9 +33,10 @@ from tripletjax.training.laplace import uncertainty_metrics
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
+from tripletjax.types import InputError
 
 TRUNCATION = 1e-3  # of the principal axes of environments
-WIDTH = 300  # typical number of these axes
+SOLVERS = {None: None, "full": "dense", "iterative": "iterative"}  # by method
 log = logging.getLogger(__name__)
 
 
@@ -46,13 +47,15 @@ def fit_kernel_potential(
     *,
     valid: Dataset | None = None,
     test: Dataset | None = None,
+    resume: bool = False,
     force: bool = False,
     show: bool = True,
 ) -> tuple[Potential, dict[str, Any]]:
     """Fit a Gaussian process and write it to a folder with its errors.
 
     The folder gets ``model/``, ``metrics.json``, ``parity.png`` and ``settings.yaml``, all at the
-    end: such a fit takes minutes, and an interrupted one leaves nothing behind.
+    end. An interrupted fit leaves nothing behind, except for the checkpoint of conjugate gradients,
+    which ``resume`` continues.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside, which the fit
@@ -60,6 +63,7 @@ def fit_kernel_potential(
         folder: to write; must be unused, unless ``force`` is given. None: nothing is written.
         config: settings; None: the defaults.
         valid, test: further structures.
+        resume: resume from the checkpoint in the folder, if there is one.
         force: replace an earlier fit in the folder; all other files stay.
         show: a progress bar.
 
@@ -67,8 +71,8 @@ def fit_kernel_potential(
         The potential, with deviations, and the record that ``metrics.json`` holds.
 
     Raises:
-        InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, or a
-            folder in use.
+        InputError: too few structures, species in ``valid`` or ``test`` that ``data`` lacks, a
+            folder in use, or a checkpoint of other settings or structures.
 
     Example:
         >>> from tripletjax.data.sets import load_frames
@@ -81,8 +85,9 @@ def fit_kernel_potential(
         (True, 'energy_mae_mev_per_atom')
     """
     config = config or KernelConfig()
-    with claimed(folder, force) as place:
-        potential, record, compared = _fitted(data, config, valid, test, show)
+    with claimed(folder, force or resume) as place:
+        iteration = _iteration(place, config, resume)
+        potential, record, compared = _fitted(data, config, valid, test, iteration, show)
         if place is not None:
             with atomic_folder(place, force=True, own=OWN) as new:
                 potential.save(new / "model")
@@ -93,18 +98,37 @@ def fit_kernel_potential(
     return potential, record
 
 
+def _iteration(folder: Path | None, config: KernelConfig, resume: bool) -> Iteration:
+    """Options of conjugate gradients; a checkpoint of an earlier fit is removed.
+
+    Raises:
+        InputError: there is nothing to resume in the folder.
+    """
+    if folder is None:
+        return Iteration()
+    path = folder / CHECKPOINT
+    if not resume:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() and (folder / METRICS).is_file():
+        raise InputError(
+            f"{folder} holds a finished fit: nothing to resume; start again with force"
+        )
+    return Iteration(checkpoint=path, settings=to_json(asdict(config)))
+
+
 def _fitted(
     data: Dataset,
     config: KernelConfig,
     valid: Dataset | None,
     test: Dataset | None,
+    iteration: Iteration,
     show: bool,
 ) -> tuple[Potential, dict[str, Any], dict[str, Any]]:
     """The potential, the record of the fit, and its predictions by part of the data."""
     parts = checked_parts(data, valid, test, config.seed)
     warn_of_units(*parts["train"])
     began = time.monotonic()
-    potential = _conditioned(parts["train"], config, show)
+    potential = _conditioned(parts["train"], config, iteration, show)
     seconds = time.monotonic() - began
     log.info("fitted for %.0f s; evaluating the fit", seconds)
     dtype = precision_of(potential)
@@ -130,7 +154,9 @@ def _fitted(
     return potential, record | provenance(), compared
 
 
-def _conditioned(data: Dataset, config: KernelConfig, show: bool) -> Potential:
+def _conditioned(
+    data: Dataset, config: KernelConfig, iteration: Iteration, show: bool
+) -> Potential:
     """The process of highest evidence, given the labels."""
     labels = countable(data.frames, data.labels)
     energies, forces, stress = zip(*labels, strict=True)
@@ -149,15 +175,10 @@ def _conditioned(data: Dataset, config: KernelConfig, show: bool) -> Potential:
         describer, kernel = tuned(
             describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
         )
-    labelled = [
-        Labelled(len(frame), 0 if f is None else f.size, s is not None)
-        for frame, (_, f, s) in zip(data.frames, labels, strict=True)
-    ]
-    method = config.method or ("full" if fits_in_memory(labelled, WIDTH) else "sparse")
-    log.info("fitting a %s Gaussian process to %d labels", method, n_labels_of(labelled))
     options |= {"describer": describer, "show": show}
-    if method == "full":
-        return fit_full_potential(*known, stress, kernel=kernel, **options)
+    if config.method != "sparse":
+        options |= {"kernel": kernel, "iteration": iteration}
+        return fit_full_potential(*known, stress, solver=SOLVERS[config.method], **options)
     return fit_sparse_potential(
         *known,
         stress,
