@@ -187,3 +187,20 @@ def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
     assert available_bytes() == 2000 < of_machine
     (tmp_path / "memory.max").write_text("max")
     assert available_bytes() > 2000
+
+
+def test_forces_that_vanish_by_symmetry_do_not_decide_the_noise():
+    """Those on perfect crystals are zero for any weights."""
+    silicon = descriptor("power_spectrum", (14,), cutoff=3.0, n_max=3, l_max=2)
+    perfect = [bulk("Si", cubic=True, a=a) for a in (5.3, 5.4, 5.5)]
+    rattled = [bulk("Si", cubic=True) for _ in range(3)]
+    for seed, frame in enumerate(rattled):
+        frame.rattle(0.1, seed=seed)
+    random = np.random.default_rng(0)
+    energies, forces = random.normal(size=6), [random.normal(size=(8, 3)) for _ in rattled]
+    found = []
+    for of_perfect in (None, np.zeros((8, 3))):
+        labels = energies, [*forces, *[of_perfect] * 3]
+        model: Any = fit_full_potential([*rattled, *perfect], *labels, describer=silicon).model
+        found.append([model.record["variance"], *model.record["noise"].values()])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)

@@ -49,6 +49,7 @@ from tripletjax.types import Batch, InputError, as_choice
 
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
+LEAST = 1e-10  # of the largest prior variance of a kind of label
 SOLVERS = ("dense", "iterative")
 SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
@@ -280,8 +281,10 @@ def _chosen(
     best: Any = None
     for kernel in candidates:
         matrix = covariance_matrix(kernel, some, show)
-        levels = highest_evidence(matrix, of_some, noise, variance)
-        evidence = conditioned(matrix.copy(), of_some, levels)[2]
+        known = _depends(matrix, of_some)
+        part, of_part = matrix[np.ix_(known, known)], of_some.of(known)
+        levels = highest_evidence(part, of_part, noise, variance)
+        evidence = conditioned(part, of_part, levels)[2]
         logger.info("%s: log evidence %.6g", kernel.label(), evidence)
         if best is None or evidence > best[0]:
             best = evidence, Choice(kernel, matrix, levels)
@@ -293,6 +296,17 @@ def _chosen(
     if step == 1:
         return choice
     return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
+
+
+def _depends(matrix: np.ndarray, targets: Targets) -> np.ndarray:
+    """Labels [n] that depend on the weights: the forces on perfect crystals vanish by symmetry.
+
+    As labels without noise the others would make the evidence unbounded, like net forces; what they
+    say of the noise is wrong.
+    """
+    diagonal = np.diag(matrix)
+    largest = [diagonal[targets.kinds == kind].max() for kind in range(len(targets.names))]
+    return diagonal > LEAST * np.array(largest)[targets.kinds]
 
 
 def targets_of(observations: Observations, axes: Sequence[np.ndarray]) -> Targets:
