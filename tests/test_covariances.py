@@ -11,6 +11,7 @@ from ase.build import bulk, molecule
 from tests.systems import SPECIES, methanol
 from tripletjax import InputError, descriptor
 from tripletjax.kernels import EnvironmentKernel, fit_full_potential, full, memory
+from tripletjax.kernels.algebra import KernelOf
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
 from tripletjax.kernels.factors import factor_in_place, solved
 from tripletjax.kernels.internal import internal_axes
@@ -23,6 +24,16 @@ pytestmark = pytest.mark.once("float64")
 
 GAUSSIAN = EnvironmentKernel(length_scale=1.5)
 CUBIC = EnvironmentKernel(kind="polynomial", degree=3)
+LINEAR = EnvironmentKernel(kind="linear")
+LEFT, RIGHT = (
+    lambda kernel, block=block: KernelOf(kernel, block=block, columns=(2 * block, 2 * block + 2))
+    for block in range(2)
+)
+COMPOSITES = {
+    "linear": LINEAR,
+    "sum": 0.3 * GAUSSIAN + LINEAR,
+    "of blocks": 0.3 * LEFT(GAUSSIAN) + RIGHT(CUBIC) * (LEFT(LINEAR) + RIGHT(GAUSSIAN)),
+}
 POWER = descriptor("power_spectrum", SPECIES, cutoff=3.0, n_max=3, l_max=2)
 
 
@@ -42,7 +53,7 @@ class AsFunction:
         self.matrix = kernel.matrix
 
 
-@pytest.mark.parametrize("kernel", [GAUSSIAN, CUBIC])
+@pytest.mark.parametrize("kernel", [GAUSSIAN, CUBIC, *COMPOSITES.values()])
 def test_products_are_derivatives_of_the_function(kernel):
     first, second = structure(3, 5, 0), structure(4, 2, 1)
     found = jax.jit(partial(covariance_block, kernel))(first, second)

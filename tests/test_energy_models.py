@@ -11,7 +11,13 @@ from ase import Atoms
 
 from tests.systems import SPECIES, methanol, slab
 from tripletjax import InputError, descriptor
-from tripletjax.kernels import Noise, fit_full_potential, fit_sparse_potential
+from tripletjax.kernels import (
+    EnvironmentKernel,
+    Noise,
+    fit_full_potential,
+    fit_sparse_potential,
+    neighborhood_kernel,
+)
 from tripletjax.numerics import safe_norm, smooth_step
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.committee import committee_of
@@ -80,7 +86,22 @@ def fitted_kernels(fit, **options) -> Potential:
     return fit(frames, *labels, describer=SOAP, noise=NOISE, references=REFERENCES, **options)
 
 
+def shared_bonds(first, second):
+    """Overlap of the distances to neighbours of equal species, which fades at the cutoff."""
+    sides = ((one, one.distances()) for one in (first, second))
+    weights = [jnp.where(one.mask, smooth_step(r / CUTOFF), 0) for one, r in sides]
+    apart = first.distances()[:, None] - second.distances()
+    alike = (first.species[:, None] == second.species) * jnp.exp(-2 * apart**2)
+    return 2 * weights[0] @ alike @ weights[1]
+
+
+OWN = neighborhood_kernel(shared_bonds, SPECIES, CUTOFF)
+
+
 FITS = {
+    "own kernel": lambda: fitted_kernels(
+        fit_full_potential, kernel=OWN + 0.5 * EnvironmentKernel(length_scale=2.0), variance=10.0
+    ),
     "sparse": lambda: fitted_kernels(fit_sparse_potential, n_inducing=4),
     "full": lambda: fitted_kernels(fit_full_potential, variance=10.0),
     "committee": lambda: committee_of(

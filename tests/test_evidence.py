@@ -32,7 +32,7 @@ from tripletjax.kernels.observations import check_observations, single_batches
 from tripletjax.kernels.sparse import (
     choose_inducing,
     compiled,
-    describe_all,
+    described_all,
     fit_factors,
     kernel_root,
     stream,
@@ -134,7 +134,7 @@ def test_sparse_process_has_the_highest_evidence():
     observations = check_observations(frames, energies, forces, None, ETHANOL)
     with jax.enable_x64(True):
         batches = single_batches(observations.frames, ETHANOL, np.dtype(float))
-        inducing = choose_inducing(describe_all(ETHANOL, batches), KERNEL, 30)
+        inducing = choose_inducing(described_all(ETHANOL, batches)[1], KERNEL, 30)
         root = kernel_root(KERNEL, inducing, 1e-10)
         design = compiled(ETHANOL, observations)
         factors = stream(observations, batches, design, KERNEL, inducing, root)

@@ -134,6 +134,10 @@ def _finite(name: str, matrix: Any) -> np.ndarray | jax.Array:
     return matrix
 
 
+def radial_spectrum_columns(hypers: Hypers, channels: Channels, *_: Any) -> Channels:
+    return [channel | {"parity": 1} for channel in channels]
+
+
 def density_columns(hypers: Hypers, channels: Channels, *_: Any) -> Iterator[dict[str, Any]]:
     for channel in channels:
         for l in range(hypers.l_max + 1):

@@ -79,6 +79,10 @@ def _density(setup: Setup, vectors, species, mask, _):
     return setup.density(vectors, species, mask).ravel()
 
 
+def _radial_spectrum(setup: Setup, vectors, species, mask, _):
+    return setup.density(vectors, species, mask)[..., 0].ravel()
+
+
 def _power_spectrum(setup: Setup, vectors, species, mask, _):
     return power_spectrum(setup.density(vectors, species, mask))
 
@@ -141,6 +145,12 @@ KINDS = {
             columns=labels.density_columns,
             reads=("center_species",),
             invariant=False,
+        ),
+        Kind(
+            name="radial_spectrum",
+            function=_radial_spectrum,
+            columns=labels.radial_spectrum_columns,
+            reads=("center_species",),
         ),
         Kind(
             name="power_spectrum",

@@ -134,6 +134,11 @@ def checked_elements(elements: Any, name: str = "elements") -> tuple[int, ...]:
     return numbers
 
 
+def has_any_length(chosen: Any) -> bool:
+    """Whether the number of its columns depends on the number of neighbours; it says so itself."""
+    return bool(getattr(chosen, "any_length", False))
+
+
 def n_columns(chosen: EnvironmentDescriptor) -> int:
     """The number of columns D, without computing anything.
 

@@ -2,7 +2,8 @@
 
 - ``triplets``: the exact kernel between the triplets of two environments; ``nystrom``: the same as
   an inner product of short vectors.
-- ``environments``: kernels between the vectors of two environments, summed over atoms.
+- ``environments``: kernels between the vectors of two environments, summed over atoms;
+  ``algebra``: their sums and products; ``neighborhoods``: your own function of two environments.
 - ``sparse`` and ``full``: Gaussian processes on energies, forces and stress; ``model``: the energy
   models that they fit, with uncertainties.
 - ``regression`` and ``selection``: ridge and Gaussian processes on vectors, and their
@@ -17,6 +18,7 @@ from tripletjax.kernels.model import (
     SparseGaussianProcess,
     energy_deviations,
 )
+from tripletjax.kernels.neighborhoods import Neighborhood, neighborhood_kernel
 from tripletjax.kernels.nystrom import (
     InducingTriplets,
     NystromDescriptor,
@@ -50,6 +52,7 @@ __all__ = [
     "FullGaussianProcess",
     "InducingTriplets",
     "KernelModel",
+    "Neighborhood",
     "Noise",
     "NystromDescriptor",
     "SparseGaussianProcess",
@@ -64,6 +67,7 @@ __all__ = [
     "leave_one_out",
     "load_kernel_potential",
     "log_marginal_likelihood",
+    "neighborhood_kernel",
     "normalized_triplet_kernel",
     "nystrom_descriptor",
     "nystrom_vector",

@@ -1,13 +1,14 @@
 """Covariances of labels by matrix products over all pairs of atoms.
 
-A kernel of the products s = p·q, u = ½|p|², v = ½|q|² of two vectors has the derivatives
+A kernel of the products s = p·q, u = ½|p|², v = ½|q|² of two vectors, or of some blocks of their
+columns, has the derivatives
 
     D_a k = k_s dp_a·q + k_u dp_a·p,
     D_a D'_b k = k_s dp_a·dq_b + (dp_a·q) D'_b k_s + (dp_a·p) D'_b k_u,
 
 with D'_b s = p·dq_b and D'_b v = q·dq_b: all that is of the size of the vectors is in products of
-matrices, and only numbers for pairs of atoms are differentiated. Other kernels are differentiated
-as functions of the vectors, one tangent at a time.
+matrices, and only numbers for pairs of atoms are differentiated; the terms of all blocks are added.
+Other kernels are differentiated as functions of the vectors, one tangent at a time.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.kernels.algebra import has_products
 from tripletjax.kernels.environments import same_species, structure_kernel
 from tripletjax.kernels.tangents import Tangents
 from tripletjax.progress import progress_bar
@@ -39,7 +41,7 @@ def covariance_block(kernel: Any, first: Tangents, second: Tangents) -> Array:
         >>> covariance_block(EnvironmentKernel(), one, one).shape
         (5, 5)
     """
-    if hasattr(kernel, "of_products"):
+    if has_products(kernel):
         return _by_products(kernel, first, second)
     return _by_derivatives(kernel, first, second)
 
@@ -48,30 +50,46 @@ def _by_products(kernel: Any, first: Tangents, second: Tangents) -> Array:
     p, kinds_p, moves_p = map(jnp.asarray, first)
     q, kinds_q, moves_q = map(jnp.asarray, second)
     related = same_species(kinds_p, kinds_q)
-    shape = related.shape
-    s = _product("nd,md->nm", p, q)
-    u = jnp.broadcast_to(0.5 * jnp.sum(p**2, -1)[:, None], shape)
-    v = jnp.broadcast_to(0.5 * jnp.sum(q**2, -1), shape)
-    along_s = _product("jnd,md->jnm", moves_p, q)
-    along_u = _product("jnd,nd->jn", moves_p, p)
+    blocks = [slice(*columns) for columns in getattr(kernel, "blocks", ((0, None),))]
+
+    def products(formula, a, b):  # of every block
+        return jnp.stack([_product(formula, a[..., own], b[..., own]) for own in blocks])
+
+    shape = len(blocks), *related.shape
+    s = products("nd,md->nm", p, q)
+    u = jnp.broadcast_to(0.5 * products("nd,nd->n", p, p)[..., None], shape)
+    v = jnp.broadcast_to(0.5 * products("md,md->m", q, q)[:, None], shape)
+    along_s = products("jnd,md->jnm", moves_p, q)
+    along_u = products("jnd,nd->jn", moves_p, p)
 
     def slopes(s, v):
-        total = lambda s, u: jnp.sum(jnp.where(related, kernel.of_products(s, u, v), 0))  # noqa: E731
+        def total(s, u):
+            values = _of_products(kernel, s, u, v)
+            return jnp.sum(jnp.where(related, values, 0))
+
         value, (of_s, of_u) = jax.value_and_grad(total, argnums=(0, 1))(s, u)
         return value, of_s, of_u
 
     def derivative(ds, dv):  # D'_b
-        return jax.jvp(slopes, (s, v), (ds, jnp.broadcast_to(dv, shape)))[1]
+        return jax.jvp(slopes, (s, v), (ds, jnp.broadcast_to(dv[:, None], shape)))[1]
 
     value, of_s, of_u = slopes(s, v)
-    moved = _product("nd,kmd->knm", p, moves_q), _product("md,kmd->km", q, moves_q)
-    row, of_s_moved, of_u_moved = jax.vmap(derivative)(*moved)
-    column = _product("jnm,nm->j", along_s, of_s) + _product("jn,nm->j", along_u, of_u)
-    weighed = _product("nm,jnd->jmd", of_s, moves_p)
-    block = _product("jmd,kmd->jk", weighed, moves_q)
-    block += _product("jnm,knm->jk", along_s, of_s_moved)
-    block += _product("jn,knm->jk", along_u, of_u_moved)
+    moved = products("nd,kmd->knm", p, moves_q), products("md,kmd->km", q, moves_q)
+    row, of_s_moved, of_u_moved = jax.vmap(derivative, in_axes=1)(*moved)
+    column = _product("bjnm,bnm->j", along_s, of_s) + _product("bjn,bnm->j", along_u, of_u)
+    block = _product("bjnm,kbnm->jk", along_s, of_s_moved)
+    block += _product("bjn,kbnm->jk", along_u, of_u_moved)
+    for own, slope in zip(blocks, of_s, strict=True):
+        weighed = _product("nm,jnd->jmd", slope, moves_p[..., own])
+        block += _product("jmd,kmd->jk", weighed, moves_q[..., own])
     return jnp.block([[value[None, None], row[None]], [column[:, None], block]])
+
+
+def _of_products(kernel: Any, s: Array, u: Array, v: Array) -> Array:
+    """The kernel of the products of each block, [B, n, m]; of all columns if it has no blocks."""
+    if hasattr(kernel, "blocks"):
+        return kernel.of_products(s, u, v)
+    return kernel.of_products(s[0], u[0], v[0])
 
 
 def _by_derivatives(kernel: Any, first: Tangents, second: Tangents) -> Array:

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.kernels.algebra import Combinable, KernelOf, Product, Sum
 from tripletjax.types import Array, InputError, as_integer, as_positive, settle
 
-KERNELS = ("gaussian", "polynomial")
+KERNELS = ("gaussian", "polynomial", "linear")
 
 
 @partial(
@@ -20,11 +21,15 @@ KERNELS = ("gaussian", "polynomial")
     meta_fields=["kind", "degree"],
 )
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentKernel:
-    """A kernel between environment vectors p, q; one if they are equal.
+class EnvironmentKernel(Combinable):
+    """A kernel between environment vectors p, q.
 
         "gaussian":   k(p, q) = exp(-|p - q|² / 2ℓ²)
         "polynomial": k(p, q) = (p·q / |p| |q|)^ζ
+        "linear":     k(p, q) = p·q
+
+    The linear kernel of a radial spectrum is a potential of pairs, that of a power spectrum one of
+    three bodies.
 
     Between structures it is summed over all pairs of atoms of equal species,
     K(S, S') = Σ_{i∈S} Σ_{j∈S'} δ(species) k(p_i, p_j), as suits energies that are sums over atoms.
@@ -57,6 +62,8 @@ class EnvironmentKernel:
 
     def of_products(self, s: Array, u: Array, v: Array) -> Array:
         """k as a function of s = p·q, u = ½|p|² and v = ½|q|², element by element."""
+        if self.kind == "linear":
+            return s + 0 * (u + v)
         if self.kind == "polynomial":
             return (s * _inverse_root(2 * u) * _inverse_root(2 * v)) ** self.degree
         scale = jnp.asarray(self.length_scale, s.dtype)
@@ -64,6 +71,8 @@ class EnvironmentKernel:
 
     def label(self) -> str:
         """A short name of the kernel."""
+        if self.kind == "linear":
+            return self.kind
         if self.kind == "polynomial":
             return f"polynomial, degree {self.degree}"
         return f"gaussian, length scale {float(self.length_scale):.3g}"
@@ -71,7 +80,7 @@ class EnvironmentKernel:
 
 @partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["function"])
 @dataclass(frozen=True)
-class FunctionKernel:
+class FunctionKernel(Combinable):
     """A kernel defined by a function of vectors [N, D] and [M, D] that returns [N, M]."""
 
     function: Callable[[Array, Array], Array]
@@ -85,26 +94,34 @@ class FunctionKernel:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-Kernel = EnvironmentKernel | FunctionKernel | Callable[[Array, Array], Array]
+Kernel = Any  # a ``Combinable``, or a function of vectors [N, D] and [M, D]
 
 
 def as_kernel(kernel: Any) -> Any:
     """A kernel with ``matrix`` and ``label``, its length scale a number.
 
     Raises:
-        InputError: neither an ``EnvironmentKernel`` nor a function.
+        InputError: neither a kernel nor a function.
     """
     if isinstance(kernel, EnvironmentKernel):
         return replace(kernel, length_scale=float(kernel.length_scale))
-    if isinstance(kernel, FunctionKernel):
-        return kernel
-    if not callable(kernel) or isinstance(kernel, type):
-        raise InputError(
-            f"invalid kernel {kernel!r}: expected an EnvironmentKernel, or a function of vectors "
-            "[N, D] and [M, D]"
-        )
-    function: Any = kernel
-    return FunctionKernel(function)
+    if isinstance(kernel, Sum):
+        weights = tuple(map(float, kernel.weights))
+        return Sum(tuple(map(as_kernel, kernel.kernels)), weights)
+    if isinstance(kernel, Product):
+        return Product(tuple(map(as_kernel, kernel.kernels)))
+    if isinstance(kernel, KernelOf):
+        return replace(kernel, kernel=as_kernel(kernel.kernel))
+    if not isinstance(kernel, type):
+        if callable(getattr(kernel, "matrix", None)) and callable(getattr(kernel, "label", None)):
+            return kernel
+        if callable(kernel):
+            function: Any = kernel
+            return FunctionKernel(function)
+    raise InputError(
+        f"invalid kernel {kernel!r}: expected an EnvironmentKernel, a sum or product of some, or "
+        "a function of vectors [N, D] and [M, D]"
+    )
 
 
 def as_kernels(kernels: Any) -> list[Any]:

@@ -7,7 +7,6 @@ solved for by conjugate gradients (``iterative``).
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from functools import partial
 from logging import getLogger
 from typing import Any, NamedTuple
 
@@ -17,15 +16,13 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.conditioning import Iteration, weights_of
+from tripletjax.kernels.conditioning import Iteration, Weights, weights_of
 from tripletjax.kernels.covariances import covariance_matrix
 from tripletjax.kernels.dense import Levels, Targets, conditioned, highest_evidence
-from tripletjax.kernels.environments import (
-    Kernel,
-    as_kernels,
-    typical_distance,
-)
-from tripletjax.kernels.memory import derivative_bytes, fits_in_memory, n_labels_of, require_memory
+from tripletjax.kernels.described import Described, described, width_of
+from tripletjax.kernels.environments import Kernel
+from tripletjax.kernels.joined import of_columns, on_axes, setups
+from tripletjax.kernels.memory import fits_in_memory, n_labels_of, require_memory
 from tripletjax.kernels.model import FullGaussianProcess, KernelModel
 from tripletjax.kernels.observations import (
     Labelled,
@@ -35,17 +32,14 @@ from tripletjax.kernels.observations import (
     single_batches,
 )
 from tripletjax.kernels.products import mean_of
-from tripletjax.kernels.projection import on_principal_axes
 from tripletjax.kernels.resuming import begun_at, digest_of
 from tripletjax.kernels.tangents import (
     Group,
     Tangents,
-    structure_tangents,
 )
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
-from tripletjax.progress import progress_bar
-from tripletjax.types import Batch, InputError, as_choice
+from tripletjax.types import InputError, as_choice
 
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
@@ -60,7 +54,7 @@ def fit_full_potential(
     forces: Sequence[Any] | None = None,
     stress: Sequence[Any] | None = None,
     *,
-    describer: EnvironmentDescriptor,
+    describer: EnvironmentDescriptor | None = None,
     kernel: Kernel | Iterable[Kernel] | None = None,
     noise: Noise | None = None,
     variance: float | None = None,
@@ -77,9 +71,8 @@ def fit_full_potential(
     Args:
         frames, energies, forces, stress, describer, references, dtype: as for
             ``fit_sparse_potential``.
-        kernel: kernel between environments, with a length scale in units of the median distance, or
-            a function as for ``fit_sparse_potential``. Several: the one of highest evidence. None:
-            Gaussian of length scale 2.
+        kernel: kernel between environments, as for ``fit_sparse_potential``. Several: the one of
+            highest evidence. None: Gaussian of length scale 2.
         noise: noise of the labels; values of None are chosen by maximising the evidence. None: all.
         variance: v, eV²; None: chosen by the evidence too.
         truncation: the vectors are projected on their principal axes in the training set, except
@@ -113,53 +106,85 @@ def fit_full_potential(
     """
     if solver is not None:
         as_choice("solver", solver, SOLVERS)
-    candidates = as_kernels(kernel)
-    observations = check_observations(frames, energies, forces, stress, describer, references)
-    precision = float_type(dtype)
-    axes = observations.internal_axes
-    labelled = observations.labelled(axes)
+    candidates = setups(kernel, describer)
+    known = candidates[0][0]
+    observations = check_observations(frames, energies, forces, stress, known, references)
     iteration = iteration or Iteration()
+    labels = Labels.of(observations)
     fit = digest_of(iteration.settings, *observations.arrays)
-    begun = begun_at(iteration.checkpoint, fit, n_labels_of(labelled))
+    begun = begun_at(iteration.checkpoint, fit, n_labels_of(labels.structures))
+    precision = float_type(dtype)
+    best: Any = None
     with _precision(precision):
-        batches = single_batches(observations.frames, describer, precision)
-        describer = on_principal_axes(describer, batches, truncation)
-        is_dense = _is_dense(solver, labelled, describer, batches[0])
-        structures = _tangents(describer, batches, labelled, axes, show)
-        scale = _unit(structures)
-        structures = [_divided(structure, scale) for structure in structures]
-    targets = targets_of(observations, axes)
-    way = "in memory" if is_dense else "by conjugate gradients"
-    logger.info("a full Gaussian process of %d labels, %s", len(targets.values), way)
-    with _precision(precision):
-        found = _chosen(candidates, structures, targets, noise or Noise(), variance, is_dense, show)
-        problem = found.kernel, found.matrix, structures, targets, found.levels
+        for of_vectors, kernels in candidates:
+            batches = single_batches(observations.frames, of_vectors, precision)
+            of_vectors = on_axes(of_vectors, batches, truncation)
+            is_dense = _is_dense(solver, labels.structures, width_of(of_vectors, batches))
+            own = described(of_vectors, batches, labels.structures, labels.axes, show)
+            kernels = [of_columns(one, own.describer) for one in kernels]
+            found = _chosen(kernels, own, labels.targets, noise or Noise(), variance, show)
+            if best is None or found.evidence > best[0].evidence:
+                best = found, own, is_dense
+        choice, own, is_dense = best
+        way = "in memory" if is_dense else "by conjugate gradients"
+        logger.info("a full Gaussian process of %d labels, %s", len(labels.targets.values), way)
+        matrix = choice.matrix if is_dense else None
+        if is_dense and matrix is None:
+            matrix = covariance_matrix(choice.kernel, own.structures, show)
+        problem = choice.kernel, matrix, own.structures, labels.targets, choice.levels
         solved = weights_of(*problem, iteration, begun, show)
-    alpha, moved = mean_of(structures, found.levels.variance * solved.weights)
+    references = tuple(map(float, observations.references))
+    return _potential(choice, own, labels, solved, references, deviations)
+
+
+class Labels(NamedTuple):
+    """What is known of the structures of a training set."""
+
+    structures: tuple[Labelled, ...]
+    axes: list[np.ndarray]  # [3N, n] internal directions of each
+    targets: Targets
+
+    @classmethod
+    def of(cls, observations: Observations) -> "Labels":
+        """The labels of some observations."""
+        axes = observations.internal_axes
+        return cls(observations.labelled(axes), axes, targets_of(observations, axes))
+
+
+def _potential(
+    choice: "Choice",
+    own: Described,
+    labels: Labels,
+    solved: Weights,
+    references: tuple[float, ...],
+    deviations: bool | None,
+) -> Potential:
+    targets, levels = labels.targets, choice.levels
+    alpha, moved = mean_of(own.structures, levels.variance * solved.weights)
     arrays: dict[str, Any] = {
-        "points": np.concatenate([s.vectors for s in structures]),
-        "scale": np.asarray(scale),
+        "points": np.concatenate([s.vectors for s in own.structures]),
+        "scale": own.scale,
         "alpha": alpha,
         "tangents": moved,
     }
     record = {
-        "variance": found.levels.variance,
-        "noise": found.levels.noise,
+        "variance": levels.variance,
+        "noise": levels.noise,
         "labels": dict(zip(targets.names, np.bincount(targets.kinds).tolist(), strict=True)),
-        "kernel": found.kernel.label(),
+        "kernel": choice.kernel.label(),
     }
-    points = np.concatenate([s.kinds for s in structures]).tolist()
-    common = {"describer": describer, "kernel": found.kernel, "kinds": tuple(points)}
+    points = np.concatenate([s.kinds for s in own.structures]).tolist()
+    common = {"describer": own.describer, "kernel": choice.kernel, "kinds": tuple(points)}
     common["record"] = record | solved.record
-    references = tuple(map(float, observations.references))
     if not _has_deviations(deviations, solved.root):
         logger.info("the potential has no standard deviations: the covariance is not kept")
         return Potential(KernelModel(**common), arrays, references)
-    process = FullGaussianProcess(**common, structures=labelled)
+    process = FullGaussianProcess(**common, structures=labels.structures)
+    moves = (_moves(own.structures, labels.structures, group) for group in process.groups)
     arrays |= {
-        "variance": np.asarray(found.levels.variance),
-        "prior": _prior(solved.root, found.levels.variance),
-        "moves": tuple(_moves(structures, labelled, group) for group in process.groups),
+        "variance": np.asarray(levels.variance),
+        "prior": _prior(solved.root, levels.variance),
+        "moves": tuple(moves),
     }
     return Potential(process, arrays, references)
 
@@ -175,58 +200,15 @@ def _prior(root: Any, variance: float) -> np.ndarray:
     return np.sqrt(variance) * solve_triangular(root, np.eye(len(root)), lower=True)
 
 
-def _is_dense(solver: str | None, labelled: Sequence[Labelled], describer: Any, batch: Batch):
+def _is_dense(solver: str | None, labelled: Sequence[Labelled], width: int) -> bool:
     """Whether all pairs of labels are in memory.
 
     Raises:
         InputError: they are to be, and do not fit.
     """
-    width = _width(describer, batch)
     if solver == "dense":
         require_memory(labelled, width)
     return solver == "dense" or (solver is None and fits_in_memory(labelled, width))
-
-
-def _width(describer: Any, batch: Batch) -> int:
-    described = partial(structure_tangents, describer, 1.0)
-    return jax.eval_shape(described, batch).vectors.shape[1]
-
-
-def _tangents(
-    describer: Any,
-    batches: Sequence[Batch],
-    labelled: Sequence[Labelled],
-    axes: Sequence[np.ndarray],
-    show: bool,
-) -> list[Tangents]:
-    """Real atoms, and the derivatives that are labels, of each structure."""
-    tangents_of = jax.jit(partial(structure_tangents, describer))
-    width = _width(describer, batches[0])
-    dtype = derivative_bytes(labelled, width)[1]
-    bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
-    return [
-        _internal(jax.device_get(tangents_of(1.0, batch)), labels, along, dtype)
-        for batch, labels, along in zip(bar, labelled, axes, strict=True)
-    ]
-
-
-def _internal(structure: Tangents, labels: Labelled, axes: np.ndarray, dtype: Any) -> Tangents:
-    """Without padding; derivatives along the axes [3N, n], and with the strain if labelled."""
-    real = np.asarray(structure.kinds) >= 0
-    tangents = np.asarray(structure.tangents, float)[:, real]
-    moves = np.einsum("jn,jcd->ncd", axes, tangents[: len(axes)], optimize=True)
-    if labels.stress:
-        moves = np.concatenate([moves, tangents[-6:]])
-    vectors = np.asarray(structure.vectors, float)[real]
-    return Tangents(vectors, np.asarray(structure.kinds)[real], moves.astype(dtype))
-
-
-def _divided(structure: Tangents, scale: float) -> Tangents:
-    """In other units, in place."""
-    vectors, kinds, tangents = structure
-    vectors /= scale
-    tangents /= scale
-    return Tangents(vectors, kinds, tangents)
 
 
 def _moves(
@@ -247,36 +229,28 @@ def _precision(dtype):
     return jax.enable_x64(True) if dtype == np.float64 else nullcontext()
 
 
-def _unit(structures: Sequence[Tangents]) -> float:
-    vectors, kinds = ([s[part] for s in structures] for part in (0, 1))
-    return typical_distance(np.concatenate(vectors), np.concatenate(kinds))
-
-
 class Choice(NamedTuple):
-    """A kernel, its matrix for all labels, and what maximises its evidence."""
+    """A kernel, and the variance and noises that maximise its evidence."""
 
     kernel: Any
-    matrix: np.ndarray | None  # None: it is not in memory
+    matrix: np.ndarray | None  # of all labels; None: some have decided
     levels: Levels
+    evidence: float
 
 
 def _chosen(
     candidates: Sequence[Any],
-    structures: Sequence[Tangents],
+    own: Described,
     targets: Targets,
     noise: Noise,
     variance: float | None,
-    whole: bool,
     show: bool,
 ) -> Choice:
-    """The kernel of highest evidence, by the labels of some of the structures if there are many.
-
-    The matrix is that of all labels if it is wanted as a ``whole``.
-    """
-    counts = np.array([1 + len(structure.tangents) for structure in structures])
+    """The kernel of highest evidence, by the labels of some of the structures if there are many."""
+    counts = np.array([1 + len(structure.tangents) for structure in own.structures])
     step = -(-int(counts.sum()) // SEARCHED)
-    some = structures[::step]
-    owner = np.repeat(np.arange(len(structures)), counts)
+    some = own.structures[::step]
+    owner = np.repeat(np.arange(len(counts)), counts)
     of_some = targets.of(owner % step == 0)
     best: Any = None
     for kernel in candidates:
@@ -286,16 +260,11 @@ def _chosen(
         levels = highest_evidence(part, of_part, noise, variance)
         evidence = conditioned(part, of_part, levels)[2]
         logger.info("%s: log evidence %.6g", kernel.label(), evidence)
-        if best is None or evidence > best[0]:
-            best = evidence, Choice(kernel, matrix, levels)
-    choice = best[1]
-    for line in choice.levels.reached:
+        if best is None or evidence > best.evidence:
+            best = Choice(kernel, matrix if step == 1 else None, levels, evidence)
+    for line in best.levels.reached:
         logger.warning(line)
-    if not whole:
-        return choice._replace(matrix=None)
-    if step == 1:
-        return choice
-    return choice._replace(matrix=covariance_matrix(choice.kernel, structures, show))
+    return best
 
 
 def _depends(matrix: np.ndarray, targets: Targets) -> np.ndarray:

@@ -9,7 +9,11 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.descriptors.base import require_invariant_vector
-from tripletjax.descriptors.protocol import EnvironmentDescriptor, require_descriptor
+from tripletjax.descriptors.protocol import (
+    EnvironmentDescriptor,
+    has_any_length,
+    require_descriptor,
+)
 from tripletjax.kernels.internal import internal_axes
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.structures import compositions, first_unknown
@@ -142,7 +146,8 @@ def check_observations(
             describer without the members of a descriptor.
     """
     require_descriptor(describer)
-    require_invariant_vector(describer)
+    if not has_any_length(describer):
+        require_invariant_vector(describer)
     frames = check_frames(frames)
     require_known(frames, describer.elements)
     energies = _numbers("energies", energies, (len(frames),))

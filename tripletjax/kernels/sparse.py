@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.descriptors.protocol import EnvironmentDescriptor, has_any_length
 from tripletjax.kernels.designs import (
     Design,
     Inducing,
@@ -20,13 +20,10 @@ from tripletjax.kernels.designs import (
     energy_rows,
     environment_vectors,
 )
-from tripletjax.kernels.environments import (
-    Kernel,
-    as_kernels,
-    typical_distance,
-)
+from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
+from tripletjax.kernels.joined import Joined, in_units, of_columns, on_axes, setups
 from tripletjax.kernels.least_squares import (
     NOISE_CEILING,
     NOISE_FLOOR,
@@ -43,7 +40,7 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
-from tripletjax.kernels.projection import on_principal_axes
+from tripletjax.kernels.tangents import wide
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.progress import progress_bar
@@ -67,10 +64,10 @@ def fit_sparse_potential(
     forces: Sequence[Any] | None = None,
     stress: Sequence[Any] | None = None,
     *,
-    describer: EnvironmentDescriptor,
+    describer: EnvironmentDescriptor | None = None,
     kernels: Kernel | Iterable[Kernel] | None = None,
     n_inducing: int = 100,
-    selection: str = "farthest",
+    selection: str | None = None,
     noise: Noise | None = None,
     references: Any = None,
     jitter: float = 1e-10,
@@ -95,13 +92,15 @@ def fit_sparse_potential(
         forces: one [N, 3] eV/Å for each structure, None if missing; None: no forces.
         stress: one [3, 3] eV/Å³ for each structure, None if missing; None: no stress.
         describer: a ``Descriptor``, a ``NystromDescriptor`` or another object with ``cutoff``,
-            ``elements`` and ``environment``, over the species.
+            ``elements`` and ``environment``, over the species. None: the kernels have their own.
         kernels: between environments, with length scales in units of the median distance between
-            the vectors of environments of equal species: an ``EnvironmentKernel``, or a function
-            of vectors [N, D] and [M, D] that gives [N, M], one where they are equal. Several: the
-            one of highest evidence. None: Gaussian of length scale 2.
+            the vectors of environments of equal species: an ``EnvironmentKernel``; a function of
+            vectors [N, D] and [M, D] that gives [N, M]; a ``neighborhood_kernel``; sums and
+            products of kernels, each of one descriptor as in ``kernel.of(descriptor)``. Several:
+            the one of highest evidence. None: Gaussian of length scale 2.
         n_inducing: maximum number of inducing environments of each species.
-        selection: "farthest" (points) or "leverage" (scores).
+        selection: "farthest" (points) or "leverage" (scores); None: farthest points, or leverage
+            where environments are no vectors of a descriptor.
         noise: noise of the labels; values of None are chosen by the evidence. None: all.
         references: energy of each species, eV; None: least squares on the compositions.
         jitter: added to the diagonal of K_MM, which is one; more if rounding errors require it.
@@ -133,46 +132,49 @@ def fit_sparse_potential(
         >>> potential.energy(potential.prepare(frames[0])).shape
         (1,)
     """
-    if selection not in SELECTIONS:
+    if selection is not None and selection not in SELECTIONS:
         raise InputError(f"selection={selection!r} is not known; choose {' or '.join(SELECTIONS)}")
     jitter = as_number("jitter", jitter, low=0)
-    candidates = as_kernels(kernels)
-    observations = check_observations(frames, energies, forces, stress, describer, references)
-    precision = float_type(dtype)
+    candidates = setups(kernels, describer)
+    known = candidates[0][0]
+    observations = check_observations(frames, energies, forces, stress, known, references)
+    precision, noise = float_type(dtype), noise or Noise()
+    best: Any = None
     with jax.enable_x64(True) if precision == np.float64 else nullcontext():
-        batches = single_batches(observations.frames, describer, precision)
-        describer = on_principal_axes(describer, batches, truncation)
-        environments = describe_all(describer, batches)
-        programs = compiled(describer, observations)
-        best = None
-        for kernel in candidates:
-            inducing = choose_inducing(environments, kernel, n_inducing, selection, seed)
-            root = kernel_root(kernel, inducing, jitter)
-            factors = stream(observations, batches, programs, kernel, inducing, root, show)
-            fit = _potential(
-                observations, describer, kernel, inducing, root, factors, noise or Noise()
-            )
-            record = fit.model.record
-            logger.info("%s: log evidence %.6g", kernel.label(), record["log_evidence"])
-            if best is None or record["log_evidence"] > best.model.record["log_evidence"]:
-                best = fit
-    assert best is not None
+        for own, of_vectors in candidates:
+            batches = single_batches(observations.frames, own, precision)
+            chosen = selection or ("leverage" if has_any_length(own) else "farthest")
+            own, environments = described_all(on_axes(own, batches, truncation), batches)
+            programs = compiled(own, observations)
+            for kernel in of_vectors:
+                kernel = of_columns(kernel, own)
+                inducing = choose_inducing(environments, kernel, n_inducing, chosen, seed)
+                root = kernel_root(kernel, inducing, jitter)
+                factors = stream(observations, batches, programs, kernel, inducing, root, show)
+                fit = _potential(observations, own, kernel, inducing, root, factors, noise)
+                record = fit.model.record
+                logger.info("%s: log evidence %.6g", kernel.label(), record["log_evidence"])
+                if best is None or record["log_evidence"] > best.model.record["log_evidence"]:
+                    best = fit
     for line in best.model.record["search"]:
         logger.warning(line)
     return best
 
 
-def describe_all(describer: EnvironmentDescriptor, batches: Sequence[Batch]) -> Described:
-    """Vectors and species of all environments, and the median distance as their unit."""
+def described_all(
+    describer: EnvironmentDescriptor, batches: Sequence[Batch]
+) -> tuple[Any, Described]:
+    """The descriptor in the units of its kernels, and all environments of a training set."""
     describe = jax.jit(partial(environment_vectors, describer))
     rows, kinds = [], []
     for batch in batches:
         vectors, species = map(np.asarray, describe(batch))
         rows.append(np.asarray(vectors, float)[batch.center_mask])
         kinds.append(species[batch.center_mask])
-    vectors, species = np.concatenate(rows), np.concatenate(kinds)
-    scale = typical_distance(vectors, species)
-    return Described(vectors / scale, species, scale)
+    vectors, species = np.concatenate(wide(rows)), np.concatenate(kinds)
+    describer, unit = in_units(describer, vectors, species)
+    scale = 1.0 if isinstance(describer, Joined) else unit
+    return describer, Described(vectors / unit, species, scale)
 
 
 def choose_inducing(

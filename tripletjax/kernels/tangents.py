@@ -58,6 +58,22 @@ def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batc
     return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
 
 
+def of_one_width(structures: Sequence[Tangents]) -> list[Tangents]:
+    """Structures whose vectors have equal length; zeros are appended to shorter ones."""
+    vectors = wide([structure.vectors for structure in structures])
+    tangents = wide([structure.tangents for structure in structures])
+    parts = zip(vectors, (structure.kinds for structure in structures), tangents, strict=True)
+    return [Tangents(*part) for part in parts]
+
+
+def wide(arrays: Sequence[Any]) -> list[Any]:
+    """Arrays of equal length along their last axis, with zeros after the end of shorter ones."""
+    width = max(array.shape[-1] for array in arrays)
+    missing = [[(0, 0)] * (array.ndim - 1) + [(0, width - array.shape[-1])] for array in arrays]
+    pairs = zip(arrays, missing, strict=True)
+    return [np.pad(array, pad) if pad[-1][1] else array for array, pad in pairs]
+
+
 class Group(NamedTuple):
     """F structures of one padded number of atoms C, as places in the lists of a training set."""
 
