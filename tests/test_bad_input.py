@@ -134,7 +134,7 @@ HYPERS = {
     "centers not whole": ({"centers": [0.5]}, ["centers=[0.5]", "whole"]),
     "one center": ({"centers": 3}, ["centers=3", "whole numbers"]),
     "nested centers": ({"centers": [[0]]}, ["centers=[[0]]", "whole numbers"]),
-    "list of kinds": ({"kind": ["density"]}, ["'density'", "expected density, power_spectrum"]),
+    "list of kinds": ({"kind": ["density"]}, ["'density'", "expected density, radial_spectrum"]),
     "one species": ({"species": 5}, ["species", "5", "symbols"]),
     "species left out": ({"species": [1]}, ["atom 0 of frame 0", "number 8", "species=[1]"]),
     "a truth as species": ({"species": [True, 8]}, ["unknown species True", "symbols"]),

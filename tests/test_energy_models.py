@@ -91,8 +91,8 @@ def shared_bonds(first, second):
     sides = ((one, one.distances()) for one in (first, second))
     weights = [jnp.where(one.mask, smooth_step(r / CUTOFF), 0) for one, r in sides]
     apart = first.distances()[:, None] - second.distances()
-    alike = (first.species[:, None] == second.species) * jnp.exp(-2 * apart**2)
-    return 2 * weights[0] @ alike @ weights[1]
+    is_same = first.species[:, None] == second.species
+    return 2 * weights[0] @ jnp.where(is_same, jnp.exp(-2 * apart**2), 0) @ weights[1]
 
 
 OWN = neighborhood_kernel(shared_bonds, SPECIES, CUTOFF)

@@ -1,6 +1,7 @@
 """Kernels of one's own, and sums and products of kernels, in fits."""
 
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +31,7 @@ LABELS = [
 ]
 GAUSSIAN = EnvironmentKernel(length_scale=2.0)
 PAIRS = descriptor("radial_spectrum", SPECIES, cutoff=CUTOFF, n_max=3, l_max=0)
-fit = partial(fit_full_potential, FRAMES, *LABELS, noise=NOISE, variance=5.0)
+fit: Any = partial(fit_full_potential, FRAMES, *LABELS, noise=NOISE, variance=5.0)
 
 
 class Bonds:
@@ -41,7 +42,10 @@ class Bonds:
     def environment(self, vectors, species, mask, center):
         r = jnp.linalg.norm(jnp.where(mask[:, None], vectors, 1.0), axis=-1)
         weights = jnp.where(mask & (r < CUTOFF), (1 - r / CUTOFF) ** 3, 0)
-        return jnp.sum(jnp.where(species[:, None] == jnp.arange(3), weights[:, None], 0), 0)
+        return jnp.sum(
+            jnp.where(species[:, None] == jnp.arange(3, dtype=species.dtype), weights[:, None], 0),
+            0,
+        )
 
 
 def of_bonds(first, second):
@@ -56,20 +60,18 @@ def of_bonds(first, second):
 @pytest.mark.parametrize("method", ["full", "sparse"])
 def test_a_function_of_environments_is_the_kernel_of_its_vectors(method):
     """Energies, forces, stress and deviations, with neighbours beyond those of the training set."""
-    fitted = fit
-    if method == "sparse":
-        fitted = partial(
-            fit_sparse_potential, FRAMES, *LABELS, noise=NOISE, n_inducing=50, selection="leverage"
+    own: Any = neighborhood_kernel(of_bonds, SPECIES, CUTOFF)
+    of_vectors: Any = EnvironmentKernel(length_scale=0.5).of(Bonds())
+    if method == "full":
+        own, other = (fit(kernel=kernel) for kernel in (own, of_vectors))
+    else:
+        options = {"noise": NOISE, "n_inducing": 50, "selection": "leverage"}
+        own, other = (
+            fit_sparse_potential(FRAMES, *LABELS, kernels=kernel, **options)
+            for kernel in (own, of_vectors)
         )
-    own = (
-        fitted(kernel=neighborhood_kernel(of_bonds, SPECIES, CUTOFF))
-        if method == "full"
-        else (fitted(kernels=neighborhood_kernel(of_bonds, SPECIES, CUTOFF)))
-    )
-    name = "kernel" if method == "full" else "kernels"
-    other = fitted(describer=Bonds(), **{name: EnvironmentKernel(length_scale=0.5)})
     crowded = slab()
-    crowded.set_cell(0.8 * crowded.cell, scale_atoms=True)
+    crowded.set_cell(0.8 * np.asarray(crowded.cell), scale_atoms=True)
     for frame in (methanol(7), crowded):
         batch = own.prepare(frame)
         found, expected = (one.energy_forces_stress(batch) for one in (own, other))
@@ -81,7 +83,7 @@ def test_a_function_of_environments_is_the_kernel_of_its_vectors(method):
 
 def test_parts_of_a_sum_have_their_own_descriptors():
     """Covariances of the labels are sums; a copy of a part changes nothing but the variance."""
-    one = fit(kernel=GAUSSIAN.of(SOAP))
+    one: Any = fit(kernel=GAUSSIAN.of(SOAP))
     np.testing.assert_allclose(
         fit(kernel=0.5 * GAUSSIAN.of(SOAP) + 0.5 * GAUSSIAN, describer=SOAP).predict(FRAMES).energy,
         one.predict(FRAMES).energy,
@@ -109,9 +111,10 @@ def test_the_kernel_of_highest_evidence_among_several_descriptors():
     options = {"noise": NOISE, "references": np.zeros(3)}
     energies = np.array([one.sum() for one in LABELS[1]])
     kernels = [GAUSSIAN.of(PAIRS), GAUSSIAN.of(SOAP), GAUSSIAN.of(PAIRS) * GAUSSIAN.of(SOAP)]
-    alone = [fit_full_potential(FRAMES, energies, kernel=one, **options) for one in kernels]
+    fitted: Any = partial(fit_full_potential, FRAMES, energies, **options)
+    alone = [fitted(kernel=one) for one in kernels]
     best = max(alone, key=lambda one: one.model.record["log_evidence"])
-    found = fit_full_potential(FRAMES, energies, kernel=kernels, **options)
+    found = fitted(kernel=kernels)
     assert found.model.record["log_evidence"] == best.model.record["log_evidence"]
     assert found.model.kernel == best.model.kernel
 
@@ -123,13 +126,16 @@ def test_bad_input():
         assert all(word in str(error.value) for word in words), error.value
         assert "\n" not in str(error.value)
 
+    nothing: Any = None
     refused(lambda: fit(kernel=GAUSSIAN), "no descriptor", "kernel.of(descriptor)")
     refused(lambda: GAUSSIAN.of(SOAP).of(PAIRS), "already")
     refused(lambda: GAUSSIAN.of("power_spectrum"), "not a descriptor")
     refused(lambda: -1.0 * GAUSSIAN, "weight", "positive")
-    refused(lambda: neighborhood_kernel(3, SPECIES, CUTOFF), "invalid kernel", "two environments")
+    refused(
+        lambda: neighborhood_kernel(nothing, SPECIES, CUTOFF), "invalid kernel", "two environments"
+    )
     refused(lambda: neighborhood_kernel(shared_bonds, SPECIES, -1.0), "cutoff")
     other = descriptor("radial_spectrum", (1, 8), cutoff=CUTOFF, n_max=3)
     refused(lambda: fit(kernel=GAUSSIAN.of(SOAP) + GAUSSIAN.of(other)), "[1, 8]", "same")
-    vector = neighborhood_kernel(lambda first, second: first.distances(), SPECIES, CUTOFF)
-    refused(lambda: fit(kernel=vector), "number")
+    vector = lambda first, second: first.distances()  # noqa: E731
+    refused(lambda: neighborhood_kernel(vector, SPECIES, CUTOFF), "number")

@@ -129,4 +129,22 @@ def neighborhood_kernel(
         )
     cutoff = as_positive("cutoff", cutoff, "Å")
     written = Written(checked_elements(elements), cutoff)
-    return KernelOf(NeighborhoodKernel(function, cutoff), written)
+    kernel = NeighborhoodKernel(function, cutoff)
+    _require_number(kernel)
+    return KernelOf(kernel, written)
+
+
+def _require_number(kernel: NeighborhoodKernel) -> None:
+    """Raise InputError unless a function takes two environments and gives a number, by tracing."""
+    dtype = jnp.zeros(()).dtype
+    shapes = [jax.ShapeDtypeStruct((1, 1 + NUMBERS * size), dtype) for size in (2, 3)]
+    try:
+        shape = jax.eval_shape(kernel.matrix, *shapes).shape[2:]
+    except (TypeError, ValueError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise InputError(
+            f"kernel {kernel.label()} failed for 2 and 3 neighbours: {reason}; expected a function "
+            "of two environments, each with vectors [K, 3], species [K], mask [K] and center"
+        ) from error
+    if shape:
+        raise InputError(f"kernel {kernel.label()} gives an array {shape}: expected a number")
