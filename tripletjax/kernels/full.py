@@ -19,7 +19,7 @@ from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.conditioning import Iteration, Weights, weights_of
 from tripletjax.kernels.covariances import covariance_matrix
 from tripletjax.kernels.dense import Levels, Targets, conditioned, highest_evidence
-from tripletjax.kernels.described import Described, described, width_of
+from tripletjax.kernels.derivatives import Described, described, width_of
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.joined import of_columns, on_axes, setups
 from tripletjax.kernels.memory import fits_in_memory, n_labels_of, require_memory
