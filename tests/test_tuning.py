@@ -8,6 +8,7 @@ import pytest
 from tests.systems import SPECIES, methanol
 from tripletjax import descriptor
 from tripletjax.kernels import EnvironmentKernel, Noise
+from tripletjax.kernels.dense import Targets
 from tripletjax.kernels.observations import check_observations
 from tripletjax.kernels.tuning import Evidence, tuned
 
@@ -58,3 +59,22 @@ def test_the_evidence_grows_and_predictions_improve():
     assert np.log(weights).sum() == pytest.approx(0, abs=1e-9)
     fixed = tuned(POWER, KERNEL, *known, is_scale_fixed=True)
     assert fixed[1].length_scale == KERNEL.length_scale
+
+
+def test_forces_that_vanish_by_symmetry_are_no_labels():
+    """Those on a perfect crystal: with them the evidence would grow with vanishing noise."""
+    random = np.random.default_rng(0)
+    root = random.normal(size=(6, 6))
+    matrix = root @ root.T
+    matrix[2:4], matrix[:, 2:4] = 0, 0
+    kinds = np.array([0, 1, 1, 1, 1, 1])
+    targets = Targets(random.normal(size=6), kinds, np.ones(6), ("energy", "forces"))
+    evidence = object.__new__(Evidence)
+    evidence._targets, evidence._noise = targets, Noise(energy=0.1, forces=0.1)
+    value, slopes = evidence._slopes(matrix)
+    kept = np.array([0, 1, 4, 5])
+    evidence._targets = targets.of(kept)
+    alone, expected = evidence._slopes(matrix[np.ix_(kept, kept)])
+    assert value == pytest.approx(alone)
+    np.testing.assert_allclose(slopes[np.ix_(kept, kept)], expected)
+    assert not slopes[2:4].any()

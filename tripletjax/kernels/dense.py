@@ -23,6 +23,8 @@ from tripletjax.kernels.least_squares import (
 )
 from tripletjax.kernels.observations import Noise
 
+LEAST = 1e-10  # of the largest prior variance of a kind of label
+
 
 class Targets(NamedTuple):
     """Labels of a full Gaussian process."""
@@ -43,6 +45,17 @@ class Levels(NamedTuple):
     variance: float  # eV²
     noise: dict[str, float]  # by kind
     reached: list[str]  # warnings about the search
+
+
+def depends(matrix: np.ndarray, targets: Targets) -> np.ndarray:
+    """Labels [n] that depend on the weights: the forces on perfect crystals vanish by symmetry.
+
+    As labels without noise the others would make the evidence unbounded, like net forces; what they
+    say of the noise is wrong.
+    """
+    diagonal = np.diag(matrix)
+    largest = [diagonal[targets.kinds == kind].max() for kind in range(len(targets.names))]
+    return diagonal > LEAST * np.array(largest)[targets.kinds]
 
 
 def highest_evidence(

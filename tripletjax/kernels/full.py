@@ -18,7 +18,7 @@ from scipy.linalg import solve_triangular
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.conditioning import Iteration, Weights, weights_of
 from tripletjax.kernels.covariances import covariance_matrix
-from tripletjax.kernels.dense import Levels, Targets, conditioned, highest_evidence
+from tripletjax.kernels.dense import Levels, Targets, conditioned, depends, highest_evidence
 from tripletjax.kernels.derivatives import Described, described, width_of
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.joined import of_columns, on_axes, setups
@@ -43,7 +43,6 @@ from tripletjax.types import InputError, as_choice
 
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
-LEAST = 1e-10  # of the largest prior variance of a kind of label
 SOLVERS = ("dense", "iterative")
 SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
@@ -255,7 +254,7 @@ def _chosen(
     best: Any = None
     for kernel in candidates:
         matrix = covariance_matrix(kernel, some, show)
-        known = _depends(matrix, of_some)
+        known = depends(matrix, of_some)
         part, of_part = matrix[np.ix_(known, known)], of_some.of(known)
         levels = highest_evidence(part, of_part, noise, variance)
         evidence = conditioned(part, of_part, levels)[2]
@@ -265,17 +264,6 @@ def _chosen(
     for line in best.levels.reached:
         logger.warning(line)
     return best
-
-
-def _depends(matrix: np.ndarray, targets: Targets) -> np.ndarray:
-    """Labels [n] that depend on the weights: the forces on perfect crystals vanish by symmetry.
-
-    As labels without noise the others would make the evidence unbounded, like net forces; what they
-    say of the noise is wrong.
-    """
-    diagonal = np.diag(matrix)
-    largest = [diagonal[targets.kinds == kind].max() for kind in range(len(targets.names))]
-    return diagonal > LEAST * np.array(largest)[targets.kinds]
 
 
 def targets_of(observations: Observations, axes: Sequence[np.ndarray]) -> Targets:

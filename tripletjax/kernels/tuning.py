@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors.base import Descriptor
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
-from tripletjax.kernels.dense import conditioned, highest_evidence
+from tripletjax.kernels.dense import conditioned, depends, highest_evidence
 from tripletjax.kernels.designs import environment_vectors
 from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
 from tripletjax.kernels.full import targets_of
@@ -191,10 +191,14 @@ class Evidence:
 
     def _slopes(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         """The log evidence, and its derivative with respect to every number of the matrix."""
-        levels = highest_evidence(matrix, self._targets, self._noise)
-        root, weights, value = conditioned(matrix.copy(), self._targets, levels)
+        known = np.ix_(*2 * [depends(matrix, self._targets)])
+        part, targets = matrix[known], self._targets.of(known[1][0])
+        levels = highest_evidence(part, targets, self._noise)
+        root, weights, value = conditioned(part, targets, levels)
         inverse = cho_solve((root, True), np.eye(len(root)), check_finite=False)
-        return value, 0.5 * levels.variance * (np.outer(weights, weights) - inverse)
+        slopes = np.zeros_like(matrix)
+        slopes[known] = 0.5 * levels.variance * (np.outer(weights, weights) - inverse)
+        return value, slopes
 
     def _gradient(self, logs, found, slopes: np.ndarray) -> np.ndarray:
         """Back from the matrix to pairs of structures, and to each structure."""
