@@ -198,5 +198,5 @@ def test_chosen_centers_and_precision():
 
 @pytest.mark.parametrize("kind", ["density", "triplets"])
 def test_kinds_without_an_invariant_vector_are_refused(kind):
-    with pytest.raises(InputError, match="expected one of power_spectrum"):
+    with pytest.raises(InputError, match="expected one of radial_spectrum"):
         sensitivities(molecule("H2O"), kind)

@@ -128,7 +128,8 @@ def test_gradients_with_tags(kind, float64):
 @descriptors
 def test_gradients_of_padding_are_zero(kind, dtype):
     vectors, species, mask = environment(dtype)
-    function, n_neighbors = build(kind, **SMALL).environment, len(mask)
+    sizes = SMALL | ({"n_max": 2} if kind == "radial_spectrum" else {})  # one function is constant
+    function, n_neighbors = build(kind, **sizes).environment, len(mask)
 
     @quick_jit
     def gradient(vectors, species, mask):
