@@ -120,7 +120,6 @@ class Environments(NamedTuple):
     mask: Array  # [C, K] False on padding
     center: Array  # [C] index of the centre's species
     neighbors: Array  # [C, K] row of the environment whose centre the neighbour is
-    real: Array | None = None  # [C] False on padding, which need not be computed; None: all
 
 
 @jax.tree_util.register_static

@@ -23,7 +23,7 @@ from tripletjax.kernels.derivatives import Described, described, width_of
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.joined import of_columns, on_axes, setups
 from tripletjax.kernels.memory import fits_in_memory, n_labels_of, require_memory
-from tripletjax.kernels.model import FullGaussianProcess, KernelModel, with_means
+from tripletjax.kernels.model import FullGaussianProcess, KernelModel
 from tripletjax.kernels.observations import (
     Labelled,
     Noise,
@@ -177,7 +177,7 @@ def _potential(
     common["record"] = record | solved.record
     if not _has_deviations(deviations, solved.root):
         logger.info("the potential has no standard deviations: the covariance is not kept")
-        return with_means(Potential(KernelModel(**common), arrays, references))
+        return Potential(KernelModel(**common), arrays, references)
     process = FullGaussianProcess(**common, structures=labels.structures)
     moves = (_moves(own.structures, labels.structures, group) for group in process.groups)
     arrays |= {
@@ -185,7 +185,7 @@ def _potential(
         "prior": _prior(solved.root, levels.variance),
         "moves": tuple(moves),
     }
-    return with_means(Potential(process, arrays, references))
+    return Potential(process, arrays, references)
 
 
 def _has_deviations(given: bool | None, root: np.ndarray | None) -> bool:

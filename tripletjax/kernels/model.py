@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.descriptors.protocol import EnvironmentDescriptor, has_any_length
+from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.describers import content_of, live, saved_form
 from tripletjax.kernels.environments import as_kernel
-from tripletjax.kernels.means import mean_of_species, species_means
 from tripletjax.kernels.observations import Labelled
 from tripletjax.kernels.tangents import (
     Group,
@@ -29,7 +28,6 @@ from tripletjax.kernels.variances import (
 )
 from tripletjax.neighbors import bucket
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.by_species import block_energies
 from tripletjax.potentials.local import local_energies
 from tripletjax.potentials.mechanics import Deviations
 from tripletjax.types import Array, Batch, Environments, InputError, require_prepared, settle
@@ -43,8 +41,7 @@ class KernelModel:
 
     Weights are a dict of ``"points"`` z [M, D], ``"scale"`` s, ``"alpha"`` [M] eV and, if
     derivatives are among the labels of a full Gaussian process, ``"tangents"`` q [M, D]. They are
-    large and cancel: ``predict``, the calculator and molecular dynamics work in float64. With
-    ``"mean"`` (``with_means``) blocks of atoms of one species are evaluated by matrix products.
+    large and cancel: ``predict``, the calculator and molecular dynamics work in float64.
 
     Args:
         describer: computes the vectors p of environments; an object with ``cutoff``, ``elements``
@@ -101,14 +98,7 @@ class KernelModel:
 
     def energies(self, weights: Weights, environments: Environments) -> Array:
         """Energy of every atom, [C] eV."""
-        atoms = environments[:4]
-        if "mean" not in weights:
-            return local_energies(self._energy, weights, *atoms)
-        center = environments.center
-        if environments.real is not None:
-            center = jnp.where(environments.real, center, len(self.species))
-        used = {name: weights[name] for name in ("mean", "scale")}
-        return block_energies(self._of_block, len(self.species), used, *atoms[:3], center)
+        return local_energies(self._energy, weights, *environments[:4])
 
     def record_fields(self) -> dict[str, Any]:
         """What the model is made of again, for files."""
@@ -127,26 +117,6 @@ class KernelModel:
             return jnp.sum(row(weights["points"]) * weights["alpha"])
         values, slopes = jax.jvp(row, (weights["points"],), (weights["tangents"],))
         return jnp.sum(values * weights["alpha"] + slopes)
-
-    def _of_block(self, weights, kind, vectors, species, mask) -> tuple[Array, Array]:
-        """Energies of atoms of one species, and their derivatives."""
-        scale = weights["scale"]
-        points, back = self._described(kind, vectors, species, mask)
-        values, slopes = mean_of_species(self.kernel, points / scale, weights["mean"][kind])
-        return values, back(slopes / scale)
-
-    def _described(self, kind, vectors, species, mask) -> tuple[Array, Any]:
-        """Vectors of environments around atoms of one species, and their pullback."""
-        describer: Any = self.describer
-        if hasattr(describer, "block"):
-            return describer.block(kind, vectors, species, mask)
-        center = np.full(len(vectors), kind, np.int32)
-
-        def of_atoms(vectors):
-            return jax.vmap(describer.environment)(vectors, species, mask, center)
-
-        points, back = jax.vjp(of_atoms, vectors)
-        return points, lambda slopes: back(slopes)[0]
 
     @property
     def _kinds(self) -> np.ndarray:
@@ -236,22 +206,6 @@ class FullGaussianProcess(KernelModel):
     @cached_property
     def _content(self) -> tuple[Any, ...]:
         return (*super()._content, self.structures)
-
-
-def with_means(potential: Potential) -> Potential:
-    """A potential of a ``KernelModel`` with the weights of each species in arrays of their own.
-
-    Its energies and forces are then computed by matrix products for blocks of atoms. Fits return
-    such potentials; others, and those of environments of any length, are evaluated atom by atom.
-    """
-    model: Any = potential.model
-    if has_any_length(model.describer):
-        return potential
-    weights = {name: array for name, array in potential.weights.items() if name != "mean"}
-    n_columns = weights["points"].shape[1]
-    widths = getattr(model.describer, "widths", (n_columns,) * len(model.species))
-    mean = species_means(weights, model.kinds, widths)
-    return potential.with_weights(weights | {"mean": mean})
 
 
 def energy_deviations(potential: Potential, batch: Batch) -> Array:

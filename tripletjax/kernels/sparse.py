@@ -33,7 +33,7 @@ from tripletjax.kernels.least_squares import (
     Posterior,
     maximize_evidence,
 )
-from tripletjax.kernels.model import SparseGaussianProcess, with_means
+from tripletjax.kernels.model import SparseGaussianProcess
 from tripletjax.kernels.observations import (
     Noise,
     Observations,
@@ -274,7 +274,7 @@ def _potential(
         "prior": inverse,
         "posterior": posterior,
     }
-    return with_means(Potential(model, weights, tuple(map(float, observations.references))))
+    return Potential(model, weights, tuple(map(float, observations.references)))
 
 
 def fit_factors(factors: dict[str, Factor], noise: Noise) -> Posterior:

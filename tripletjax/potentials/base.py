@@ -237,7 +237,7 @@ class Potential:
         """
         weights = _of_type(self.weights, environments.vectors.dtype)
         within = jax.lax.stop_gradient(jnp.sum(environments.vectors**2, -1)) < self.cutoff**2
-        environments = environments._replace(mask=environments.mask & within, real=is_real)
+        environments = environments._replace(mask=environments.mask & within)
         with jax.default_matmul_precision("highest"):
             energies = self.model.energies(weights, environments)
         require_energies(energies, environments)
