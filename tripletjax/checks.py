@@ -23,6 +23,16 @@ class ConvergenceError(RuntimeError):
     """An iteration that did not converge; the message is one line, with the value reached."""
 
 
+def reason_of(error: BaseException) -> str:
+    """The first line of an error of a user's function, or its type if it says nothing.
+
+    Example:
+        >>> reason_of(ValueError("no shape.")), reason_of(KeyError())
+        ('no shape', 'KeyError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def settle(instance: Any, **values: Any) -> None:
     """Set fields of a frozen dataclass to their validated values, during its initialisation."""
     for name, value in values.items():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase.data import chemical_symbols
 
+from tripletjax.checks import reason_of
 from tripletjax.types import Array, InputError, as_integer, as_positive
 
 MEMBERS = ("cutoff", "elements", "environment")
@@ -176,10 +177,9 @@ def row_shape(chosen: EnvironmentDescriptor, width: int) -> tuple[int, ...]:
     except InputError:
         raise
     except (TypeError, ValueError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
-            f"environment of {type(chosen).__name__} failed: {reason}; expected a function of JAX "
-            "arrays (vectors [K, 3], species [K], mask [K], center) -> [D]"
+            f"environment of {type(chosen).__name__} failed: {reason_of(error)}; expected a "
+            "function of JAX arrays (vectors [K, 3], species [K], mask [K], center) -> [D]"
         ) from error
     if not hasattr(found, "shape"):
         raise InputError(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tripletjax.checks import reason_of
 from tripletjax.descriptors.protocol import checked_elements
 from tripletjax.kernels.algebra import Combinable, KernelOf
 from tripletjax.types import Array, InputError, as_positive
@@ -35,7 +36,8 @@ class Neighborhood(NamedTuple):
             >>> one.distances().tolist()
             [1.0, 1.0]
         """
-        return jnp.linalg.norm(jnp.where(self.mask[:, None], self.vectors, 3**-0.5), axis=-1)
+        along_x = jnp.zeros_like(self.vectors).at[:, 0].set(1)
+        return jnp.linalg.norm(jnp.where(self.mask[:, None], self.vectors, along_x), axis=-1)
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,10 @@ def _require_number(kernel: NeighborhoodKernel) -> None:
     try:
         shape = jax.eval_shape(kernel.matrix, *shapes).shape[2:]
     except (TypeError, ValueError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(
-            f"kernel {kernel.label()} failed for 2 and 3 neighbours: {reason}; expected a function "
-            "of two environments, each with vectors [K, 3], species [K], mask [K] and center"
+            f"kernel {kernel.label()} failed for 2 and 3 neighbours: {reason_of(error)}; expected "
+            "a function of two environments, each with vectors [K, 3], species [K], mask [K] "
+            "and center"
         ) from error
     if shape:
         raise InputError(f"kernel {kernel.label()} gives an array {shape}: expected a number")
