@@ -86,21 +86,9 @@ class KernelOf(Combinable):
         return self.kernel.label() + (f" of {name}" if name else "")
 
 
-class _Composite(Combinable):
-    """A kernel made of others, in ``kernels``."""
-
-    kernels: tuple[Any, ...]
-
-    @property
-    def blocks(self) -> tuple[tuple[int, int | None], ...]:
-        """First and last + 1 of the columns of each block."""
-        found = {leaf.block: leaf.columns for leaf in leaves(self)}
-        return tuple(found.get(block, (0, 0)) for block in range(max(found) + 1))
-
-
 @partial(jax.tree_util.register_dataclass, data_fields=["kernels", "weights"], meta_fields=[])
 @dataclass(frozen=True)
-class Sum(_Composite):
+class Sum(Combinable):
     """Σ_c w_c k_c.
 
     Example:
@@ -133,7 +121,7 @@ class Sum(_Composite):
 
 @partial(jax.tree_util.register_dataclass, data_fields=["kernels"], meta_fields=[])
 @dataclass(frozen=True)
-class Product(_Composite):
+class Product(Combinable):
     """Π_c k_c."""
 
     kernels: tuple[Any, ...]
@@ -156,7 +144,7 @@ class Product(_Composite):
 
 def leaves(kernel: Any) -> Iterator[KernelOf]:
     """The kernels of one descriptor that a kernel is made of."""
-    if isinstance(kernel, _Composite):
+    if isinstance(kernel, Sum | Product):
         for part in kernel.kernels:
             yield from leaves(part)
     else:
@@ -173,9 +161,14 @@ def with_leaves(kernel: Any, function: Callable[[KernelOf], Any]) -> Any:
 
 def has_products(kernel: Any) -> bool:
     """Whether a kernel is a function of p·q, ½|p|² and ½|q|², of each block."""
-    if isinstance(kernel, _Composite | KernelOf):
-        return all(hasattr(leaf.kernel, "of_products") for leaf in leaves(kernel))
-    return hasattr(kernel, "of_products")
+    return all(hasattr(leaf.kernel, "of_products") for leaf in leaves(kernel))
+
+
+def in_blocks(kernel: Any) -> tuple[Any, list[slice]]:
+    """The kernel with ``of_products`` of all blocks, and the columns of each block."""
+    found = {leaf.block: leaf.columns for leaf in leaves(kernel)}
+    columns = [found.get(block, (0, 0)) for block in range(max(found) + 1)]
+    return with_leaves(kernel, lambda leaf: leaf), [slice(*pair) for pair in columns]
 
 
 def _terms(kernel: Any) -> tuple[Any, ...]:

@@ -52,6 +52,15 @@ class Iteration:
             settle(self, n_preconditioner=count)
 
 
+class System(NamedTuple):
+    """What the weights w of all labels solve, (v K + Σ) w = y."""
+
+    kernel: Any  # between environments
+    structures: Sequence[Tangents]  # real atoms and the derivatives that are labels
+    targets: Targets
+    levels: Levels
+
+
 class Weights(NamedTuple):
     """C⁻¹ y, and what is known of it."""
 
@@ -61,68 +70,54 @@ class Weights(NamedTuple):
 
 
 def weights_of(
-    kernel: Any,
+    system: System,
     matrix: np.ndarray | None,
-    structures: Sequence[Tangents],
-    targets: Targets,
-    levels: Levels,
     iteration: Iteration,
     begun: Begun,
     show: bool = False,
 ) -> Weights:
-    """The weights of all labels from the kernel matrix, which is overwritten; by iteration if None.
+    """The weights of all labels.
 
-    Other arguments as for ``solved_by_iteration``.
+    Args:
+        system: to solve.
+        matrix: K, which is overwritten; None: solve by iteration, without it.
+        iteration: the options of the iteration.
+        begun: the fit, which may be resumed.
+        show: progress bars.
+
+    Raises:
+        InputError: the matrix has no factor, or the residual is not finite.
     """
+    reached = system.levels.reached
     if matrix is not None:
-        root, weights, log_evidence = conditioned(matrix, targets, levels)
-        return Weights(weights, root, {"log_evidence": log_evidence, "search": levels.reached})
-    found = solved_by_iteration(kernel, structures, targets, levels, iteration, begun, show)
+        root, weights, log_evidence = conditioned(matrix, system.targets, system.levels)
+        return Weights(weights, root, {"log_evidence": log_evidence, "search": reached})
+    found = _iterated(system, iteration, begun, show)
     for line in found.reached:
         logger.warning(line)
     record = {
         "log_evidence": None,
-        "search": [*levels.reached, *found.reached],
+        "search": [*reached, *found.reached],
         "iterations": found.iterations,
         "residual": found.residual,
     }
     return Weights(found.weights, None, record)
 
 
-def solved_by_iteration(
-    kernel: Any,
-    structures: Sequence[Tangents],
-    targets: Targets,
-    levels: Levels,
-    iteration: Iteration,
-    begun: Begun,
-    show: bool = False,
-) -> Solution:
-    """(v K + Σ)⁻¹ y without the matrix.
-
-    Args:
-        kernel: between environments.
-        structures: real atoms and the derivatives that are labels, without padding.
-        targets, levels: labels, variance and noise.
-        iteration: the options.
-        begun: the fit, which may be resumed.
-        show: progress bars.
-
-    Raises:
-        InputError: the residual is not finite.
-    """
+def _iterated(system: System, iteration: Iteration, begun: Begun, show: bool) -> Solution:
+    kernel, structures, targets, levels = system
     deviations = deviations_of(targets, levels)
     products = Products(kernel, structures)
     count = iteration.n_preconditioner or _count(len(deviations))
     precondition = nystrom_preconditioner(products, levels.variance, deviations, count, show)
     multiply = covariance_of(products, levels.variance, deviations)
     what = kernel.label(), repr(levels), targets.values, products.points
-    system = digest_of(*what, precondition.basis[:: max(1, len(deviations) // 100)])
+    mark = digest_of(*what, precondition.basis[:: max(1, len(deviations) // 100)])
     state = begun.state
-    if state is not None and begun.system != system:
+    if state is not None and begun.system != mark:
         logger.info("rounding errors differ from those of the interrupted fit")
         state = restarted(state, multiply, precondition, targets.values)
-    with keeping(begun, system) as keep:
+    with keeping(begun, mark) as keep:
         return solve(
             multiply,
             precondition,

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.kernels.algebra import has_products
+from tripletjax.kernels.algebra import has_products, in_blocks
 from tripletjax.kernels.environments import same_species, structure_kernel
 from tripletjax.kernels.tangents import Tangents
 from tripletjax.progress import progress_bar
@@ -50,7 +50,7 @@ def _by_products(kernel: Any, first: Tangents, second: Tangents) -> Array:
     p, kinds_p, moves_p = map(jnp.asarray, first)
     q, kinds_q, moves_q = map(jnp.asarray, second)
     related = same_species(kinds_p, kinds_q)
-    blocks = [slice(*columns) for columns in getattr(kernel, "blocks", ((0, None),))]
+    kernel, blocks = in_blocks(kernel)
 
     def products(formula, a, b):  # of every block
         return jnp.stack([_product(formula, a[..., own], b[..., own]) for own in blocks])
@@ -64,8 +64,7 @@ def _by_products(kernel: Any, first: Tangents, second: Tangents) -> Array:
 
     def slopes(s, v):
         def total(s, u):
-            values = _of_products(kernel, s, u, v)
-            return jnp.sum(jnp.where(related, values, 0))
+            return jnp.sum(jnp.where(related, kernel.of_products(s, u, v), 0))
 
         value, (of_s, of_u) = jax.value_and_grad(total, argnums=(0, 1))(s, u)
         return value, of_s, of_u
@@ -83,13 +82,6 @@ def _by_products(kernel: Any, first: Tangents, second: Tangents) -> Array:
         weighed = _product("nm,jnd->jmd", slope, moves_p[..., own])
         block += _product("jmd,kmd->jk", weighed, moves_q[..., own])
     return jnp.block([[value[None, None], row[None]], [column[:, None], block]])
-
-
-def _of_products(kernel: Any, s: Array, u: Array, v: Array) -> Array:
-    """The kernel of the products of each block, [B, n, m]; of all columns if it has no blocks."""
-    if hasattr(kernel, "blocks"):
-        return kernel.of_products(s, u, v)
-    return kernel.of_products(s[0], u[0], v[0])
 
 
 def _by_derivatives(kernel: Any, first: Tangents, second: Tangents) -> Array:

@@ -47,15 +47,30 @@ class Levels(NamedTuple):
     reached: list[str]  # warnings about the search
 
 
-def depends(matrix: np.ndarray, targets: Targets) -> np.ndarray:
-    """Labels [n] that depend on the weights: the forces on perfect crystals vanish by symmetry.
+class Highest(NamedTuple):
+    """A process at its highest evidence, as ``conditioned`` on the labels that decide it."""
 
-    As labels without noise the others would make the evidence unbounded, like net forces; what they
-    say of the noise is wrong.
+    levels: Levels
+    deciding: np.ndarray  # [n] True for the m labels
+    root: np.ndarray  # [m, m]
+    weights: np.ndarray  # [m]
+    log_evidence: float
+
+
+def at_highest_evidence(
+    matrix: np.ndarray, targets: Targets, noise: Noise, variance: float | None = None
+) -> Highest:
+    """``highest_evidence`` of the labels that depend on the weights, and the process there.
+
+    The forces on perfect crystals vanish by symmetry. Like net forces, such labels without noise
+    would make the evidence unbounded; what they say of the noise is wrong.
     """
-    diagonal = np.diag(matrix)
-    largest = [diagonal[targets.kinds == kind].max() for kind in range(len(targets.names))]
-    return diagonal > LEAST * np.array(largest)[targets.kinds]
+    diagonal, kinds = np.diag(matrix), range(len(targets.names))
+    largest = [np.max(diagonal, initial=0.0, where=targets.kinds == kind) for kind in kinds]
+    deciding = diagonal > LEAST * np.array(largest)[targets.kinds]
+    part, some = matrix[np.ix_(deciding, deciding)], targets.of(deciding)
+    levels = highest_evidence(part, some, noise, variance)
+    return Highest(levels, deciding, *conditioned(part, some, levels))
 
 
 def highest_evidence(

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tripletjax.kernels.joined import Joined, in_units
+from tripletjax.descriptors.protocol import row_shape
+from tripletjax.kernels.joined import in_units
 from tripletjax.kernels.memory import derivative_bytes
 from tripletjax.kernels.observations import Labelled
 from tripletjax.kernels.tangents import Tangents, of_one_width, structure_tangents
@@ -28,6 +29,7 @@ def described(
     batches: Sequence[Batch],
     labelled: Sequence[Labelled],
     axes: Sequence[np.ndarray],
+    width: int,
     show: bool = False,
 ) -> Described:
     """Describe the structures of a training set.
@@ -35,10 +37,11 @@ def described(
     Args:
         describer: of environments, in its own units.
         batches, labelled, axes: each structure, its labels and their internal directions [3N, n].
+        width: ``width_of`` the describer.
         show: a progress bar.
     """
     tangents_of = jax.jit(partial(structure_tangents, describer))
-    dtype = derivative_bytes(labelled, width_of(describer, batches))[1]
+    dtype = derivative_bytes(labelled, width)[1]
     bar = progress_bar(batches, desc="derivatives", unit="structures", disable=not show)
     structures = of_one_width(
         [
@@ -47,17 +50,15 @@ def described(
         ]
     )
     vectors, kinds = (np.concatenate([s[part] for s in structures]) for part in (0, 1))
-    describer, unit = in_units(describer, vectors, kinds)
+    describer, unit, scale = in_units(describer, vectors, kinds)
     structures = [_divided(structure, unit) for structure in structures]
-    scale = 1.0 if isinstance(describer, Joined) else unit
     return Described(describer, np.asarray(scale), structures)
 
 
 def width_of(describer: Any, batches: Sequence[Batch]) -> int:
     """Number of columns; the largest if it depends on the number of neighbours."""
-    of_batch = partial(structure_tangents, describer, 1.0)
-    shapes = {batch.neighbors.shape: batch for batch in batches}
-    return max(jax.eval_shape(of_batch, batch).vectors.shape[1] for batch in shapes.values())
+    sizes = {batch.neighbors.shape[1] for batch in batches}
+    return max(row_shape(describer, size)[0] for size in sizes)
 
 
 def _internal(structure: Tangents, labels: Labelled, axes: np.ndarray, dtype: Any) -> Tangents:

@@ -16,9 +16,9 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.conditioning import Iteration, Weights, weights_of
+from tripletjax.kernels.conditioning import Iteration, System, Weights, weights_of
 from tripletjax.kernels.covariances import covariance_matrix
-from tripletjax.kernels.dense import Levels, Targets, conditioned, depends, highest_evidence
+from tripletjax.kernels.dense import Levels, Targets, at_highest_evidence
 from tripletjax.kernels.derivatives import Described, described, width_of
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.joined import of_columns, on_axes, setups
@@ -33,10 +33,7 @@ from tripletjax.kernels.observations import (
 )
 from tripletjax.kernels.products import mean_of
 from tripletjax.kernels.resuming import begun_at, digest_of
-from tripletjax.kernels.tangents import (
-    Group,
-    Tangents,
-)
+from tripletjax.kernels.tangents import Group, Tangents
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.types import InputError, as_choice
@@ -118,20 +115,23 @@ def fit_full_potential(
         for of_vectors, kernels in candidates:
             batches = single_batches(observations.frames, of_vectors, precision)
             of_vectors = on_axes(of_vectors, batches, truncation)
-            is_dense = _is_dense(solver, labels.structures, width_of(of_vectors, batches))
-            own = described(of_vectors, batches, labels.structures, labels.axes, show)
+            width = width_of(of_vectors, batches)
+            is_dense = _is_dense(solver, labels.structures, width)
+            own = described(of_vectors, batches, labels.structures, labels.axes, width, show)
             kernels = [of_columns(one, own.describer) for one in kernels]
             found = _chosen(kernels, own, labels.targets, noise or Noise(), variance, show)
             if best is None or found.evidence > best[0].evidence:
                 best = found, own, is_dense
         choice, own, is_dense = best
+        for line in choice.levels.reached:
+            logger.warning(line)
         way = "in memory" if is_dense else "by conjugate gradients"
         logger.info("a full Gaussian process of %d labels, %s", len(labels.targets.values), way)
         matrix = choice.matrix if is_dense else None
         if is_dense and matrix is None:
             matrix = covariance_matrix(choice.kernel, own.structures, show)
-        problem = choice.kernel, matrix, own.structures, labels.targets, choice.levels
-        solved = weights_of(*problem, iteration, begun, show)
+        system = System(choice.kernel, own.structures, labels.targets, choice.levels)
+        solved = weights_of(system, matrix, iteration, begun, show)
     references = tuple(map(float, observations.references))
     return _potential(choice, own, labels, solved, references, deviations)
 
@@ -254,15 +254,11 @@ def _chosen(
     best: Any = None
     for kernel in candidates:
         matrix = covariance_matrix(kernel, some, show)
-        known = depends(matrix, of_some)
-        part, of_part = matrix[np.ix_(known, known)], of_some.of(known)
-        levels = highest_evidence(part, of_part, noise, variance)
-        evidence = conditioned(part, of_part, levels)[2]
-        logger.info("%s: log evidence %.6g", kernel.label(), evidence)
-        if best is None or evidence > best.evidence:
-            best = Choice(kernel, matrix if step == 1 else None, levels, evidence)
-    for line in best.levels.reached:
-        logger.warning(line)
+        found = at_highest_evidence(matrix, of_some, noise, variance)
+        logger.info("%s: log evidence %.6g", kernel.label(), found.log_evidence)
+        if best is None or found.log_evidence > best.evidence:
+            matrix = matrix if step == 1 else None
+            best = Choice(kernel, matrix, found.levels, found.log_evidence)
     return best
 
 

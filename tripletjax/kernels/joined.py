@@ -149,7 +149,7 @@ def of_columns(kernel: Any, describer: Any) -> Any:
     return with_leaves(kernel, lambda leaf: replace(leaf, columns=columns[leaf.block]))
 
 
-def in_units(describer: Any, vectors: np.ndarray, species: np.ndarray) -> tuple[Any, Any]:
+def in_units(describer: Any, vectors: np.ndarray, species: np.ndarray) -> tuple[Any, Any, float]:
     """Units of vectors: the median distance between those of equal species, of each descriptor.
 
     Args:
@@ -157,15 +157,16 @@ def in_units(describer: Any, vectors: np.ndarray, species: np.ndarray) -> tuple[
         vectors, species: ``[N, D]`` and ``[N]``, the environments of a training set.
 
     Returns:
-        The descriptor, which divides by the units of its blocks if it is ``Joined``; and by what
-        the vectors are to be divided, a number or [D].
+        The descriptor, which divides by the units of its blocks if it is ``Joined``; by what these
+        vectors are to be divided, a number or [D]; and by what those of the new descriptor are.
     """
     if not isinstance(describer, Joined):
-        return describer, _unit(describer, vectors, species)
+        unit = _unit(describer, vectors, species)
+        return describer, unit, unit
     pairs = list(zip(describer.describers, describer.columns, strict=True))
     units = tuple(_unit(one, vectors[:, slice(*columns)], species) for one, columns in pairs)
     sizes = [vectors[:, slice(*columns)].shape[1] for _, columns in pairs]
-    return replace(describer, units=units), np.repeat(units, sizes)
+    return replace(describer, units=units), np.repeat(units, sizes), 1.0
 
 
 def _unit(describer: Any, vectors: np.ndarray, species: np.ndarray) -> float:

@@ -23,7 +23,7 @@ from tripletjax.kernels.designs import (
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
-from tripletjax.kernels.joined import Joined, in_units, of_columns, on_axes, setups
+from tripletjax.kernels.joined import in_units, of_columns, on_axes, setups
 from tripletjax.kernels.least_squares import (
     NOISE_CEILING,
     NOISE_FLOOR,
@@ -172,8 +172,7 @@ def described_all(
         rows.append(np.asarray(vectors, float)[batch.center_mask])
         kinds.append(species[batch.center_mask])
     vectors, species = np.concatenate(wide(rows)), np.concatenate(kinds)
-    describer, unit = in_units(describer, vectors, species)
-    scale = 1.0 if isinstance(describer, Joined) else unit
+    describer, unit, scale = in_units(describer, vectors, species)
     return describer, Described(vectors / unit, species, scale)
 
 

@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors.base import Descriptor
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
-from tripletjax.kernels.dense import conditioned, depends, highest_evidence
+from tripletjax.kernels.dense import at_highest_evidence
 from tripletjax.kernels.designs import environment_vectors
 from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
 from tripletjax.kernels.full import targets_of
@@ -191,14 +191,13 @@ class Evidence:
 
     def _slopes(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         """The log evidence, and its derivative with respect to every number of the matrix."""
-        known = np.ix_(*2 * [depends(matrix, self._targets)])
-        part, targets = matrix[known], self._targets.of(known[1][0])
-        levels = highest_evidence(part, targets, self._noise)
-        root, weights, value = conditioned(part, targets, levels)
-        inverse = cho_solve((root, True), np.eye(len(root)), check_finite=False)
+        found = at_highest_evidence(matrix, self._targets, self._noise)
+        inverse = cho_solve((found.root, True), np.eye(len(found.root)), check_finite=False)
         slopes = np.zeros_like(matrix)
-        slopes[known] = 0.5 * levels.variance * (np.outer(weights, weights) - inverse)
-        return value, slopes
+        slopes[np.ix_(found.deciding, found.deciding)] = (
+            0.5 * found.levels.variance * (np.outer(found.weights, found.weights) - inverse)
+        )
+        return found.log_evidence, slopes
 
     def _gradient(self, logs, found, slopes: np.ndarray) -> np.ndarray:
         """Back from the matrix to pairs of structures, and to each structure."""
