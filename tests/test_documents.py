@@ -1,4 +1,4 @@
-"""The Python blocks of the pages at the top run, each on its own."""
+"""The Python blocks of the pages at the top and of the page on regression run, each on its own."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.once("float32")
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("CONTRIBUTING.md", "README.md")
+PAGES = ("CONTRIBUTING.md", "README.md", "tripletjax/docs/scikit_learn.md")
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -26,6 +26,7 @@ BLOCKS = {
     f"{page.split('.')[0]}, {heading}, {place}": code
     for page in PAGES
     for place, (heading, code) in enumerate(blocks(page))
+    if "sklearn" not in code  # in tests/compare, as scikit-learn is not required
 }
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from experiments.scikit_learn.run import MODELS, error
-from tripletjax.data.sets import load_frames
+from experiments.scikit_learn.run import ROWS, error, labelled
 from tripletjax.descriptors.structure_kernel import StructureKernelTransformer
+from tripletjax.descriptors.structure_regression import StructureKernelRegressor
 from tripletjax.descriptors.transformer import DescriptorTransformer
 
 pytest.importorskip("sklearn")
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -66,12 +66,13 @@ def test_names_through_a_pipeline():
 
 
 @pytest.mark.parametrize("name", ["molecules", "ethanol"])
-def test_structure_kernel_has_smaller_errors_than_summed_soap(name):
-    frames = load_frames(name)
-    energies = np.array([frame.get_potential_energy() for frame in frames])
-    errors = {label: error(make, frames, energies, seed=0)[0] for label, make in MODELS.items()}
+def test_errors_are_smaller_than_of_summed_soap(name):
+    data = labelled(name)
+    errors = {label: error(label, data, seed=0)[0] for label in ROWS}
     soap = min(value for label, value in errors.items() if "SOAP" in label)
     assert errors["structure kernel"] < 0.85 * soap
+    assert error("regressor, energies", data, seed=0)[0] < 0.85 * soap
+    assert error("regressor, energies and forces", data, seed=0)[0] < 0.4 * soap
 
 
 def test_structure_kernel_in_a_pipeline():
@@ -82,10 +83,22 @@ def test_structure_kernel_in_a_pipeline():
     assert np.abs(predicted - energies[1::2]).max() < 0.05 * energies.std()
 
 
-def test_recommended_pipeline():
-    """The example of the documentation."""
-    page = resources.files("tripletjax").joinpath("docs/scikit_learn.md")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
-    names: dict = {}
-    exec(compile(code, "scikit_learn.md", "exec"), names)
-    assert names["error"] < 0.045
+PAGE = resources.files("tripletjax").joinpath("docs/scikit_learn.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("place", range(len(BLOCKS)))
+def test_examples_of_the_documentation(place):
+    exec(compile(BLOCKS[place], "scikit_learn.md", "exec"), {})
+
+
+def test_regressor_in_cross_validation():
+    frames, energies = stretched()
+    model = clone(StructureKernelRegressor(cutoff=3.0, cutoff_width=3.0, n_max=3, l_max=1))
+    assert is_regressor(model)
+    assert (
+        cross_val_score(model, frames, energies, cv=KFold(3, shuffle=True, random_state=0)).min()
+        > 0.9
+    )
+    search = GridSearchCV(model, {"degree": [1, 3]}, cv=3).fit(frames, energies)
+    assert set(search.best_params_) == {"degree"}

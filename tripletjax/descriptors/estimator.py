@@ -1,4 +1,4 @@
-"""What transformers with the interface of scikit-learn have in common."""
+"""What estimators with the interface of scikit-learn have in common."""
 
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ class Estimator:
 
     _made_by_fit: str  # an attribute that ``fit`` sets last of all
     _parameters: dict[str, Any]
+    _mixin = "TransformerMixin"  # the class of scikit-learn with the same role
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All parameters by name, as given."""
@@ -22,19 +23,17 @@ class Estimator:
 
     def _require_fit(self) -> None:
         if not self.__sklearn_is_fitted__():
-            raise InputError("the transformer has not been fitted; call fit with some structures")
+            raise InputError("the estimator has not been fitted; call fit with some structures")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, self._made_by_fit)
 
     def __sklearn_tags__(self) -> Any:
         # Only called by scikit-learn, which is therefore installed.
-        from sklearn.base import (  # pyright: ignore[reportMissingImports]
-            BaseEstimator,
-            TransformerMixin,
-        )
+        from sklearn import base  # pyright: ignore[reportMissingImports]
 
-        tags = type("_Tags", (TransformerMixin, BaseEstimator), {})().__sklearn_tags__()
+        kinds = getattr(base, self._mixin), base.BaseEstimator
+        tags = type("_Tags", kinds, {})().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         return tags
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,11 @@ from tripletjax.neighbors import find_pairs, float_type, require_centers
 from tripletjax.progress import progress_bar
 from tripletjax.types import Hypers, InputError
 
+# The code generator without fusions takes half the time to compile and none more to run; later
+# releases of JAX drop it.
+LITTLE_EFFORT: dict[str, str | bool] = (
+    {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
+)
 PAIRS_AT_ONCE = 2**20  # pairs of centre and neighbour collected before the frames are described
 
 
@@ -68,14 +74,14 @@ def rows_of(
     values, parts, shortage = np.zeros(shape, float_type(dtype)), [], Shortage()
     with progress_bar(total=n_rows, unit="env", desc=layout.label, disable=not progress) as bar:
         done = 0
-        for part in _gathered(frames, atoms, chosen.cutoff, elements):
+        for part in gathered(frames, atoms, chosen.cutoff, elements):
             if layout.hypers is not None:
                 part = part.tagged(layout.hypers)
                 shortage.add(part, layout.hypers, len(elements))
             if per_triplet:
-                parts.append(_describe_triplets(chosen, layout, part, values.dtype, bar))
+                parts.append(_describe_triplets(chosen, layout, part, values.dtype, bar.update))
             else:
-                _describe_rows(chosen, layout, part, values[done : done + len(part.count)], bar)
+                fill_rows(chosen, layout, part, values[done : done + len(part.count)], bar.update)
                 parts.append((part.structure, part.atom))
             done += len(part.count)
     if layout.hypers is not None:
@@ -93,17 +99,20 @@ def rows_of(
     )
 
 
-def _gathered(frames, atoms, cutoff: float, elements: np.ndarray) -> Iterator[RaggedEnvironments]:
-    """All environments, in parts of a few frames, with bounded memory."""
+def gathered(
+    frames: Sequence[Atoms], atoms: Sequence[np.ndarray], cutoff: float, elements: np.ndarray
+) -> Iterator[RaggedEnvironments]:
+    """The environments of the given atoms of each frame, in parts of a few frames, with bounded
+    memory."""
     first, pairs = 0, []
     for index, (frame, chosen) in enumerate(zip(frames, atoms, strict=True)):
         pairs.append(find_pairs(frame, cutoff, chosen, index))
         if index == len(frames) - 1 or sum(len(p.neighbors) for p in pairs) >= PAIRS_AT_ONCE:
-            yield RaggedEnvironments.gather(frames[first : index + 1], pairs, elements, first)
+            yield RaggedEnvironments.gather(list(frames[first : index + 1]), pairs, elements, first)
             first, pairs = index + 1, []
 
 
-def _evaluate(chosen, layout: Layout, environments: RaggedEnvironments, dtype, bar):
+def _evaluate(chosen, layout: Layout, environments: RaggedEnvironments, dtype, update):
     """Rows of environments and their values, or squares of triplets, in blocks."""
     per_triplet, n_names = layout.per_triplet, len(layout.names)
     with jax.enable_x64(True) if dtype == np.float64 else nullcontext():
@@ -119,19 +128,25 @@ def _evaluate(chosen, layout: Layout, environments: RaggedEnvironments, dtype, b
                     f"neighbours, but there are {n_names} column names: expected [{n_names}]"
                 )
             yield rows, np.asarray(block)[: len(rows)]
-            bar.update(len(rows))
+            update(len(rows))
 
 
-def _describe_rows(chosen, layout: Layout, environments, out: np.ndarray, bar) -> None:
-    """Fill ``out`` [R, D]."""
-    for rows, block in _evaluate(chosen, layout, environments, out.dtype, bar):
+def fill_rows(
+    chosen: EnvironmentDescriptor,
+    layout: Layout,
+    environments: RaggedEnvironments,
+    out: np.ndarray,
+    update: Callable[[int], Any] = lambda count: None,
+) -> None:
+    """Fill ``out`` [R, D] in its precision; ``update`` gets the number of rows of each block."""
+    for rows, block in _evaluate(chosen, layout, environments, out.dtype, update):
         out[rows] = block
 
 
-def _describe_triplets(chosen, layout: Layout, environments: RaggedEnvironments, dtype, bar):
+def _describe_triplets(chosen, layout: Layout, environments: RaggedEnvironments, dtype, update):
     """Structure, centre and both tags of every triplet, and its values."""
     parts = []
-    for rows, block in _evaluate(chosen, layout, environments, dtype, bar):
+    for rows, block in _evaluate(chosen, layout, environments, dtype, update):
         size = len(rows), block.shape[1]
         mask, weight = environments.padded_rows(rows, size[1], size[0], environments.weight)
         parts.append(_real_triplets(rows, block, mask & (weight > 0)))
@@ -142,7 +157,7 @@ def _describe_triplets(chosen, layout: Layout, environments: RaggedEnvironments,
     return environments.structure[rows], environments.atom[rows], atoms, values[order]
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=LITTLE_EFFORT)
 def _describe_block(chosen: EnvironmentDescriptor, vectors, species, mask, center):
     return jax.vmap(chosen.environment)(vectors, species, mask, center)
 

@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tripletjax.descriptors.conventions import full_power_spectrum
-from tripletjax.descriptors.description import describe
+from tripletjax.descriptors.base import known_frames
 from tripletjax.descriptors.estimator import Estimator
 from tripletjax.descriptors.kinds import checked_hypers
+from tripletjax.descriptors.similarity import HYPERS, Similar, similar, spectrum
 from tripletjax.neighbors import check_frames, require_elements
 from tripletjax.types import InputError, as_integer
 
-# The density decays over its full range: energies depend less on distant neighbours.
-HYPERS = {
-    "cutoff": 5.0, "cutoff_width": 5.0, "radial_scaling": (1.0, 2.0, 4.0), "n_max": 6, "l_max": 4,
-}  # fmt: skip
 RANK = 1e-13  # of the largest eigenvalue, below which a direction is rounding
 PAIRS_AT_ONCE = 2**22  # of environments
 
@@ -75,15 +71,14 @@ class StructureKernelTransformer(Estimator):
         degree = as_integer("degree", given.pop("degree"), 1, 100)
         limit = as_integer("n_structures", given.pop("n_structures"), 1)
         seed, species = as_integer("seed", given.pop("seed"), 0, 2**63), given.pop("species")
-        hypers = HYPERS | given
-        checked_hypers("power_spectrum", hypers)
+        checked_hypers("power_spectrum", HYPERS | given)
         frames = check_frames(frames)
-        self.degree_, self.hypers_ = degree, hypers
-        self.elements_ = require_elements(frames, species)
+        self.degree_ = degree
+        self.spectrum_ = spectrum(require_elements(frames, species), given)
         if len(frames) > limit:
             chosen = np.random.default_rng(seed).choice(len(frames), limit, replace=False)
             frames = [frames[index] for index in np.sort(chosen)]
-        self.environments_ = self._environments(frames)
+        self.environments_ = similar(frames, self.spectrum_)
         kernel = self._kernel(self.environments_)
         values, vectors = np.linalg.eigh(kernel)
         keep = values > RANK * values[-1]
@@ -99,7 +94,8 @@ class StructureKernelTransformer(Estimator):
             InputError: as for ``describe``; also for species that ``fit`` did not see.
         """
         self._require_fit()
-        return self._kernel(self._environments(check_frames(frames))) @ self.whitening_
+        frames = known_frames(frames, self.spectrum_)
+        return self._kernel(similar(frames, self.spectrum_)) @ self.whitening_
 
     def fit_transform(self, frames: Atoms | Iterable[Atoms], y: Any = None) -> np.ndarray:
         """``fit`` and ``transform`` on the same structures."""
@@ -111,37 +107,26 @@ class StructureKernelTransformer(Estimator):
         self._require_fit()
         return np.array([f"kernel={i}" for i in range(self.whitening_.shape[1])], dtype=object)
 
-    def _environments(self, frames: list[Atoms]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unit vectors [N, D], species [N] of the centres, and the first row of each structure."""
-        species = self.elements_.tolist()
-        found = describe(frames, "power_spectrum", species=species, dtype="float64", **self.hypers_)
-        n_species, rows = len(species), len(found.values)
-        n_max = checked_hypers("power_spectrum", self.hypers_).n_max
-        full = full_power_spectrum(found.values, n_species * n_max)
-        full = full.reshape(*full.shape[:-2], n_species, n_max, n_species, n_max)
-        blind = full.sum((-4, -2)).reshape(rows, -1)
-        vectors = np.concatenate([_unit(found.values), _unit(blind)], 1) * np.sqrt(0.5)
-        kinds = np.concatenate([frame.numbers for frame in frames])
-        return vectors, kinds, np.searchsorted(found.structure, np.arange(len(frames)))
-
-    def _kernel(self, environments: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
-        """K between structures and those of ``fit``, in parts that fit into memory."""
-        vectors, kinds, start = environments
-        others, other_kinds, other_start = self.environments_
-        stop, parts, first = np.append(start[1:], len(vectors)), [], 0
-        while first < len(start):
-            most = start[first] + PAIRS_AT_ONCE // len(others)
-            last = max(first + 1, int(np.searchsorted(stop, most, side="right")))
-            rows = slice(start[first], stop[last - 1])
-            values = (vectors[rows] @ others.T) ** self.degree_
-            values *= 0.5 * (1 + (kinds[rows, None] == other_kinds))
-            values = np.add.reduceat(values, other_start, axis=1)
-            parts.append(np.add.reduceat(values, start[first:last] - start[first], axis=0))
-            first = last
-        return np.concatenate(parts)
+    def _kernel(self, environments: Similar) -> np.ndarray:
+        """K between structures and those of ``fit``."""
+        others = self.environments_
+        values = summed_kernel(environments, others, self.degree_)
+        return np.add.reduceat(values, others.start, axis=1)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their norms; rows of zeros as they are."""
-    size = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(size > 0, size, 1)
+def summed_kernel(environments: Similar, others: Similar, degree: int) -> np.ndarray:
+    """k between environments, summed over those of each structure on the left, [S, M].
+
+    In parts that fit into memory.
+    """
+    stop, parts, first = np.append(environments.start[1:], len(environments.kinds)), [], 0
+    start = environments.start
+    while first < len(start):
+        most = start[first] + PAIRS_AT_ONCE // len(others.kinds)
+        last = max(first + 1, int(np.searchsorted(stop, most, side="right")))
+        part = environments.of(slice(first, last))
+        values = part.similarity(others) ** degree
+        values *= part.weights(others)
+        parts.append(np.add.reduceat(values, part.start, axis=0))
+        first = last
+    return np.concatenate(parts)
