@@ -217,6 +217,9 @@ class Hypers(Basis):
     coupling: str = setting("minimal", "basis of kind triplets", choices=COUPLINGS)
     nu: int = setting(3, "order of kind correlations; 4 and more need a contraction")
     center_species: bool = setting(False, "one block of columns for each species of the centre")
+    center_weight: float = setting(
+        0.0, "weight of the central atom itself in the density; featomic and DScribe have 1"
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -227,6 +230,7 @@ class Hypers(Basis):
             length_scale=as_positive("length_scale", self.length_scale, "units of the basis"),
             seed=as_integer("seed", self.seed, 0, 2**63),
             nu=as_integer("nu", self.nu, 1, NU_LIMIT),
+            center_weight=as_number("center_weight", self.center_weight, low=0),
         )
         for name in ("chiral", "center_species"):
             as_choice(name, getattr(self, name), (False, True))

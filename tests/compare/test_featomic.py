@@ -62,10 +62,10 @@ def hypers_of(basis, scaling=None, width=WIDTH):
     return {"cutoff": CUTOFF, "cutoff_width": width, "radial_scaling": scaling, **BASES[basis]}
 
 
-def featomic_hypers(basis, scaling=None, cutoff_width=WIDTH):
+def featomic_hypers(basis, scaling=None, cutoff_width=WIDTH, center_weight=0.0):
     hypers = BASES[basis]
     width = hypers.get("gaussian_width")
-    given: dict = {"center_atom_weight": 0.0}
+    given: dict = {"center_atom_weight": center_weight}
     if scaling is not None:
         rate, scale, exponent = scaling
         given["scaling"] = featomic_density.Willatt2018(rate=rate, scale=scale, exponent=exponent)
@@ -127,6 +127,21 @@ def test_power_spectrum(system, basis, decay):
     ours = power_spectrum_blocks(values, len(elements), hypers["n_max"])
     theirs = SoapPowerSpectrum(**featomic_hypers(basis, *decay)).compute(frame)
     for key, block in theirs.items():
+        a, b = (elements.index(int(key[name])) for name in ("neighbor_1_type", "neighbor_2_type"))
+        rows = np.asarray(block.samples["atom"])
+        expected = np.asarray(block.values).reshape(len(rows), *ours[a, b].shape[1:])
+        assert relative(ours[a, b][rows], expected, np.abs(values).max()) < 1e-8
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+@pytest.mark.parametrize("system, basis, decay", SPECTRA)
+def test_power_spectrum_with_the_central_atom(system, basis, decay, weight):
+    frame, hypers = FRAMES[system], hypers_of(basis, *decay)
+    elements = np.unique(frame.numbers).tolist()
+    values = describe(frame, "power_spectrum", center_weight=weight, **hypers).values
+    ours = power_spectrum_blocks(values, len(elements), hypers["n_max"])
+    given = featomic_hypers(basis, *decay, center_weight=weight)
+    for key, block in SoapPowerSpectrum(**given).compute(frame).items():
         a, b = (elements.index(int(key[name])) for name in ("neighbor_1_type", "neighbor_2_type"))
         rows = np.asarray(block.samples["atom"])
         expected = np.asarray(block.values).reshape(len(rows), *ours[a, b].shape[1:])

@@ -5,6 +5,7 @@ All functions here take one environment: ``vectors`` [K, 3] in Å from the centr
 ``Mixing``, a and n in the shapes are its channels.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -151,3 +152,36 @@ def density_of(hood: Neighborhood) -> Array:
         harmonics = hood.harmonics[:, harmonic_slice(l)]
         parts.append(jnp.einsum("kan,km->anm", radial, harmonics, precision="highest"))
     return jnp.concatenate(parts, axis=-1)
+
+
+def center_density(
+    center: Array | int, basis: Basis, n_species: int, mixing: Mixing | None, dtype
+) -> Array:
+    """Term of the central atom itself in the density: δ_{a,a_i} δ_{l,0} R_n0(0) Y_00.
+
+    The cutoff function and the radial scaling are 1 at the centre.
+
+    Args:
+        center: index of the centre's species.
+        basis, n_species, mixing: as for ``density_coefficients``.
+        dtype: of the result.
+
+    Returns:
+        ``[a, n, (l_max + 1)²]``, constant in the positions.
+
+    Example:
+        >>> own = center_density(1, Basis(n_max=2, l_max=1), 3, None, jnp.zeros(()).dtype)
+        >>> own.shape, bool((own[0] == 0).all()), bool((own[1, :, 1:] == 0).all())
+        ((3, 2, 4), True, True)
+    """
+    channels = jax.nn.one_hot(center, n_species, dtype=dtype)  # [a]
+    radial = radial_functions(jnp.zeros(1, dtype), basis)[0, 0]  # [n] of l = 0
+    if mixing is not None and mixing.species is not None:
+        of_species = jnp.asarray(mixing.species, dtype)
+        channels = jnp.matmul(of_species, channels, precision="highest")
+    if mixing is not None and mixing.radial is not None:
+        combined = jnp.asarray(mixing.radial, dtype)[0]  # [p, n]
+        radial = jnp.matmul(combined, radial, precision="highest")
+    constant = 1 / math.sqrt(4 * math.pi)
+    own = constant * channels[:, None, None] * radial[:, None]  # [a, n, 1]
+    return jnp.pad(own, ((0, 0), (0, 0), (0, basis.n_harmonics - 1)))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from tripletjax.basis.densities import Mixing, density_coefficients
+from tripletjax.basis.densities import Mixing, center_density, density_coefficients
 from tripletjax.checks import suggestion
 from tripletjax.descriptors import columns as labels
 from tripletjax.descriptors.columns import parities
@@ -40,10 +40,17 @@ class Setup(NamedTuple):
     parameters: Parameters
     slots: int | None = None  # slots for tags; None: the maximum
 
-    def density(self, vectors: Array, species: Array, mask: Array) -> Array:
-        """Density coefficients of one environment, ``[a, n, lm]``, mixed if requested."""
+    def density(self, vectors: Array, species: Array, mask: Array, center: Any = None) -> Array:
+        """Density coefficients of one environment, ``[a, n, lm]``, mixed if requested.
+
+        A kind that reads ``center_weight`` gives the index of the centre's species.
+        """
         basis, mixing = self.hypers.basis, self.parameters.mixing
-        return density_coefficients(vectors, species, mask, basis, self.n_species, mixing)
+        density = density_coefficients(vectors, species, mask, basis, self.n_species, mixing)
+        if center is None or self.hypers.center_weight == 0:
+            return density
+        own = center_density(center, basis, self.n_species, mixing, density.dtype)
+        return density + self.hypers.center_weight * own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +82,25 @@ class Kind:
     per_triplet: bool = False  # one row for each ordered pair of neighbours
 
 
-def _density(setup: Setup, vectors, species, mask, _):
-    return setup.density(vectors, species, mask).ravel()
+def _density(setup: Setup, vectors, species, mask, center):
+    return setup.density(vectors, species, mask, center).ravel()
 
 
-def _radial_spectrum(setup: Setup, vectors, species, mask, _):
-    return setup.density(vectors, species, mask)[..., 0].ravel()
+def _radial_spectrum(setup: Setup, vectors, species, mask, center):
+    return setup.density(vectors, species, mask, center)[..., 0].ravel()
 
 
-def _power_spectrum(setup: Setup, vectors, species, mask, _):
-    return power_spectrum(setup.density(vectors, species, mask))
+def _power_spectrum(setup: Setup, vectors, species, mask, center):
+    return power_spectrum(setup.density(vectors, species, mask, center))
 
 
-def _bispectrum(setup: Setup, vectors, species, mask, _):
-    density = setup.density(vectors, species, mask)
+def _bispectrum(setup: Setup, vectors, species, mask, center):
+    density = setup.density(vectors, species, mask, center)
     return jnp.concatenate([bispectrum(density, parity) for parity in parities(setup.hypers)])
 
 
-def _correlations(setup: Setup, vectors, species, mask, _):
-    density, hypers = setup.density(vectors, species, mask), setup.hypers
+def _correlations(setup: Setup, vectors, species, mask, center):
+    density, hypers = setup.density(vectors, species, mask, center), setup.hypers
     given = setup.parameters.contraction
     return jnp.concatenate(
         [correlations(density, given, hypers.nu, parity) for parity in parities(hypers)]
@@ -143,32 +150,32 @@ KINDS = {
             name="density",
             function=_density,
             columns=labels.density_columns,
-            reads=("center_species",),
+            reads=("center_species", "center_weight"),
             invariant=False,
         ),
         Kind(
             name="radial_spectrum",
             function=_radial_spectrum,
             columns=labels.radial_spectrum_columns,
-            reads=("center_species",),
+            reads=("center_species", "center_weight"),
         ),
         Kind(
             name="power_spectrum",
             function=_power_spectrum,
             columns=labels.power_spectrum_columns,
-            reads=("center_species",),
+            reads=("center_species", "center_weight"),
         ),
         Kind(
             name="bispectrum",
             function=_bispectrum,
             columns=labels.bispectrum_columns,
-            reads=_SPLIT,
+            reads=(*_SPLIT, "center_weight"),
         ),
         Kind(
             name="correlations",
             function=_correlations,
             columns=labels.correlation_columns,
-            reads=("nu", *_SPLIT),
+            reads=("nu", *_SPLIT, "center_weight"),
             contracted=True,
         ),
         Kind(
