@@ -7,7 +7,7 @@ from ase.build import molecule
 
 from tripletjax import InputError
 from tripletjax.data.sets import load_frames
-from tripletjax.descriptors.similarity import similar, slopes, spectrum
+from tripletjax.descriptors.similarity import environments_of, similar, slopes, spectrum
 from tripletjax.descriptors.structure_regression import (
     StructureKernelRegressor,
     ridge_by_structures,
@@ -64,7 +64,7 @@ def test_slopes_of_moved_structures():
             copy.positions += sign * step * own[place]
         return similar(copies, power).vectors
 
-    for place, slope in enumerate(slopes(frames, power, moves)):
+    for place, slope in enumerate(slopes(environments_of(frames, power), power, moves)):
         expected = (moved(place, 1) - moved(place, -1)) / (2 * step)
         np.testing.assert_allclose(slope, expected, atol=1e-4 * np.abs(expected).max())
 
@@ -130,7 +130,7 @@ def test_score_and_parameters():
     model = StructureKernelRegressor(**SMALL).fit(frames, energies)
     errors = model.predict(frames) - energies
     assert model.score(frames, energies) == pytest.approx(1 - np.mean(errors**2) / energies.var())
-    assert model.get_params()["n_moves"] == 8 and "cutoff=3.0" in repr(model)
+    assert model.get_params()["n_moves"] == 10 and "cutoff=3.0" in repr(model)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from ase import Atoms
 from experiments.commands import run_command
 from tripletjax.data.b8 import load_b8
 from tripletjax.data.sets import load_frames
-from tripletjax.descriptors.similarity import HYPERS
 from tripletjax.descriptors.structure_kernel import StructureKernelTransformer
 from tripletjax.descriptors.structure_regression import StructureKernelRegressor
 from tripletjax.descriptors.transformer import DescriptorTransformer
 from tripletjax.io import provenance, save_json
 
 N_TRAIN, N_TEST, SPLITS = 200, 50, 8
+DECAYING = {"cutoff_width": 5.0, "radial_scaling": (1.0, 2.0, 4.0), "n_max": 6, "l_max": 4}
 ALPHAS = np.logspace(-8, 0, 17)
 
 
@@ -52,7 +52,8 @@ ROWS = {
     "SOAP of DScribe, n_max=8, l_max=6": lambda: SummedSOAP(n_max=8, l_max=6),
     "SOAP of DScribe, n_max=4, l_max=8, sigma=0.3": lambda: SummedSOAP(n_max=4, l_max=8, sigma=0.3),
     "power spectrum": summed,
-    "power spectrum, wide cutoff and radial scaling": lambda: summed(**HYPERS),
+    "power spectrum, wide cutoff and radial scaling": lambda: summed(**DECAYING),
+    "power spectrum, the same with the centre": lambda: summed(center_weight=1.0, **DECAYING),
     "structure kernel": StructureKernelTransformer,
 }
 REGRESSORS = {"regressor, energies": False, "regressor, energies and forces": True}  # forces or not

@@ -55,32 +55,42 @@ def spectrum(elements: Iterable[int], hypers: dict[str, Any]) -> Descriptor:
     return descriptor("power_spectrum", tuple(map(int, elements)), **HYPERS | hypers)
 
 
-def similar(frames: Sequence[Atoms], power: Descriptor) -> Similar:
+def environments_of(frames: Sequence[Atoms], power: Descriptor) -> list[RaggedEnvironments]:
+    """The neighbours of all atoms of some structures, in parts."""
+    atoms = require_centers(frames, None)
+    return list(gathered(frames, atoms, power.cutoff, np.array(power.elements)))
+
+
+def similar(
+    frames: Sequence[Atoms],
+    power: Descriptor,
+    environments: Iterable[RaggedEnvironments] | None = None,
+) -> Similar:
     """The environments of all atoms of some structures, in float64."""
-    vectors = np.concatenate([_unit_vectors(part, power) for part in _environments(frames, power)])
+    parts = environments_of(frames, power) if environments is None else environments
+    vectors = np.concatenate([_unit_vectors(part, power) for part in parts])
     kinds = np.concatenate([frame.numbers for frame in frames])
     sizes = np.array([len(frame) for frame in frames])
     return Similar(vectors, kinds, np.cumsum(sizes) - sizes)
 
 
 def slopes(
-    frames: Sequence[Atoms], power: Descriptor, moves: Sequence[np.ndarray]
+    environments: Sequence[RaggedEnvironments], power: Descriptor, moves: Sequence[np.ndarray]
 ) -> Iterator[np.ndarray]:
     """Derivatives of the vectors of ``similar`` along displacements of all atoms.
 
     They are central differences over ``2 * STEP``, with the compiled program of the vectors.
 
     Args:
-        frames: S structures.
+        environments: of S structures.
         power: from ``spectrum``.
         moves: for each structure [n_moves, atoms, 3], displacements in Å.
 
     Yields:
         ``[N, D]`` for each of the moves.
     """
-    parts = list(_environments(frames, power))
     for place in range(len(moves[0])):
-        yield np.concatenate([_slope(part, power, moves, place) for part in parts])
+        yield np.concatenate([_slope(part, power, moves, place) for part in environments])
 
 
 def _slope(part: RaggedEnvironments, power: Descriptor, moves, place: int) -> np.ndarray:
@@ -95,10 +105,6 @@ def _slope(part: RaggedEnvironments, power: Descriptor, moves, place: int) -> np
         _unit_vectors(replace(part, vectors=part.vectors + sign * step), power) for sign in (1, -1)
     )
     return (ahead - behind) / (2 * STEP)
-
-
-def _environments(frames: Sequence[Atoms], power: Descriptor) -> Iterator[RaggedEnvironments]:
-    return gathered(frames, require_centers(frames, None), power.cutoff, np.array(power.elements))
 
 
 def _unit_vectors(part: RaggedEnvironments, power: Descriptor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Regression of energies, and of forces if there are any, on a kernel between structures."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,14 @@ from scipy.linalg import get_lapack_funcs, solve_triangular
 from tripletjax.descriptors.base import known_frames
 from tripletjax.descriptors.estimator import Estimator
 from tripletjax.descriptors.kinds import checked_hypers
-from tripletjax.descriptors.similarity import HYPERS, Similar, similar, slopes, spectrum
+from tripletjax.descriptors.similarity import (
+    HYPERS,
+    Similar,
+    environments_of,
+    similar,
+    slopes,
+    spectrum,
+)
 from tripletjax.descriptors.structure_kernel import summed_kernel
 from tripletjax.neighbors import check_frames, require_elements
 from tripletjax.types import InputError, as_integer, as_positive
@@ -64,8 +71,8 @@ class StructureKernelRegressor(Estimator):
         self,
         *,
         degree: int = 2,
-        n_environments: int = 1000,
-        n_moves: int = 8,
+        n_environments: int = 1500,
+        n_moves: int = 10,
         force_weight: float = 0.03,
         seed: int = 0,
         species: Iterable[int] | None = None,
@@ -99,13 +106,14 @@ class StructureKernelRegressor(Estimator):
         self.spectrum_ = spectrum(require_elements(frames, species), given)
         counts = self._counts(frames)
         self.references_ = np.linalg.lstsq(counts, energies, rcond=None)[0]
-        environments = similar(frames, self.spectrum_)
+        lists = [environments_of(frames[part], self.spectrum_) for part in _parts(frames)]
+        environments = similar(frames, self.spectrum_, chain(*lists))
         self.environments_, root = _chosen(environments, self.degree_, most, seed)
         labels, moves = (energies - counts @ self.references_)[:, None], None
         if forces is not None:
             moves = _moves(frames, n_moves, seed)
             labels = np.concatenate([labels, weight * _along(_as_forces(forces, frames), moves)], 1)
-        rows = self._rows(frames, environments, moves, weight)  # [S, 1 + moves, M]
+        rows = self._rows(frames, lists, environments, moves, weight)  # [S, 1 + moves, M]
         flat = rows.reshape(-1, len(root))
         rows = solve_triangular(root, flat.T, lower=True).T.reshape(rows.shape)
         scale = np.mean(np.sum(rows[:, 0] ** 2, -1))
@@ -136,15 +144,15 @@ class StructureKernelRegressor(Estimator):
         elements = np.array(self.spectrum_.elements)
         return np.array([np.sum(f.numbers[:, None] == elements, 0) for f in frames], float)
 
-    def _rows(self, frames: list[Atoms], environments: Similar, moves, weight: float):
+    def _rows(self, frames, lists, environments: Similar, moves, weight: float) -> np.ndarray:
         """The kernel summed over the atoms of each structure, and its derivatives along moves."""
         others, z, found = self.environments_, self.degree_, []
-        for part in _parts(frames):
+        for part, neighbors in zip(_parts(frames), lists, strict=True):
             own = environments.of(part)
             rows = [summed_kernel(own, others, z)]
             if moves is not None:
                 outer = weight * z * own.similarity(others) ** (z - 1) * own.weights(others)
-                for slope in slopes(frames[part], self.spectrum_, moves[part]):
+                for slope in slopes(neighbors, self.spectrum_, moves[part]):
                     values = outer * (slope @ others.vectors.T)
                     rows.append(np.add.reduceat(values, own.start, axis=0))
             found.append(np.stack(rows, 1))
