@@ -104,7 +104,9 @@ def _slope(part: RaggedEnvironments, power: Descriptor, moves, place: int) -> np
     ahead, behind = (
         _unit_vectors(replace(part, vectors=part.vectors + sign * step), power) for sign in (1, -1)
     )
-    return (ahead - behind) / (2 * STEP)
+    ahead -= behind
+    ahead /= 2 * STEP
+    return ahead
 
 
 def _unit_vectors(part: RaggedEnvironments, power: Descriptor) -> np.ndarray:
@@ -114,7 +116,10 @@ def _unit_vectors(part: RaggedEnvironments, power: Descriptor) -> np.ndarray:
     fill_rows(power, layout, part, rows)
     sums = _sums_over_species(len(power.elements), power.hypers.n_max)  # [pairs, pairs of n]
     blind = (rows.reshape(len(rows), -1, len(sums)) @ sums).reshape(len(rows), -1)
-    return np.concatenate([_unit(rows), _unit(blind)], 1) * np.sqrt(0.5)
+    vectors = np.empty((len(rows), rows.shape[1] + blind.shape[1]))
+    np.multiply(rows, _half(rows), out=vectors[:, : rows.shape[1]])
+    np.multiply(blind, _half(blind), out=vectors[:, rows.shape[1] :])
+    return vectors
 
 
 @cache
@@ -133,7 +138,7 @@ def _sums_over_species(n_species: int, n_max: int) -> np.ndarray:
     return matrix
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their norms; rows of zeros as they are."""
-    size = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(size > 0, size, 1)
+def _half(rows: np.ndarray) -> np.ndarray:
+    """Factors [N, 1] that give rows the length 1/√2; one for rows of zeros."""
+    squares = np.einsum("nd,nd->n", rows, rows)
+    return np.sqrt(0.5 / np.where(squares > 0, squares, 0.5))[:, None]

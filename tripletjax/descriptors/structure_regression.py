@@ -153,7 +153,8 @@ class StructureKernelRegressor(Estimator):
             if moves is not None:
                 outer = weight * z * own.similarity(others) ** (z - 1) * own.weights(others)
                 for slope in slopes(neighbors, self.spectrum_, moves[part]):
-                    values = outer * (slope @ others.vectors.T)
+                    values = slope @ others.vectors.T
+                    values *= outer
                     rows.append(np.add.reduceat(values, own.start, axis=0))
             found.append(np.stack(rows, 1))
         return np.concatenate(found)
