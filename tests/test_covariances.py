@@ -10,9 +10,10 @@ from ase.build import bulk, molecule
 
 from tests.systems import SPECIES, methanol
 from tripletjax import InputError, descriptor
-from tripletjax.kernels import EnvironmentKernel, fit_full_potential, full, memory
+from tripletjax.kernels import EnvironmentKernel, fit_full_potential, memory, sampling
 from tripletjax.kernels.algebra import KernelOf
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
+from tripletjax.kernels.dense import Targets, at_highest_evidence, deciding
 from tripletjax.kernels.factors import factor_in_place, solved
 from tripletjax.kernels.internal import internal_axes
 from tripletjax.kernels.memory import available_bytes, full_bytes
@@ -144,20 +145,83 @@ def test_projected_vectors_lose_no_accuracy(tmp_path):
     assert -short.forces[5][2, 1] == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
+def test_combinations_that_vanish_by_symmetry_decide_nothing():
+    """In a chain of two atoms both forces are opposite; a third atom makes them independent."""
+    random = np.random.default_rng(0)
+    root = random.normal(size=(7, 6))
+    root[2] = -root[1]  # symmetry
+    root[5:] *= 1e-5  # almost perfect
+    matrix, kinds = root @ root.T, np.array([0, 1, 1, 1, 0, 1, 1])
+    values = random.normal(size=7)
+    values[2] = -values[1]
+    targets = Targets(values, kinds, np.ones(7), ("energy", "forces"))
+    directions, some = deciding(matrix, targets)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(4), atol=1e-14)
+    assert some.kinds.tolist() == [0, 1, 1, 0]
+    assert not directions[5:].any()
+    lost = values - directions @ some.values
+    np.testing.assert_allclose(lost[:5], 0, atol=1e-12)
+    found = at_highest_evidence(matrix, targets, Noise())
+    alone = targets.of(np.array([0, 1, 3, 4]))._replace(values=some.values, kinds=some.kinds)
+    part = directions.T @ matrix @ directions
+    assert found.levels == at_highest_evidence(part, alone, Noise()).levels
+
+
+def test_energies_are_not_given_up():
+    """Many forces that contradict a few energies, with a noise of a tenth: σ_E <= 0.25 Å σ_F."""
+    random = np.random.default_rng(0)
+    kinds = np.array(([0] + [1] * 30) * 4)
+    root = random.normal(size=(len(kinds), 40))
+    root[kinds == 0] *= 3
+    values = root @ random.normal(size=40) + 0.1 * random.normal(size=len(kinds))
+    values[kinds == 0] += 2 * random.normal(size=4)
+    targets = Targets(values, kinds, np.ones(len(kinds)), ("energy", "forces"))
+    matrix = root @ root.T
+    noise = at_highest_evidence(matrix, targets, Noise()).levels.noise
+    assert noise["energy"] <= 0.25 * noise["forces"] * (1 + 1e-9)
+    given = at_highest_evidence(matrix, targets, Noise(energy=2.0)).levels.noise
+    assert given["energy"] == pytest.approx(2) and given["forces"] < noise["forces"] + 0.1
+
+
 def test_many_labels_are_searched_by_some(monkeypatch):
-    """Variance and noise are then those of every second structure, the labels all of them."""
+    """Evenly spaced structures as they are, or more of them with some of their labels."""
     frames = [methanol(seed) for seed in range(4)]
     random = np.random.default_rng(0)
     energies, forces = random.normal(size=4), [random.normal(size=(6, 3)) for _ in frames]
     forces[1], forces[3] = 100 * forces[1], 100 * forces[3]  # noise that the others have not
     records = []
-    for searched in (1000, 30):
-        monkeypatch.setattr(full, "SEARCHED", searched)
+    for searched, structures in ((1000, 60), (30, 1), (30, 4)):
+        monkeypatch.setattr(sampling, "SEARCHED", searched)
+        monkeypatch.setattr(sampling, "STRUCTURES", structures)
         model: Any = fit_full_potential(frames, energies, forces, describer=POWER).model
         records.append(model.record)
         assert model.record["labels"] == {"energy": 4, "forces": 48}
-    of_all, of_some = (record["noise"]["forces"] + record["variance"] for record in records)
-    assert of_all > 30 * of_some
+    sizes = [record["noise"]["forces"] + record["variance"] for record in records]
+    assert sizes[0] > 30 * sizes[1]
+    assert sizes[0] == pytest.approx(sizes[2], rel=1)
+
+
+def test_labels_are_sampled_from_many_structures(monkeypatch):
+    """Each structure with its energy, and all labels of a kind that few structures have."""
+    monkeypatch.setattr(sampling, "SEARCHED", 100)
+    monkeypatch.setattr(sampling, "STRUCTURES", 5)
+    random = np.random.default_rng(0)
+    counts = [40, 0, 90, 40, 30, 60, 70, 80, 90, 0]
+    structures = [
+        Tangents(random.normal(size=(4, 3)), np.zeros(4, int), random.normal(size=(count, 4, 3)))
+        for count in counts
+    ]
+    owner = np.repeat(np.arange(10), 1 + np.array(counts))
+    kinds = np.where(np.diff(owner, prepend=-1) > 0, 0, 1)
+    kinds[np.flatnonzero(owner == 7)[-6:]] = 2  # stress
+    some, which = sampling.sampled(structures, kinds)
+    chosen = np.unique(owner[which]).tolist()
+    assert chosen == [0, 2, 4, 6, 7, 8]
+    assert abs(which.sum() - 106) < 5 and which[kinds == 2].all()
+    for index, found in zip(chosen, some, strict=True):
+        rows = np.flatnonzero(which[owner == index])
+        assert rows[0] == 0  # the energy
+        np.testing.assert_array_equal(found.tangents, structures[index].tangents[rows[1:] - 1])
 
 
 def test_rounded_derivatives_change_no_prediction(monkeypatch):

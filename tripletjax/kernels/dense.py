@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from tripletjax.kernels.evidence import maximum_of_labels, of_matrix, what_was_reached
 from tripletjax.kernels.factors import factor_in_place, solved, stable_root
@@ -23,7 +24,7 @@ from tripletjax.kernels.least_squares import (
 )
 from tripletjax.kernels.observations import Noise
 
-LEAST = 1e-10  # of the largest prior variance of a kind of label
+LEAST = 1e-6  # of the largest prior variance of a kind of label
 
 
 class Targets(NamedTuple):
@@ -48,10 +49,10 @@ class Levels(NamedTuple):
 
 
 class Highest(NamedTuple):
-    """A process at its highest evidence, as ``conditioned`` on the labels that decide it."""
+    """A process at its highest evidence, as ``conditioned`` on m combinations of labels."""
 
     levels: Levels
-    deciding: np.ndarray  # [n] True for the m labels
+    directions: np.ndarray  # [n, m] the combinations that decide
     root: np.ndarray  # [m, m]
     weights: np.ndarray  # [m]
     log_evidence: float
@@ -62,15 +63,49 @@ def at_highest_evidence(
 ) -> Highest:
     """``highest_evidence`` of the labels that depend on the weights, and the process there.
 
-    The forces on perfect crystals vanish by symmetry. Like net forces, such labels without noise
-    would make the evidence unbounded; what they say of the noise is wrong.
+    The forces on perfect crystals vanish by symmetry, and so do some combinations of those on
+    structures with fewer symmetries. Like net forces, such labels without noise would make the
+    evidence unbounded; what they say of the noise is wrong.
     """
-    diagonal, kinds = np.diag(matrix), range(len(targets.names))
-    largest = [np.max(diagonal, initial=0.0, where=targets.kinds == kind) for kind in kinds]
-    deciding = diagonal > LEAST * np.array(largest)[targets.kinds]
-    part, some = matrix[np.ix_(deciding, deciding)], targets.of(deciding)
+    directions, some = deciding(matrix, targets)
+    is_reduced = len(some.values) < len(matrix)
+    part = directions.T @ matrix @ directions if is_reduced else matrix.copy()
     levels = highest_evidence(part, some, noise, variance)
-    return Highest(levels, deciding, *conditioned(part, some, levels))
+    return Highest(levels, directions, *conditioned(part, some, levels))
+
+
+def deciding(matrix: np.ndarray, targets: Targets) -> tuple[np.ndarray, Targets]:
+    """Combinations of labels that depend on the weights, and these as labels.
+
+    Args:
+        matrix: ``[n, n]`` K.
+        targets: labels structure by structure, of which the first is the energy.
+
+    Returns:
+        Orthonormal combinations ``[n, m]``, each of labels of one structure and one kind.
+
+    Example:
+        >>> targets = Targets(np.arange(3.0), np.array([0, 1, 1]), np.ones(3), ("energy", "forces"))
+        >>> matrix = np.array([[2.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 1.0]])
+        >>> directions, some = deciding(matrix, targets)
+        >>> directions.shape, abs(some.values).round(3).tolist()
+        ((3, 2), [0.0, 0.707])
+    """
+    kinds, squares = targets.kinds, targets.scales**2
+    diagonal = np.diag(matrix) / squares
+    owner = np.cumsum(kinds == 0)
+    edges = np.flatnonzero(np.diff(owner) | np.diff(kinds)) + 1
+    blocks, chosen = [], []
+    for places in np.split(np.arange(len(kinds)), edges):
+        least = LEAST * np.max(diagonal, where=kinds == kinds[places[0]], initial=0.0)
+        values, vectors = np.linalg.eigh(matrix[np.ix_(places, places)] / squares[places[0]])
+        vectors = np.eye(len(places)) if values[0] > least else vectors[:, values > least]
+        blocks.append(vectors)
+        chosen.append(np.repeat(places[:1], vectors.shape[1]))
+    first = np.concatenate(chosen)  # label of the kind and scale
+    directions = np.asarray(block_diag(*blocks))
+    values = directions.T @ targets.values
+    return directions, Targets(values, kinds[first], targets.scales[first], targets.names)
 
 
 def highest_evidence(
@@ -104,7 +139,8 @@ def _range(matrix: np.ndarray, targets: Targets, given) -> tuple[np.ndarray, ...
     """Logs of variance and noises at which the search begins, and between which it stays."""
     scaled, sizes = targets.values / targets.scales, []
     for kind in range(len(targets.names)):
-        size = float(np.sqrt(np.mean(scaled[targets.kinds == kind] ** 2)))
+        own = scaled[targets.kinds == kind]  # none: all vanish by symmetry
+        size = float(np.sqrt(np.mean(own**2))) if len(own) else 0.0
         sizes.append(size if size > 0 else 1.0)
     size = float(targets.values @ targets.values / (np.trace(matrix) or 1.0)) or 1.0
     start = np.log([size, *(NOISE_START * np.array(sizes))])

@@ -24,7 +24,7 @@ VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades relative to the s
 NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
 FEW_LEVELS = (1, 0, -1, -3)  # of noise levels, if there are more than three parameters
 STARTS = 3
-GIVEN_UP = 0.25  # of the highest noise of the energies
+GIVEN_UP = 0.25  # Å, σ_E / σ_F beyond which the energies are given up
 SLOPE = 1e-2  # of log p, times √n: below this the maximum is accurate to about 1e-4
 
 
@@ -222,13 +222,18 @@ def maximum(
 
 
 def maximum_of_labels(
-    evidence: Evidence, start: np.ndarray, low: np.ndarray, high: np.ndarray, kinds: Sequence[str]
+    evidence: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    kinds: Sequence[str],
 ) -> Maximum:
-    """The highest evidence, except for solutions with exact forces and no energies at all.
+    """The highest evidence, unless it gives up the energies.
 
-    Net forces and torques vanish for any weights: the evidence of these labels has no upper bound
-    as the noise of the forces goes to zero. With few weights, giving up the energies would have the
-    highest evidence; the search is then restricted to a lower noise of the energies.
+    Forces are so many more labels than energies that where a kernel cannot describe both, the
+    evidence is often highest without the energies. Both are from one calculation: the energy of an
+    atom is at least as certain as its force along a quarter of an Å. Beyond this the search is
+    repeated with σ_E <= 0.25 Å σ_F, if neither noise is given.
 
     Args:
         evidence: function of the logs of the variance and one noise for each kind.
@@ -236,16 +241,27 @@ def maximum_of_labels(
         kinds: names of the kinds; empty: no such restriction.
     """
     best = maximum(evidence, start, low, high)
-    if "energy" not in kinds:
+    if not {"energy", "forces"} <= set(kinds):
         return best
-    index = 1 + list(kinds).index("energy")
-    limit = high[index] + np.log(GIVEN_UP)
-    others = np.delete(best.at_bounds, [0, index])
-    if low[index] < limit < best.logs[index] and (others < 0).any():
-        high = high.copy()
-        high[index] = limit
-        best = maximum(evidence, np.minimum(start, high), low, high)
-    return best
+    energy, forces = (1 + list(kinds).index(kind) for kind in ("energy", "forces"))
+    is_free = low[energy] < high[energy] and low[forces] < high[forces]
+    if not is_free or best.logs[energy] <= best.logs[forces] + np.log(GIVEN_UP):
+        return best
+
+    def of_ratio(logs):  # σ_E / σ_F in the place of σ_E
+        logs = logs.copy()
+        logs[energy] += logs[forces]
+        value, slopes = evidence(logs)
+        slopes[forces] += slopes[energy]
+        return value, slopes
+
+    start, low, high = (logs.copy() for logs in (start, low, high))
+    low[energy], high[energy] = low[energy] - high[forces], np.log(GIVEN_UP)
+    start[energy] = high[energy]
+    best = maximum(of_ratio, start, low, high)
+    logs = best.logs.copy()
+    logs[energy] += logs[forces]
+    return best._replace(logs=logs)
 
 
 def _separate(points: np.ndarray, values: np.ndarray) -> list[int]:

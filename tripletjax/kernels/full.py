@@ -31,8 +31,10 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
+from tripletjax.kernels.positivity import require_positive
 from tripletjax.kernels.products import mean_of
 from tripletjax.kernels.resuming import begun_at, digest_of
+from tripletjax.kernels.sampling import sampled
 from tripletjax.kernels.tangents import Group, Tangents
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
@@ -41,7 +43,6 @@ from tripletjax.types import InputError, as_choice
 logger = getLogger(__name__)
 WITH_DEVIATIONS = 5000  # labels
 SOLVERS = ("dense", "iterative")
-SEARCHED = 3000  # labels by which kernel, variance and noise are chosen
 
 
 def fit_full_potential(
@@ -245,19 +246,17 @@ def _chosen(
     variance: float | None,
     show: bool,
 ) -> Choice:
-    """The kernel of highest evidence, by the labels of some of the structures if there are many."""
-    counts = np.array([1 + len(structure.tangents) for structure in own.structures])
-    step = -(-int(counts.sum()) // SEARCHED)
-    some = own.structures[::step]
-    owner = np.repeat(np.arange(len(counts)), counts)
-    of_some = targets.of(owner % step == 0)
+    """The kernel of highest evidence, by some of the labels if there are many."""
+    some, which = sampled(own.structures, targets.kinds)
+    of_some = targets.of(which)
     best: Any = None
     for kernel in candidates:
+        require_positive(kernel, np.concatenate([structure.vectors for structure in some]))
         matrix = covariance_matrix(kernel, some, show)
         found = at_highest_evidence(matrix, of_some, noise, variance)
         logger.info("%s: log evidence %.6g", kernel.label(), found.log_evidence)
         if best is None or found.log_evidence > best.evidence:
-            matrix = matrix if step == 1 else None
+            matrix = matrix if which.all() else None
             best = Choice(kernel, matrix, found.levels, found.log_evidence)
     return best
 

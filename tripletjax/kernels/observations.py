@@ -14,6 +14,7 @@ from tripletjax.descriptors.protocol import (
     has_any_length,
     require_descriptor,
 )
+from tripletjax.kernels.copies import without_copies
 from tripletjax.kernels.internal import internal_axes
 from tripletjax.neighbors import check_frames, prepare
 from tripletjax.structures import compositions, first_unknown
@@ -66,6 +67,15 @@ class Observations(NamedTuple):
     forces: list[np.ndarray | None]  # [N, 3] eV/Å each
     stress: list[np.ndarray | None]  # [3, 3] eV/Å³ each, ASE's sign
     references: np.ndarray  # [E] eV
+
+    def of(self, chosen: Sequence[int]) -> "Observations":
+        """Those of some structures."""
+        return self._replace(
+            frames=[self.frames[index] for index in chosen],
+            energies=self.energies[list(chosen)],
+            forces=[self.forces[index] for index in chosen],
+            stress=[self.stress[index] for index in chosen],
+        )
 
     def targets(self, index: int) -> dict[str, np.ndarray]:
         """Labels of one structure by kind, flat; the energy is divided by √N for equal noise."""
@@ -144,6 +154,8 @@ def check_observations(
     Raises:
         InputError: labels of the wrong number or shape, or not finite, an unknown species, or a
             describer without the members of a descriptor.
+
+    Copies of structures with the same labels are left out, with a warning.
     """
     require_descriptor(describer)
     if not has_any_length(describer):
@@ -167,7 +179,8 @@ def check_observations(
         len(energies),
         *(sum(value is not None for value in values) for values in (found_forces, counted)),
     )
-    return Observations(frames, energies - counts @ references, found_forces, counted, references)
+    found = Observations(frames, energies - counts @ references, found_forces, counted, references)
+    return found.of(without_copies(frames, list(zip(energies, found_forces, counted, strict=True))))
 
 
 def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:

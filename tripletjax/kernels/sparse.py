@@ -40,6 +40,7 @@ from tripletjax.kernels.observations import (
     check_observations,
     single_batches,
 )
+from tripletjax.kernels.positivity import require_positive
 from tripletjax.kernels.tangents import wide
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
@@ -116,7 +117,8 @@ def fit_sparse_potential(
         logged as a warning.
 
     Raises:
-        InputError: labels that do not match the structures, unknown species, options out of range.
+        InputError: labels that do not match the structures, unknown species, options out of range,
+            a function that is no kernel (``require_positive``).
 
     Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015); Quiñonero-Candela and
     Rasmussen, J. Mach. Learn. Res. 6, 1939 (2005).
@@ -148,6 +150,7 @@ def fit_sparse_potential(
             programs = compiled(own, observations)
             for kernel in of_vectors:
                 kernel = of_columns(kernel, own)
+                require_positive(kernel, environments.vectors)
                 inducing = choose_inducing(environments, kernel, n_inducing, chosen, seed)
                 root = kernel_root(kernel, inducing, jitter)
                 factors = stream(observations, batches, programs, kernel, inducing, root, show)

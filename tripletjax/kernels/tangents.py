@@ -33,8 +33,17 @@ class Tangents(NamedTuple):
     )
 
 
-def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batch) -> Tangents:
-    """Environments of a Batch of one structure and their derivatives, one direction at a time."""
+def structure_tangents(
+    describer: EnvironmentDescriptor, scale: Any, batch: Batch, axes: Any = None
+) -> Tangents:
+    """Environments of a Batch of one structure and their derivatives, one direction at a time.
+
+    Args:
+        describer: of environments.
+        scale: by which the vectors are divided.
+        batch: A atoms with padding, all of which are centres.
+        axes: ``[3A, n]`` directions of the coordinates; None: all coordinates, and the strains.
+    """
     found = environments_within(batch, describer)
     dtype, n_atoms = found.vectors.dtype, len(batch.positions)
     describe = jax.vmap(describer.environment)
@@ -47,12 +56,16 @@ def structure_tangents(describer: EnvironmentDescriptor, scale: Any, batch: Batc
         of_vectors = lambda v: describe(v, *found[1:4]) / jnp.asarray(scale, dtype)  # noqa: E731
         return jax.jvp(of_vectors, (found.vectors,), (change,))[1]
 
-    directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
-    directions[: 3 * n_atoms, : 3 * n_atoms] = -np.eye(3 * n_atoms)
-    strains = 3 * np.array(UPPER[0]) + np.array(UPPER[1])
-    directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
-    tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
-    tangents = tangents.at[3 * n_atoms :].divide(volume)
+    if axes is None:
+        directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
+        directions[: 3 * n_atoms, : 3 * n_atoms] = -np.eye(3 * n_atoms)
+        strains = 3 * np.array(UPPER[0]) + np.array(UPPER[1])
+        directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
+        tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
+        tangents = tangents.at[3 * n_atoms :].divide(volume)
+    else:
+        directions = jnp.pad(-jnp.asarray(axes, dtype).T, ((0, 0), (0, 9)))
+        tangents = jax.lax.map(along, directions)
     kinds = jnp.where(batch.center_mask, found.center, -1)
     tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
     return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)

@@ -37,6 +37,7 @@ from tripletjax.types import Array
 
 logger = getLogger(__name__)
 FEW_LABELS = 400
+STRUCTURES = 8  # that labels are taken from, if there are so many
 ITERATIONS = 15
 RANGE = np.log(5.0)  # of the parameters about their start
 TRUNCATION = 1e-3  # of the principal axes, which are those at the start
@@ -57,7 +58,7 @@ def tuned(
     """Weights of the species in the density, and the length scale, of highest evidence.
 
     The density of species a is multiplied by a weight w_a, whose mean over the species is fixed.
-    The labels of a few structures, evenly spaced in the list, decide: some hundreds.
+    Some hundred labels of a few structures, evenly spaced in the list, decide.
 
     Args:
         describer: at which the search begins, without mixed species.
@@ -104,18 +105,26 @@ def tuned(
 
 
 def _sample(given: Observations) -> Observations:
-    """Evenly spaced structures with ``FEW_LABELS`` labels at most, but two structures."""
+    """Evenly spaced structures: as many as have ``FEW_LABELS``, but ``STRUCTURES`` if possible."""
     counts = [
         1 + (0 if forces is None else 3 * len(frame))
         for frame, forces in zip(given.frames, given.forces, strict=True)
     ]
-    step = max(1, min(-(-sum(counts) // FEW_LABELS), len(counts) // 2))
-    return given._replace(
-        frames=given.frames[::step],
-        energies=given.energies[::step],
-        forces=given.forces[::step],
-        stress=[None] * len(given.frames[::step]),
-    )
+    step = max(1, min(-(-sum(counts) // FEW_LABELS), len(counts) // STRUCTURES))
+    some = given.of(range(0, len(counts), step))
+    return some._replace(stress=[None] * len(some.frames))
+
+
+def _some(axes: Sequence[np.ndarray], seed: int = 0) -> list[np.ndarray]:
+    """The directions [3N, n] of all structures, or ``FEW_LABELS`` of them drawn at random."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    share = min(1.0, FEW_LABELS / max(1, sum(along.shape[1] for along in axes)))
+    found = []
+    for along in axes:
+        count = along.shape[1]
+        places = random.choice(count, round(share * count), replace=False)
+        found.append(along[:, np.sort(places)])
+    return found
 
 
 class Evidence:
@@ -128,9 +137,12 @@ class Evidence:
         self, describer: Descriptor, kernel: EnvironmentKernel, given: Observations, noise: Noise
     ):
         self._describer, self._kernel, self._noise = describer, kernel, noise
-        self._internal = given.internal_axes
-        self._targets = targets_of(given, self._internal)
+        axes = _some(given.internal_axes)
+        self._targets = targets_of(given, axes)
         self._batches = single_batches(given.frames, describer, np.dtype(float))
+        sizes = [3 * len(batch.positions) for batch in self._batches]
+        pairs = zip(axes, sizes, strict=True)
+        self._axes_of_labels = [np.pad(a, ((0, size - len(a)), (0, 0))) for a, size in pairs]
         base = on_principal_axes(describer, self._batches, TRUNCATION)
         self._axes = getattr(base, "axes", None)
         described = jax.jit(partial(environment_vectors, base))
@@ -164,10 +176,8 @@ class Evidence:
         describer: Any = self.describer_of(logs)
         if self._axes is not None:
             describer = Projected(describer, self._axes)
-        found = structure_tangents(describer, self._scale, batch)
-        moves = jnp.asarray(found.tangents)[: len(internal)]
-        along = jnp.einsum("jn,jcd->ncd", internal, moves, precision="highest")
-        return jnp.asarray(found.vectors), along
+        found = structure_tangents(describer, self._scale, batch, internal)
+        return jnp.asarray(found.vectors), jnp.asarray(found.tangents)
 
     def _weighed(self, logs, first, second, kinds, weights) -> Array:
         """Σ_ab G_ab K_ab of two structures."""
@@ -177,7 +187,7 @@ class Evidence:
 
     def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
         logs = np.asarray(logs, float)
-        pairs = zip(self._batches, self._internal, strict=True)
+        pairs = zip(self._batches, self._axes_of_labels, strict=True)
         found = [self._forward(logs, *pair) for pair in pairs]
         real = []
         for (vectors, moves), kinds in zip(found, self._kinds, strict=True):
@@ -193,10 +203,9 @@ class Evidence:
         """The log evidence, and its derivative with respect to every number of the matrix."""
         found = at_highest_evidence(matrix, self._targets, self._noise)
         inverse = cho_solve((found.root, True), np.eye(len(found.root)), check_finite=False)
-        slopes = np.zeros_like(matrix)
-        slopes[np.ix_(found.deciding, found.deciding)] = (
-            0.5 * found.levels.variance * (np.outer(found.weights, found.weights) - inverse)
-        )
+        against = np.outer(found.weights, found.weights) - inverse
+        along = found.directions
+        slopes = 0.5 * found.levels.variance * (along @ against @ along.T)
         return found.log_evidence, slopes
 
     def _gradient(self, logs, found, slopes: np.ndarray) -> np.ndarray:
@@ -213,7 +222,7 @@ class Evidence:
             for member, side in zip((i, j), sides, strict=True):
                 cotangents[member] = jax.tree.map(jnp.add, cotangents[member], side)
         for batch, internal, cotangent in zip(
-            self._batches, self._internal, cotangents, strict=True
+            self._batches, self._axes_of_labels, cotangents, strict=True
         ):
             gradient += self._back(logs, batch, internal, cotangent)
         return np.asarray(gradient)
