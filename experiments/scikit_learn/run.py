@@ -51,6 +51,7 @@ def summed(**hypers):
 ROWS = {
     "SOAP of DScribe, n_max=8, l_max=6": lambda: SummedSOAP(n_max=8, l_max=6),
     "SOAP of DScribe, n_max=4, l_max=8, sigma=0.3": lambda: SummedSOAP(n_max=4, l_max=8, sigma=0.3),
+    "SOAP of DScribe, n_max=6, l_max=4, sigma=0.3": lambda: SummedSOAP(n_max=6, l_max=4, sigma=0.3),
     "power spectrum": summed,
     "power spectrum, wide cutoff and radial scaling": lambda: summed(**DECAYING),
     "power spectrum, the same with the centre": lambda: summed(center_weight=1.0, **DECAYING),
