@@ -93,10 +93,19 @@ def map_blocks(function, arrays, size: int):
         >>> map_blocks(lambda a, b: a * b, (jnp.arange(5.0), jnp.ones(5)), 2).tolist()
         [0.0, 1.0, 2.0, 3.0, 4.0]
     """
-    of_rows = jax.vmap(lambda rows: function(*rows))
+    return apply_in_blocks(jax.vmap(function), arrays, size)
+
+
+def apply_in_blocks(function, arrays, size: int):
+    """``function(*arrays)`` of independent rows, as ``map_blocks`` of a function of single rows.
+
+    Example:
+        >>> apply_in_blocks(lambda a: 2 * a, (jnp.arange(5.0),), 2).tolist()
+        [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
     count = len(arrays[0])
     if count <= size:
-        return of_rows(arrays)
+        return function(*arrays)
     n_blocks = -(-count // size)
     size = -(-count // n_blocks)  # equal blocks: the last one is nearly full
 
@@ -104,7 +113,8 @@ def map_blocks(function, arrays, size: int):
         padded = jnp.concatenate([array, array[: n_blocks * size - count]])
         return padded.reshape(n_blocks, size, *array.shape[1:])
 
-    found = jax.lax.map(jax.checkpoint(of_rows), jax.tree.map(blocked, arrays))
+    of_rows = jax.checkpoint(lambda rows: function(*rows))
+    found = jax.lax.map(of_rows, jax.tree.map(blocked, tuple(arrays)))
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
 
 

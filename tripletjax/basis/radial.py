@@ -85,7 +85,7 @@ def _logarithmic(distances: Array, basis: Basis) -> Array:
     xp, dtype = array_module(distances), distances.dtype
     low, high = np.log(basis.radial_range or (basis.cutoff / 8, basis.cutoff))
     centers = np.linspace(low, high, basis.n_max) if basis.n_max > 1 else np.array([low + high]) / 2
-    width = (high - low) / max(basis.n_max - 1, 1)
+    width = float(high - low) / max(basis.n_max - 1, 1)
     nearest = 1e-6 * basis.cutoff  # where all functions vanish
     offset = xp.log(xp.maximum(distances, nearest))[..., None] - centers.astype(dtype)
     l = np.arange(basis.l_max + 1)

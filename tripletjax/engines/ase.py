@@ -12,7 +12,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tripletjax.neighbors import with_width
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_potential
-from tripletjax.potentials.precision import computing_in, precision_of
+from tripletjax.potentials.precision import computing_in, in_precision, precision_of
 from tripletjax.potentials.storage import load, load_uncertain
 from tripletjax.types import InputError
 from tripletjax.volumes import has_volume
@@ -72,6 +72,7 @@ class TripletCalculator(Calculator):
         self.potential = potential
         self.has_deviations = uncertainty
         self.dtype = dtype
+        self._placed: tuple[np.dtype, Potential] | None = None
         self._width = 0
         self._deviations: dict[str, Any] = {}
 
@@ -82,11 +83,12 @@ class TripletCalculator(Calculator):
         assert frame is not None, "ASE gives the atoms, or a calculator has them"
         dtype = precision_of(self.potential, self.dtype)
         with computing_in(dtype):
-            batch = self.potential.prepare(frame, dtype)
+            potential = self._potential(dtype)
+            batch = potential.prepare(frame, dtype)
             self._width = max(self._width, batch.neighbors.shape[1])
             batch = with_width(batch, self._width)
-            found = self.potential.mechanics(batch)
-            spread = self.potential.deviations(batch) if self.has_deviations else None
+            found = potential.mechanics(batch)
+            spread = potential.deviations(batch) if self.has_deviations else None
         atoms_energies, forces, stress = (np.array(v, np.float64) for v in found)
         energies = atoms_energies[: len(frame)] + self.potential.references_of(frame)
         total = float(energies.sum())
@@ -100,6 +102,12 @@ class TripletCalculator(Calculator):
                 "energy_std": float(spread.energy[0]),
                 "forces_std": np.array(spread.forces[: len(frame)], np.float64),
             }
+
+    def _potential(self, dtype: np.dtype) -> Potential:
+        """The potential with its weights in this dtype, once for many calculations."""
+        if self._placed is None or self._placed[0] != dtype:
+            self._placed = dtype, in_precision(self.potential, dtype)
+        return self._placed[1]
 
     def get_deviations(self, atoms: Atoms | None = None) -> dict[str, Any]:
         """Standard deviations of the energy, ``energy_std`` in eV, and of the forces.

@@ -19,6 +19,7 @@ from tripletjax.engines.jaxmd_lists import (
 )
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_potential
+from tripletjax.potentials.precision import of_type
 from tripletjax.types import Array, Environments, InputError, as_number
 
 SKIN = 0.5  # Å
@@ -118,9 +119,9 @@ class ListEnergy:
     indices: np.ndarray
 
     def init(self, key: Any, position: Array, neighbor: Any, **kwargs: Any) -> Any:
-        """The fitted parameters: nothing is drawn."""
-        del key, position, neighbor, kwargs
-        return self.potential.weights
+        """The fitted parameters, in the dtype of the positions: nothing is drawn."""
+        del key, neighbor, kwargs
+        return of_type(self.potential.weights, jnp.asarray(position).dtype)
 
     def total(self, params: Any, position: Array, neighbor: Any, **kwargs: Any) -> Array:
         """Energy of all atoms, eV; NaN where the list is not complete."""

@@ -38,6 +38,7 @@ from tripletjax.kernels.sampling import sampled
 from tripletjax.kernels.tangents import Group, Tangents
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.precision import on_device
 from tripletjax.types import InputError, as_choice
 
 logger = getLogger(__name__)
@@ -161,11 +162,13 @@ def _potential(
 ) -> Potential:
     targets, levels = labels.targets, choice.levels
     alpha, moved = mean_of(own.structures, levels.variance * solved.weights)
+    kinds = np.concatenate([s.kinds for s in own.structures])
+    order = np.argsort(kinds, kind="stable")  # by species
     arrays: dict[str, Any] = {
-        "points": np.concatenate([s.vectors for s in own.structures]),
+        "points": np.concatenate([s.vectors for s in own.structures])[order],
         "scale": own.scale,
-        "alpha": alpha,
-        "tangents": moved,
+        "alpha": alpha[order],
+        "tangents": moved[order],
     }
     record = {
         "variance": levels.variance,
@@ -173,20 +176,21 @@ def _potential(
         "labels": dict(zip(targets.names, np.bincount(targets.kinds).tolist(), strict=True)),
         "kernel": choice.kernel.label(),
     }
-    points = np.concatenate([s.kinds for s in own.structures]).tolist()
-    common = {"describer": own.describer, "kernel": choice.kernel, "kinds": tuple(points)}
+    common = {"describer": own.describer, "kernel": choice.kernel}
+    common["kinds"] = tuple(kinds[order].tolist())
     common["record"] = record | solved.record
     if not _has_deviations(deviations, solved.root):
         logger.info("the potential has no standard deviations: the covariance is not kept")
-        return Potential(KernelModel(**common), arrays, references)
-    process = FullGaussianProcess(**common, structures=labels.structures)
+        return Potential(KernelModel(**common), on_device(arrays), references)
+    places = tuple(np.argsort(order).tolist())
+    process = FullGaussianProcess(**common, structures=labels.structures, places=places)
     moves = (_moves(own.structures, labels.structures, group) for group in process.groups)
     arrays |= {
         "variance": np.asarray(levels.variance),
         "prior": _prior(solved.root, levels.variance),
         "moves": tuple(moves),
     }
-    return Potential(process, arrays, references)
+    return Potential(process, on_device(arrays), references)
 
 
 def _has_deviations(given: bool | None, root: np.ndarray | None) -> bool:

@@ -15,10 +15,10 @@ from tripletjax.descriptors.protocol import (
     require_descriptor,
 )
 from tripletjax.kernels.algebra import KernelOf, leaves, with_leaves
+from tripletjax.kernels.compression import compressed
 from tripletjax.kernels.describers import content_of, live, saved_form
 from tripletjax.kernels.environments import as_kernels, typical_distance
 from tripletjax.kernels.neighborhoods import Written
-from tripletjax.kernels.projection import on_principal_axes
 from tripletjax.types import Array, Batch, InputError, settle
 
 
@@ -132,13 +132,13 @@ def separated(kernel: Any, describer: Any = None) -> tuple[Any, Any]:
 
 
 def on_axes(describer: Any, batches: Sequence[Batch], truncation: float) -> Any:
-    """``on_principal_axes`` of each descriptor by itself; written environments stay as they are."""
+    """Each descriptor ``compressed`` by itself; written environments stay as they are."""
     if isinstance(describer, Joined):
         found = [on_axes(one, batches, truncation) for one in describer.describers]
         return replace(describer, describers=tuple(found))
     if isinstance(describer, Written):
         return describer
-    return on_principal_axes(describer, batches, truncation)
+    return compressed(describer, batches, truncation)
 
 
 def of_columns(kernel: Any, describer: Any) -> Any:

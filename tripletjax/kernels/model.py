@@ -12,6 +12,7 @@ import numpy as np
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.describers import content_of, live, saved_form
 from tripletjax.kernels.environments import as_kernel
+from tripletjax.kernels.evaluation import Process
 from tripletjax.kernels.observations import Labelled
 from tripletjax.kernels.tangents import (
     Group,
@@ -28,7 +29,7 @@ from tripletjax.kernels.variances import (
 )
 from tripletjax.neighbors import bucket
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.local import local_energies
+from tripletjax.potentials.local import energies_with_slopes
 from tripletjax.potentials.mechanics import Deviations
 from tripletjax.types import Array, Batch, Environments, InputError, require_prepared, settle
 
@@ -41,7 +42,8 @@ class KernelModel:
 
     Weights are a dict of ``"points"`` z [M, D], ``"scale"`` s, ``"alpha"`` [M] eV and, if
     derivatives are among the labels of a full Gaussian process, ``"tangents"`` q [M, D]. They are
-    large and cancel: ``predict``, the calculator and molecular dynamics work in float64.
+    large and cancel: ``predict``, the calculator and molecular dynamics work in float64. Points
+    that are sorted by species are evaluated faster.
 
     Args:
         describer: computes the vectors p of environments; an object with ``cutoff``, ``elements``
@@ -98,7 +100,11 @@ class KernelModel:
 
     def energies(self, weights: Weights, environments: Environments) -> Array:
         """Energy of every atom, [C] eV."""
-        return local_energies(self._energy, weights, *environments[:4])
+        names = ("points", "scale", "alpha", "tangents")
+        used = {name: weights[name] for name in names if name in weights}
+        process = Process(self.describer, self.kernel, self._kinds)
+        evaluate = process.energies, process.energies_and_slopes
+        return energies_with_slopes(*evaluate, used, *environments[:4])
 
     def record_fields(self) -> dict[str, Any]:
         """What the model is made of again, for files."""
@@ -108,15 +114,6 @@ class KernelModel:
             "kinds": self.kinds,
             "record": dict(self.record),
         }
-
-    def _energy(self, weights, vectors, species, mask, center) -> Array:
-        vector = self.describer.environment(vectors, species, mask, center) / weights["scale"]
-        is_same = self._kinds == center
-        row = lambda z: jnp.where(is_same, self.kernel.matrix(vector[None], z)[0], 0)  # noqa: E731
-        if "tangents" not in weights:
-            return jnp.sum(row(weights["points"]) * weights["alpha"])
-        values, slopes = jax.jvp(row, (weights["points"],), (weights["tangents"],))
-        return jnp.sum(values * weights["alpha"] + slopes)
 
     @property
     def _kinds(self) -> np.ndarray:
@@ -166,17 +163,19 @@ class SparseGaussianProcess(KernelModel):
 class FullGaussianProcess(KernelModel):
     """A ``KernelModel`` that is the mean of a Gaussian process conditioned on n labels.
 
-    The points are all environments of the training set, structure by structure. Weights have
-    ``"variance"`` v in eV², ``"prior"`` √v L⁻¹ [n, n] with L Lᵀ the covariance of the labels, and
-    ``"moves"``, how the points move with the labels (``tangents.Tangents``); then
+    The points are all environments of the training set. Weights have ``"variance"`` v in eV²,
+    ``"prior"`` √v L⁻¹ [n, n] with L Lᵀ the covariance of the labels, and ``"moves"``, how the
+    points move with the labels (``tangents.Tangents``); then
 
         variance = v (k** - |√v L⁻¹ φ|²),   φ_b(p) = D'_b Σ_j δ(species) k(p, q_j).
 
     Args:
         structures: those of the training set.
+        places: of their environments among the points, structure by structure; empty: in order.
     """
 
     structures: tuple[Labelled, ...]
+    places: tuple[int, ...] = ()
 
     def sums_of(self, weights: Weights) -> SumsOf:
         """Of φ_b(p) of every label b."""
@@ -189,7 +188,11 @@ class FullGaussianProcess(KernelModel):
     def groups(self) -> list[Group]:
         """Structures of equal padded size, which ``"moves"`` has an array for each of."""
         sizes = [bucket(structure.n_atoms) for structure in self.structures]
-        return groups_of(self.structures, sizes)
+        found = groups_of(self.structures, sizes)
+        if not self.places:
+            return found
+        places = np.array(self.places)
+        return [group._replace(points=places[group.points]) for group in found]
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
         """Standard deviations of energies and forces: what the training set leaves undecided.
@@ -201,11 +204,12 @@ class FullGaussianProcess(KernelModel):
 
     def record_fields(self) -> dict[str, Any]:
         """What the model is made of again, for files."""
-        return super().record_fields() | {"structures": self.structures}
+        own = {"structures": self.structures, "places": self.places}
+        return super().record_fields() | own
 
     @cached_property
     def _content(self) -> tuple[Any, ...]:
-        return (*super()._content, self.structures)
+        return (*super()._content, self.structures, self.places)
 
 
 def energy_deviations(potential: Potential, batch: Batch) -> Array:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.kernels.means import mean_and_slopes
 from tripletjax.kernels.tangents import Tangents
 from tripletjax.types import Array
 
@@ -119,26 +120,13 @@ class Products:
         return labels_of(self.structures, values, slopes)
 
 
-def _mean(kernel: Any, own: Array, points: Array, alpha: Array, moved: Array) -> Any:
-    """e [B] and ∂e/∂p [B, D] of environments ``own`` [B, D]."""
-
-    def total(vectors):
-        row = lambda z: kernel.matrix(vectors, z)  # noqa: E731
-        values, slopes = jax.jvp(row, (points,), (moved,))
-        found = jnp.matmul(values, alpha, precision="highest") + jnp.sum(slopes, -1)
-        return jnp.sum(found), found
-
-    slopes, values = jax.grad(total, has_aux=True)(own)
-    return values, slopes
-
-
 @jax.jit
 def _in_blocks(kernel: Any, own: Array, points: Array, alpha: Array, moved: Array) -> Any:
-    """``_mean`` of blocks of environments [K, B, D] by blocks of others [L, B', D]."""
+    """``mean_and_slopes`` of blocks of environments [K, B, D] by blocks of others [L, B', D]."""
 
     def of_block(vectors):
         def add(sums, sources):
-            return jax.tree.map(jnp.add, sums, _mean(kernel, vectors, *sources)), None
+            return jax.tree.map(jnp.add, sums, mean_and_slopes(kernel, vectors, *sources)), None
 
         start = jnp.zeros(vectors.shape[:1], vectors.dtype), jnp.zeros_like(vectors)
         return jax.lax.scan(add, start, (points, alpha, moved))[0]
@@ -147,7 +135,7 @@ def _in_blocks(kernel: Any, own: Array, points: Array, alpha: Array, moved: Arra
 
 
 def _of_all(kernel: Any, own: np.ndarray, points: np.ndarray, alpha, moved) -> Any:
-    """``_mean`` of any number of environments; zeros that have no weight are appended."""
+    """``mean_and_slopes`` of any number of environments; zeros that have no weight are appended."""
     size = min(OWN, len(own)), min(OTHERS, len(points))
     found = _in_blocks(
         kernel,
@@ -167,14 +155,14 @@ def _blocks(array: np.ndarray, size: int) -> np.ndarray:
 @jax.jit
 def _several_in_blocks(kernel: Any, own: Array, points: Array, alpha: Array, moved: Array) -> Any:
     def of_block(vectors):
-        one = partial(_mean, kernel, vectors, points)
+        one = partial(mean_and_slopes, kernel, vectors, points)
         return jax.vmap(one, out_axes=-1)(alpha, moved)
 
     return jax.lax.map(of_block, own)
 
 
 def _of_several(kernel: Any, own: np.ndarray, points: np.ndarray, alpha, moved) -> Any:
-    """``_mean`` of environments [N, D] for R weights [R, M], [R, M, D]: [N, R] and [N, D, R]."""
+    """``_of_all`` of environments [N, D] for R weights [R, M], [R, M, D]: [N, R], [N, D, R]."""
     found = _several_in_blocks(kernel, _blocks(own, min(OWN, len(own))), points, alpha, moved)
     values, slopes = (np.asarray(part) for part in found)
     return (

@@ -44,6 +44,7 @@ from tripletjax.kernels.positivity import require_positive
 from tripletjax.kernels.tangents import wide
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.precision import on_device
 from tripletjax.progress import progress_bar
 from tripletjax.types import Batch, InputError, as_number
 
@@ -161,7 +162,7 @@ def fit_sparse_potential(
                     best = fit
     for line in best.model.record["search"]:
         logger.warning(line)
-    return best
+    return best.with_weights(on_device(best.weights))
 
 
 def described_all(

@@ -21,6 +21,7 @@ from tripletjax.md.places import near_origin
 from tripletjax.md.states import masses_of, thermal_momenta, without_drift
 from tripletjax.neighbors import full_cell
 from tripletjax.potentials.base import Potential
+from tripletjax.potentials.precision import in_precision
 from tripletjax.potentials.records import to_record
 from tripletjax.types import Array
 
@@ -75,7 +76,7 @@ class Setup:
     @cached_property
     def bare(self) -> Potential:
         """The potential without reference energies: one program serves all fits of a model."""
-        return self.potential.without_references
+        return in_precision(self.potential, self.dtype).without_references
 
     @cached_property
     def reference(self) -> float:

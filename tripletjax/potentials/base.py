@@ -29,6 +29,7 @@ from tripletjax.potentials.mechanics import (
     forces_and_stress,
     per_structure,
 )
+from tripletjax.potentials.precision import of_type
 from tripletjax.potentials.predictions import FramePredictions, predict_frames
 from tripletjax.potentials.saving import save_potential
 from tripletjax.structures import require_known
@@ -235,7 +236,7 @@ class Potential:
             environments: with indices into the potential's species.
             is_real: ``[C]`` False on padding.
         """
-        weights = _of_type(self.weights, environments.vectors.dtype)
+        weights = of_type(self.weights, environments.vectors.dtype)
         within = jax.lax.stop_gradient(jnp.sum(environments.vectors**2, -1)) < self.cutoff**2
         environments = environments._replace(mask=environments.mask & within)
         with jax.default_matmul_precision("highest"):
@@ -256,16 +257,6 @@ class Potential:
         if self.references is None:
             return None
         return np.asarray(self.references, jnp.asarray(batch.positions).dtype)
-
-
-def _of_type(weights: Weights, dtype: Any) -> Weights:
-    """Weights with floating-point arrays in the dtype of the environments."""
-
-    def cast(leaf):
-        leaf = jnp.asarray(leaf)
-        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, weights)
 
 
 @jax.jit

@@ -62,35 +62,60 @@ def local_model(
     return LocalModel(energy, init, as_positive("cutoff", cutoff, "Å"), tuple(numbers))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def local_energies(energy, weights, vectors, species, mask, center) -> Array:
     """``energy`` of every environment, [C], in blocks that stay in the cache of a core.
 
     When differentiated with respect to the vectors, value and gradient are computed in one pass.
     """
-    return _blocks(partial(energy, weights), vectors, species, mask, center)
+
+    def values(weights, *environments):
+        return map_blocks(partial(energy, weights), environments, ATOMS_A_BLOCK)
+
+    def with_slopes(weights, *environments):
+        of_atom = jax.value_and_grad(partial(energy, weights))
+        return map_blocks(of_atom, environments, ATOMS_A_BLOCK)
+
+    return energies_with_slopes(values, with_slopes, weights, vectors, species, mask, center)
 
 
-@partial(local_energies.defjvp, symbolic_zeros=True)
-def _local_energies_jvp(energy, primals, tangents):
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def energies_with_slopes(values, with_slopes, weights, vectors, species, mask, center) -> Array:
+    """Energies of independent environments, [C], whose slopes are computed with them.
+
+    Args:
+        values: of ``(weights, vectors, species, mask, center)``; returns energies [C].
+        with_slopes: returns energies [C] and their derivatives [C, K, 3].
+        weights: a pytree.
+        vectors, species, mask, center: environments, [C, K, 3], [C, K], [C, K] and [C].
+
+    Example:
+        >>> def squares(weights, vectors, *others):
+        ...     return weights * jnp.sum(vectors**2, (1, 2))
+        >>> def slopes(weights, vectors, *others):
+        ...     return squares(weights, vectors), 2 * weights * vectors
+        >>> atoms = jnp.ones((2, 1), int), jnp.ones((2, 1), bool), jnp.zeros(2, int)
+        >>> total = lambda v: jnp.sum(energies_with_slopes(squares, slopes, 0.5, v, *atoms))
+        >>> jax.grad(total)(jnp.full((2, 1, 3), 7.0)).ravel().tolist()
+        [7.0, 7.0, 7.0, 7.0, 7.0, 7.0]
+    """
+    return values(weights, vectors, species, mask, center)
+
+
+@partial(energies_with_slopes.defjvp, symbolic_zeros=True)
+def _energies_with_slopes_jvp(values_of, with_slopes, primals, tangents):
     weights, *environments = primals
     weights_change, vectors_change = tangents[:2]
     if isinstance(vectors_change, SymbolicZero):
-        values = _blocks(partial(energy, weights), *environments)
+        values = values_of(weights, *environments)
         change = jnp.zeros_like(values)
     else:
-        of_atom = jax.value_and_grad(partial(energy, weights))
-        values, slopes = _blocks(of_atom, *environments)
+        values, slopes = with_slopes(weights, *environments)
         change = jnp.sum(slopes * vectors_change, (1, 2))
     if not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(weights_change)):
         weights_change = jax.tree.map(_instantiated, weights, weights_change)
-        of_weights = lambda w: _blocks(partial(energy, w), *environments)  # noqa: E731
+        of_weights = lambda w: values_of(w, *environments)  # noqa: E731
         change += jax.jvp(of_weights, (weights,), (weights_change,))[1]
     return values, change
-
-
-def _blocks(function, *environments):
-    return map_blocks(function, environments, ATOMS_A_BLOCK)
 
 
 def _instantiated(array, change):

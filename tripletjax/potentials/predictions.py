@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from tripletjax.neighbors import bucket
-from tripletjax.potentials.precision import computing_in, precision_of
+from tripletjax.potentials.precision import computing_in, in_precision, precision_of
 from tripletjax.volumes import has_volume
 
 ATOMS_A_CHUNK = 256
@@ -46,6 +46,7 @@ def predict_frames(
     spread = deviations and potential.has_deviations
     dtype = precision_of(potential, dtype)
     with computing_in(dtype):
+        potential = in_precision(potential, dtype)
         for chunk in _chunks(frames, order):
             found |= zip(chunk, _of_chunk(potential, frames, chunk, dtype, spread), strict=False)
     columns = [[found[index][column] for index in range(len(frames))] for column in range(5)]

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,6 +12,7 @@ from tripletjax.io import FolderFormat
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import CommitteeModel, committee_weights
 from tripletjax.potentials.network import Architecture, weight_shapes
+from tripletjax.potentials.precision import on_device
 from tripletjax.potentials.records import UnknownModelError, imported, of_record
 from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.triplet import TripletModel
@@ -122,19 +122,13 @@ def _current(folder: Path, model: EnergyModel | None) -> Potential:
         references = record["references_eV"]
         if references is not None:
             references = tuple(as_number("references_eV", energy) for energy in references)
-        weights = jax.tree.map(_on_device, of_record(record["weights"], arrays))
+        weights = on_device(of_record(record["weights"], arrays))
         return Potential(
             made,
             weights,
             references,
             as_number("scale_eV", record["scale_eV"]),
         )
-
-
-def _on_device(array: np.ndarray) -> Any:
-    """As a JAX array, unless that would lose digits: without x64, float64 stays in NumPy."""
-    is_kept = jax.dtypes.canonicalize_dtype(array.dtype) == array.dtype
-    return jnp.asarray(array) if is_kept else array
 
 
 def _first(folder: Path) -> Potential:

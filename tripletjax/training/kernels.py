@@ -169,7 +169,7 @@ def _conditioned(
         "references": reference_energies(data.frames, np.array(energies), species, given),
     }
     known = list(data.frames), energies, forces
-    describer, kernel = _descriptor(config, tuple(species.tolist())), _kernel(config)
+    describer, kernel = kernel_descriptor(config, tuple(species.tolist())), _kernel(config)
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
         is_scale_fixed = config.length_scale is not None
         describer, kernel = tuned(
@@ -189,7 +189,8 @@ def _conditioned(
     )
 
 
-def _descriptor(config: KernelConfig, species: tuple[int, ...]) -> Descriptor:
+def kernel_descriptor(config: KernelConfig, species: tuple[int, ...]) -> Descriptor:
+    """The descriptor of a fit's settings, before its search for weights."""
     return descriptor(
         config.descriptor,
         species,
