@@ -10,8 +10,15 @@ import pytest
 from ase import Atoms
 
 from tests.systems import SPECIES, methanol
-from tripletjax import Potential, descriptor, prepare
-from tripletjax.kernels import EnvironmentKernel, KernelModel, evaluation
+from tripletjax import Potential, descriptor, load, prepare
+from tripletjax.data.sets import load_frames
+from tripletjax.kernels import (
+    EnvironmentKernel,
+    KernelModel,
+    Noise,
+    evaluation,
+    fit_full_potential,
+)
 from tripletjax.kernels.compression import compressed
 from tripletjax.kernels.describers import content_of
 from tripletjax.kernels.evaluation import species_blocks
@@ -228,3 +235,34 @@ def test_energies_can_be_differentiated_by_weights_and_again_by_positions(name):
     found, expected = map(derivatives, (potential.model.energies, partial(plain, potential)))
     for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-9 * max(1, np.abs(b).max()))
+
+
+def test_descriptors_of_logarithmic_functions_keep_float32():
+    soap = descriptor("power_spectrum", SPECIES, cutoff=3.0, radial="logarithmic", n_max=3, l_max=1)
+    atoms = environments_of(prepare(methanol(), 3.0, SPECIES, "float32"), SPECIES)[:4]
+    assert jax.vmap(soap.environment)(*atoms).dtype == jnp.float32
+
+
+def test_float32_of_weights_fitted_in_float64():
+    """The forces change by about 3e-9 Σ|α| per Å, as documented."""
+    frames = load_frames("ethanol")[:12]
+    labels = [one.get_potential_energy() for one in frames], [one.get_forces() for one in frames]
+    options: Any = {"cutoff": 4.0, "cutoff_function": "smooth", "radial": "logarithmic"}
+    soap = descriptor("power_spectrum", (1, 6, 8), n_max=5, l_max=2, **options)
+    kernel, noise = EnvironmentKernel(length_scale=4.0), Noise(energy=1e-4, forces=0.02)
+    potential = fit_full_potential(frames, *labels, describer=soap, kernel=kernel, noise=noise)
+    exact, rough = (potential.predict(frames, dtype) for dtype in ("float64", "float32"))
+    size = np.abs(potential.weights["alpha"]).sum()
+    change = np.sqrt(np.mean((np.stack(rough.forces) - np.stack(exact.forces)) ** 2))
+    assert 1e-10 * size < change < 1e-8 * size
+    assert np.abs(rough.energy - exact.energy).max() < 1e-6 * size
+
+
+def test_saved_potentials_are_evaluated_as_before(tmp_path):
+    """With spectra of few products, also as earlier releases wrote them: points in any order."""
+    potential = process_of("compressed")
+    potential.save(tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    batch = potential.prepare(methanol())
+    for a, b in zip(*(p.mechanics(batch) for p in (loaded, potential)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
