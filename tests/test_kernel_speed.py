@@ -1,5 +1,6 @@
 """Fast evaluation of kernel potentials: the same numbers as by plain formulas, atom by atom."""
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -85,13 +86,15 @@ def batches():
     return single_batches(molecules(), SOAP, np.dtype(float))
 
 
-def test_spectra_keep_distances_between_environments():
+@pytest.mark.parametrize("center_weight", [0.0, 1.5])
+def test_spectra_keep_distances_between_environments(center_weight):
     """Of equal species, as all directions and products are kept."""
-    found = compressed(SOAP, batches(), 1e-13)
+    soap = replace(SOAP, hypers=replace(SOAP.hypers, center_weight=center_weight))
+    found = compressed(soap, batches(), 1e-13)
     assert isinstance(found, CompressedSpectrum)
     batch = prepare(molecules(), 3.0, SPECIES)
     env = environments_of(batch, SPECIES)
-    rows, expected = (jax.jit(jax.vmap(one.environment))(*env[:4]) for one in (found, SOAP))
+    rows, expected = (jax.jit(jax.vmap(one.environment))(*env[:4]) for one in (found, soap))
     for kind in range(len(SPECIES)):
         own = np.flatnonzero((np.asarray(env.center) == kind) & batch.center_mask)
         apart = [np.linalg.norm(x[own][:, None] - x[own], axis=-1) for x in (rows, expected)]
@@ -112,7 +115,9 @@ def test_blocks_of_spectra_and_their_pullback():
     width, columns = found.widths[2], np.arange(found.width)
 
     def by_hand(vectors):
-        density, pull = jax.vjp(lambda v: jax.vmap(found.density)(v, *atoms[1:]), vectors)
+        density, pull = jax.vjp(
+            lambda v: jax.vmap(lambda *atom: found.density(*atom, 2))(v, *atoms[1:]), vectors
+        )
         rows, back = found.spectra(2, density)
         return rows, pull(back(jnp.cos(rows)))[0]
 

@@ -61,9 +61,9 @@ class Process(NamedTuple):
 
     def _features(self, vectors: Array, species: Array, mask: Array, center: Array) -> Array:
         """What is the same function around all species: densities, or environments [C, D]."""
-        if hasattr(self.describer, "spectra"):
-            return jax.vmap(self.describer.density)(vectors, species, mask)
-        return jax.vmap(self.describer.environment)(vectors, species, mask, center)
+        describer: Any = self.describer
+        feature = describer.density if hasattr(describer, "spectra") else describer.environment
+        return jax.vmap(feature)(vectors, species, mask, center)
 
     def _of_species(self, weights: Any, kind: int, rows: Array, with_slopes: bool) -> Any:
         """Energies [B] of features [B, ...] around one species, and their derivatives."""

@@ -5,7 +5,7 @@ forces and covariances are exact derivatives of what results.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.basis.angular import harmonic_slice
-from tripletjax.basis.densities import density_coefficients
 from tripletjax.descriptors.base import Descriptor
+from tripletjax.descriptors.kinds import KINDS
 from tripletjax.types import Array
 
 _EXACT: Any = {"precision": "highest"}
@@ -66,7 +66,7 @@ class CompressedSpectrum:
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment, [width]."""
-        density = self.density(vectors, species, mask)[None]
+        density = self.density(vectors, species, mask, center)[None]
         rows = []
         for kind, part in enumerate(self.parts):
             row = self.spectra(kind, density)[0][0]
@@ -74,12 +74,11 @@ class CompressedSpectrum:
             rows.append(jnp.where(center == kind, row, 0))
         return jnp.sum(jnp.stack(rows), 0)
 
-    def density(self, vectors: Array, species: Array, mask: Array) -> Array:
+    def density(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Density coefficients of one environment, [lm, Q]."""
-        parameters = self.describer.parameters
-        basis, n_species = self.describer.hypers.basis, len(self.describer.elements)
-        density = density_coefficients(vectors, species, mask, basis, n_species, parameters.mixing)
-        return density.reshape(-1, density.shape[-1]).T
+        density = replace(self.describer, recipe=KINDS["density"])
+        values = density.environment(vectors, species, mask, center)
+        return values.reshape(-1, (self.describer.hypers.l_max + 1) ** 2).T
 
     def spectra(self, kind: int, density: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Environments around atoms of one species, and their pullback.
