@@ -77,15 +77,25 @@ class Process(NamedTuple):
         scale = jnp.asarray(weights["scale"], rows.dtype)
         names = [name for name in ("points", "alpha", "tangents") if name in weights]
         arrays = [jnp.asarray(weights[name], rows.dtype) for name in names]
-        widths = getattr(self.describer, "widths", None)
-        arrays = [a if a.ndim == 1 or not widths else a[:, : widths[kind]] for a in arrays]
+        width = rows.shape[1] if hasattr(self.describer, "spectra") else None
         evaluate: Any = mean_and_slopes if with_slopes else mean
-        found = _over_points(lambda *some: evaluate(self.kernel, rows / scale, *some), arrays, own)
+        found = _over_points(
+            lambda *some: evaluate(self.kernel, rows / scale, *some), arrays, own, width
+        )
         return (found[0], back(found[1] / scale)) if with_slopes else found
 
 
-def _over_points(function: Callable[..., Any], arrays: Sequence[Any], own: np.ndarray) -> Any:
-    """The sum of a function of points, weights and tangents, for blocks of the rows ``own``."""
+def _over_points(
+    function: Callable[..., Any], arrays: Sequence[Any], own: np.ndarray, width: int | None
+) -> Any:
+    """The sum of a function of points, weights and tangents, for blocks of the rows ``own``.
+
+    Args:
+        function: of some rows of the arrays.
+        arrays: points [M, D], weights [M], and tangents [M, D] if there are any.
+        own: rows that are summed over, ascending.
+        width: number of columns of points and tangents; None: all.
+    """
     n_blocks = -(-len(own) // POINTS)
     size = -(-len(own) // n_blocks)
     is_contiguous = own[-1] - own[0] == len(own) - 1
@@ -95,12 +105,15 @@ def _over_points(function: Callable[..., Any], arrays: Sequence[Any], own: np.nd
         places = start + jnp.arange(size, dtype=index.dtype)
         is_new = places >= index * size
 
-        def rows(array, is_weight):
-            if is_contiguous:
-                part = jax.lax.dynamic_slice_in_dim(array, int(own[0]) + start, size)
+        def rows(array, is_summed):
+            if is_contiguous:  # of rows and columns at once: no copy of all rows is made
+                starts = [int(own[0]) + start] + [jnp.zeros_like(start)] * (array.ndim - 1)
+                sizes = [size, *(width or columns for columns in array.shape[1:])]
+                part = jax.lax.dynamic_slice(array, starts, sizes)
             else:
                 part = jnp.take(array, jnp.asarray(own, index.dtype)[places], 0, mode="clip")
-            if is_weight and n_blocks * size > len(own):
+                part = part[..., :width] if part.ndim > 1 else part
+            if is_summed and n_blocks * size > len(own):
                 part = jnp.where(is_new if part.ndim == 1 else is_new[:, None], part, 0)
             return part
 
