@@ -71,7 +71,7 @@ def synthetic(frames: Sequence[Atoms], describer: Any, kernel: Any) -> Potential
     return Potential(KernelModel(describer=describer, kernel=kernel, kinds=kinds), weights)
 
 
-def shortest(call: Callable[[], Any], seconds: float = 4.0) -> float:
+def shortest(call: Callable[[], Any], seconds: float = 2.0) -> float:
     """Seconds of a call by the clock, the least of many, without compilation."""
     call()
     end, found = time.perf_counter() + seconds, []
@@ -162,17 +162,27 @@ def row(name: str, potential: Potential, frames: Sequence[Atoms], dtype: str) ->
     }
 
 
-def potentials(ethanol: Sequence[Atoms], copper: Sequence[Atoms]) -> dict[str, tuple[Any, Any]]:
+def potentials(
+    ethanol: Sequence[Atoms], copper: Sequence[Atoms], is_random: bool
+) -> dict[str, tuple[Any, Any]]:
     """The potentials by what they are, and structures to evaluate them for."""
-    log.info("fitting %d structures", FITTED)
-    full, sparse = (fitted(ethanol[:FITTED], method) for method in ("full", "sparse"))
-    model: Any = full.model
-    many = synthetic(ethanol[:SYNTHETIC], model.describer.describer, model.kernel)
+    kernel = EnvironmentKernel(length_scale=LENGTH_SCALE)
+    describer: Any = kernel_descriptor(KernelConfig(), (1, 6, 8))
     of_copper = kernel_descriptor(KernelConfig(), (29,))
-    metal = synthetic(copper[:COPPER], of_copper, EnvironmentKernel(length_scale=LENGTH_SCALE))
-    return {
-        f"full, {FITTED} ethanol, fitted": (full, ethanol),
-        f"sparse, {FITTED} ethanol, fitted": (sparse, ethanol),
+    metal = synthetic(copper[:COPPER], of_copper, kernel)
+    found: dict[str, tuple[Any, Any]] = {}
+    if is_random:
+        few = synthetic(ethanol[:FITTED], describer, kernel)
+        found[f"full, {FITTED} ethanol, random weights"] = few, ethanol
+    else:
+        log.info("fitting %d structures", FITTED)
+        full, sparse = (fitted(ethanol[:FITTED], method) for method in ("full", "sparse"))
+        model: Any = full.model
+        describer, kernel = model.describer.describer, model.kernel
+        found[f"full, {FITTED} ethanol, fitted"] = full, ethanol
+        found[f"sparse, {FITTED} ethanol, fitted"] = sparse, ethanol
+    many = synthetic(ethanol[:SYNTHETIC], describer, kernel)
+    return found | {
         f"full, {SYNTHETIC} ethanol, random weights": (many, ethanol),
         f"full, {COPPER} copper, random weights": (metal, copper[:COPPER]),
     }
@@ -185,6 +195,8 @@ def main() -> None:
     )
     parser.add_argument("--ethanol", type=Path, required=True, metavar="XYZ")
     parser.add_argument("--copper", type=Path, required=True, metavar="XYZ")
+    parser.add_argument("--random", action="store_true", help="random weights instead of fits")
+    parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"], metavar="DTYPE")
     add_result_options(parser, RESULTS)
     arguments = parser.parse_args()
     show_progress()
@@ -195,12 +207,8 @@ def main() -> None:
     if len(ethanol) < SYNTHETIC or len(copper) < COPPER:
         raise InputError(f"expected {SYNTHETIC} structures of ethanol and {COPPER} of copper")
     with jax.enable_x64(True):
-        found = potentials(ethanol, copper)
-        rows = [
-            row(name, *one, dtype)
-            for name, one in found.items()
-            for dtype in ("float64", "float32")
-        ]
+        found = potentials(ethanol, copper, arguments.random)
+        rows = [row(name, *one, dtype) for name, one in found.items() for dtype in arguments.dtypes]
     settings = {
         "settings": asdict(KernelConfig()),
         "data": [arguments.ethanol.name, arguments.copper.name],
