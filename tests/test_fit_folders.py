@@ -21,8 +21,8 @@ pytestmark = pytest.mark.once("float32")
 
 SETTINGS = "settings.yaml"
 FIT = (SETTINGS, "checkpoint.safetensors", "history.csv", "metrics.json", "parity.png", "loss.png",
-       "model/model.json", "model/weights.safetensors", "committee/committee.json",
-       "committee/members.safetensors", "committee/model/model.json",
+       "calibration.png", "model/model.json", "model/weights.safetensors",
+       "committee/committee.json", "committee/members.safetensors", "committee/model/model.json",
        "committee/model/weights.safetensors")  # fmt: skip
 FOREIGN = ("notes.txt", "data.xyz", "model/README", "member-1/plot.png", "figures/loss.png")
 

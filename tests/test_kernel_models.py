@@ -235,7 +235,8 @@ def test_a_fit_and_its_folder(method, tmp_path, float32):
         data, tmp_path / "fit", config, test=test, force=True, show=False
     )
     kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    files = "metrics.json", "parity.png", "settings.yaml", "notes.txt", "model/model.json"
+    files = "metrics.json", "parity.png", "calibration.png", "settings.yaml", "notes.txt"
+    files = *files, "model/model.json"
     assert kept == {f"fit/{name}" for name in (*files, "model/weights.safetensors")}
     loaded = load(tmp_path / "fit")
     assert type(loaded.model).__name__ == {"sparse": "SparseGaussianProcess"}.get(

@@ -256,12 +256,12 @@ def test_sparse_process_equals_the_dense_formula():
     explained = np.linalg.solve(prior, row)
     inner = prior / variance + (rows / noise[:, None] ** 2).T @ rows
     value = variance * (pairwise(own, own_kinds, own, own_kinds).sum() - row @ explained)
-    value += row @ np.linalg.solve(inner, row)
+    value += row @ np.linalg.solve(inner, row) + len(frame) * NOISE.energy**2
     assert abs(found.energy[0] / np.sqrt(value) - 1) < 1e-6
     assert_close(in_float64(partial(energy_deviations, potential))(frame), found.energy, 1e-10)
     row = new.forces[1, 2]
     value = variance * (own_force_variance(frame, 1, 2) - row @ np.linalg.solve(prior, row))
-    value += row @ np.linalg.solve(inner, row)
+    value += row @ np.linalg.solve(inner, row) + NOISE.forces**2
     assert abs(found.forces[1, 2] / np.sqrt(value) - 1) < 1e-5
     assert not found.forces[2:].any()
 
@@ -328,6 +328,7 @@ def test_energies_alone_are_a_plain_process_on_summed_kernels():
     predict = in_float64(process.energy)
     assert_close(np.array([predict(frame)[0] for frame in new]), expected, 1e-9)
     variance = 0.7 * summed(new[:1], new[:1])[0, 0] - across[0] @ np.linalg.solve(total, across[0])
+    variance += 3 * 0.05**2
     assert abs(in_float64(process.deviations)(new[0]).energy[0] / np.sqrt(variance) - 1) < 1e-6
     evidence = -0.5 * energies @ np.linalg.solve(total, energies)
     evidence -= 0.5 * np.linalg.slogdet(2 * np.pi * total)[1]
@@ -388,6 +389,26 @@ def test_sparse_deviations_vanish_at_training_structures():
     predict = in_float64(potential.energy)
     found = np.array([predict(frame)[0] for frame in frames])
     assert_close(found, np.array([0.1, -0.2, 0.3]), 1e-3)
+
+
+@pytest.mark.parametrize("fit", [fit_full_potential, fit_sparse_potential])
+def test_deviations_include_the_noise(fit):
+    """√(variance + N σ_E²) of energies and √(variance + σ_F²) of forces; none on padding."""
+    frames, energies, forces, _ = consistent()
+    potential = fit(frames, energies, forces, describer=SOAP, noise=Noise(energy=0.2, forces=0.3))
+    assert potential.weights["noise"].tolist() == [0.2, 0.3]
+    silent = potential.with_weights(potential.weights | {"noise": np.zeros(2)})
+    old = potential.with_weights({k: v for k, v in potential.weights.items() if k != "noise"})
+    for frame in waters(1, seed=9) + crystals(1):
+        found, bare, earlier = (
+            in_float64(one.deviations)(frame) for one in (potential, silent, old)
+        )
+        n_atoms = len(frame)
+        assert_close(found.energy**2, bare.energy**2 + 0.2**2 * n_atoms, 1e-10)
+        assert_close(found.forces[:n_atoms] ** 2, bare.forces[:n_atoms] ** 2 + 0.3**2, 1e-10)
+        assert not np.any(found.forces[n_atoms:])
+        assert_close(earlier.forces, bare.forces, 1e-14)
+        assert_close(in_float64(partial(energy_deviations, potential))(frame), found.energy, 1e-12)
 
 
 def test_more_labels_leave_less_uncertain():

@@ -90,15 +90,16 @@ def predict(potential: Potential, frames) -> tuple[Comparison, dict[str, np.ndar
 
 
 def errors_and_deviations(
-    found: tuple[Comparison, dict[str, np.ndarray]], noise: dict[str, float]
+    found: tuple[Comparison, dict[str, np.ndarray]],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Errors of the labels, flat, and their deviations: of the predictions, and the noise found."""
+    """Errors of the labels, flat, and their predicted deviations."""
     compared, sigmas = found
-    energy = np.hypot(sigmas["energy"], noise["energy"] * np.sqrt(compared.n_atoms))
-    forces = np.hypot(sigmas["forces"], noise["forces"])
     return {
-        "energy": (compared.predicted_energy - compared.energy, energy),
-        "forces": ((compared.predicted_forces - compared.forces).ravel(), forces.ravel()),
+        "energy": (compared.predicted_energy - compared.energy, sigmas["energy"]),
+        "forces": (
+            (compared.predicted_forces - compared.forces).ravel(),
+            sigmas["forces"].ravel(),
+        ),
     }
 
 
@@ -152,8 +153,8 @@ def run(data: Path | None, sizes: list[int], n_inducing: int, n_valid: int, n_te
         logger.info("%s", curve[-1])
     assert potential is not None
 
-    checked = errors_and_deviations(predict(potential, valid), potential.model.record["noise"])
-    tested = errors_and_deviations(found, potential.model.record["noise"])
+    checked = errors_and_deviations(predict(potential, valid))
+    tested = errors_and_deviations(found)
     panels, record = {}, {}
     for kind, unit in (("energy", "eV"), ("forces", "eV/Å")):
         factor = recalibration_factor(*checked[kind])

@@ -23,7 +23,7 @@ from tripletjax.kernels.derivatives import Described, described, width_of
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.joined import of_columns, on_axes, setups
 from tripletjax.kernels.memory import fits_in_memory, n_labels_of, require_memory
-from tripletjax.kernels.model import FullGaussianProcess, KernelModel
+from tripletjax.kernels.model import FullGaussianProcess, KernelModel, noise_weights
 from tripletjax.kernels.observations import (
     Labelled,
     Noise,
@@ -188,6 +188,7 @@ def _potential(
     arrays |= {
         "variance": np.asarray(levels.variance),
         "prior": _prior(solved.root, levels.variance),
+        "noise": noise_weights(levels.noise),
         "moves": tuple(moves),
     }
     return Potential(process, on_device(arrays), references)

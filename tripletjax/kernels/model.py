@@ -30,7 +30,7 @@ from tripletjax.kernels.variances import (
 from tripletjax.neighbors import bucket
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.local import energies_with_slopes
-from tripletjax.potentials.mechanics import Deviations
+from tripletjax.potentials.mechanics import Deviations, per_structure
 from tripletjax.types import Array, Batch, Environments, InputError, require_prepared, settle
 
 Weights = dict[str, Any]
@@ -143,7 +143,9 @@ class SparseGaussianProcess(KernelModel):
     Weights have ``"variance"`` v in eV², ``"prior"`` L⁻¹ and ``"posterior"`` R⁻ᵀ L⁻¹ [M, M]
     besides; with the row φ of the design of a prediction,
 
-        variance = v (k** - |L⁻¹ φ|²) + |R⁻ᵀ L⁻¹ φ|²,   L Lᵀ = k(Z, Z).
+        variance = v (k** - |L⁻¹ φ|²) + |R⁻ᵀ L⁻¹ φ|²,   L Lᵀ = k(Z, Z),
+
+    to which deviations add ``"noise"``, [2], of the energy of an atom and of forces.
     """
 
     def sums_of(self, weights: Weights) -> SumsOf:
@@ -151,7 +153,10 @@ class SparseGaussianProcess(KernelModel):
         return point_sums(self.kernel, weights["points"], self._kinds)
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
-        """Standard deviations of energies and forces: what the training set leaves undecided.
+        """Standard deviations of errors of energies and forces.
+
+        Of what the training set leaves undecided, and of the noise, which is that of the labels or
+        what the kernel cannot describe: √(variance + σ²).
 
         It takes a forward derivative of every environment, and of its kernels with all points, for
         every coordinate.
@@ -167,7 +172,9 @@ class FullGaussianProcess(KernelModel):
     ``"prior"`` √v L⁻¹ [n, n] with L Lᵀ the covariance of the labels, and ``"moves"``, how the
     points move with the labels (``tangents.Tangents``); then
 
-        variance = v (k** - |√v L⁻¹ φ|²),   φ_b(p) = D'_b Σ_j δ(species) k(p, q_j).
+        variance = v (k** - |√v L⁻¹ φ|²),   φ_b(p) = D'_b Σ_j δ(species) k(p, q_j),
+
+    to which deviations add ``"noise"``, as in a sparse process.
 
     Args:
         structures: those of the training set.
@@ -195,7 +202,10 @@ class FullGaussianProcess(KernelModel):
         return [group._replace(points=places[group.points]) for group in found]
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
-        """Standard deviations of energies and forces: what the training set leaves undecided.
+        """Standard deviations of errors of energies and forces.
+
+        Of what the training set leaves undecided, and of the noise, which is that of the labels or
+        what the kernel cannot describe: √(variance + σ²).
 
         It takes a forward derivative of every environment, and of its covariances with all labels,
         for every coordinate.
@@ -225,28 +235,28 @@ def energy_deviations(potential: Potential, batch: Batch) -> Array:
     model: Any = potential.model
     require_prepared(batch, model.cutoff, model.species, "the potential")
     weights = _with_covariance(potential)
+    found = _energy_deviations(model, weights, batch)
+    return found * jnp.asarray(potential.scale, found.dtype)
+
+
+def _energy_deviations(model: Any, weights: Weights, batch: Batch) -> Array:
     scale = weights["scale"]
-    rows = energy_sums(model.describer, model.sums_of(weights), scale, batch)
     prior = prior_energy_variances(model.describer, model.kernel, scale, batch)
-    return _deviation(weights, prior, rows) * jnp.asarray(potential.scale, rows.dtype)
+    rows = energy_sums(model.describer, model.sums_of(weights), scale, batch)
+    n_atoms = per_structure(batch, jnp.where(batch.center_mask, 1, 0).astype(rows.dtype))
+    return _deviation(weights, prior, rows, n_atoms * _squared_noise(weights, rows.dtype)[0])
 
 
 def _deviations(model: Any, potential: Potential, batch: Batch) -> Deviations:
     weights = _with_covariance(potential)
-    setup, scale, sums_of = (
-        (model.describer, model.kernel),
-        weights["scale"],
-        model.sums_of(weights),
-    )
+    setup = model.describer, model.kernel, model.sums_of(weights), weights["scale"]
     with jax.default_matmul_precision("highest"):
-        energy = prior_energy_variances(*setup, scale, batch)
-        energies = energy_sums(model.describer, sums_of, scale, batch)
-        force, forces = force_sums(*setup, sums_of, scale, batch)
+        energies = _energy_deviations(model, weights, batch)
+        prior, rows = force_sums(*setup, batch)
+    is_atom = jnp.asarray(batch.atom_mask)[:, None]
+    noise = jnp.where(is_atom, _squared_noise(weights, rows.dtype)[1], 0)
     unit = jnp.asarray(potential.scale, energies.dtype)
-    return Deviations(
-        _deviation(weights, energy, energies) * unit,
-        _deviation(weights, force, forces) * unit,
-    )
+    return Deviations(energies * unit, _deviation(weights, prior, rows, noise) * unit)
 
 
 def _with_covariance(potential: Potential) -> Weights:
@@ -258,13 +268,26 @@ def _with_covariance(potential: Potential) -> Weights:
     return potential.weights
 
 
-def _deviation(weights: Weights, prior: Array, rows: Array) -> Array:
-    """√variance for prior variances [...] and rows [..., M]; zero if negative due to rounding."""
+def _squared_noise(weights: Weights, dtype: Any) -> Array:
+    """Of the energy of an atom and of a force component, [2]; zero in fits that did not keep it."""
+    return jnp.asarray(weights.get("noise", np.zeros(2)), dtype) ** 2
+
+
+def noise_weights(noise: Mapping[str, float]) -> np.ndarray:
+    """The noises that deviations include, [2]: of the energy of an atom and of the forces."""
+    return np.array([noise.get(kind, 0.0) for kind in ("energy", "forces")])
+
+
+def _deviation(weights: Weights, prior: Array, rows: Array, noise: Array) -> Array:
+    """√variance for prior variances [...], rows [..., M] and squared noise [...].
+
+    What is negative due to rounding is zero.
+    """
 
     def times(name):
         matrix = jnp.asarray(weights[name], rows.dtype)
         return jnp.sum(jnp.matmul(rows, matrix.T, precision="highest") ** 2, -1)
 
     variance = jnp.asarray(weights["variance"], rows.dtype)
-    variance = variance * jnp.maximum(prior - times("prior"), 0)
+    variance = variance * jnp.maximum(prior - times("prior"), 0) + noise
     return jnp.sqrt(variance + (times("posterior") if "posterior" in weights else 0))

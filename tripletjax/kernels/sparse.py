@@ -33,7 +33,7 @@ from tripletjax.kernels.least_squares import (
     Posterior,
     maximize_evidence,
 )
-from tripletjax.kernels.model import SparseGaussianProcess
+from tripletjax.kernels.model import SparseGaussianProcess, noise_weights
 from tripletjax.kernels.observations import (
     Noise,
     Observations,
@@ -254,6 +254,7 @@ def _potential(
     noise: Noise,
 ) -> Any:
     found = fit_factors(factors, noise)
+    noises = dict(zip(factors, found.noise, strict=True))
     inverse = solve_triangular(root, np.eye(len(root)), lower=True)
     posterior = solve_triangular(found.root, inverse, trans=1)
     model = SparseGaussianProcess(
@@ -262,7 +263,7 @@ def _potential(
         kinds=tuple(inducing.kinds.tolist()),
         record={
             "variance": found.variance,
-            "noise": dict(zip(factors, found.noise, strict=True)),
+            "noise": noises,
             "log_evidence": found.log_evidence + observations.log_scale,
             "labels": {kind: factor.n_rows for kind, factor in factors.items()},
             "kernel": kernel.label(),
@@ -276,6 +277,7 @@ def _potential(
         "variance": np.asarray(found.variance),
         "prior": inverse,
         "posterior": posterior,
+        "noise": noise_weights(noises),
     }
     return Potential(model, weights, tuple(map(float, observations.references)))
 

@@ -1,7 +1,11 @@
 """Figures of a fit. Matplotlib is imported only when a figure is drawn."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from tripletjax.kernels.uncertainty import calibration
 from tripletjax.plotting import drawing
 from tripletjax.training.metrics import Comparison
 
@@ -25,6 +29,39 @@ def parity_figure(path: str | Path, compared: dict[str, Comparison]) -> None:
         for axis, quantity in ((energy, "energy - references / eV/atom"), (forces, "force / eV/Å")):
             axis.axline((0, 0), slope=1, color="0.3", lw=0.8)
             axis.set(xlabel=f"reference {quantity}", ylabel=f"predicted {quantity}")
+            axis.legend(loc="upper left", frameon=False)
+
+
+def calibration_figure(path: str | Path, checked: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+    """Errors against predicted standard deviations, in bins of equal numbers.
+
+    Args:
+        path: PNG file to write.
+        checked: for each part of the data, errors and deviations ``[2, N]`` of energies, eV, and of
+            force components, eV/Å; of any number.
+    """
+    note = (
+        "Each point: a tenth of the labels, by predicted deviation. On the line error bars are "
+        "right;\nabove it they are too small, below too large."
+    )
+    with drawing(path, (9, 4.8), note) as figure:
+        axes = figure.subplots(1, 2)
+        titles = ("energy of a structure", "eV"), ("force component", "eV/Å")
+        for kind, (axis, (title, unit)) in enumerate(zip(axes, titles, strict=True)):
+            ends = [1e-3]
+            for name, parts in checked.items():
+                errors, deviations = parts[kind]
+                is_known = deviations > 0
+                if not is_known.any():
+                    continue
+                found = calibration(errors[is_known], deviations[is_known])
+                label = f"{name}: error = {found.factor:.2f} × deviation"
+                axis.plot(found.predicted, found.actual, "o", color=COLORS[name], label=label)
+                ends = [*found.predicted, *found.actual]
+            axis.axline((ends[0], ends[0]), slope=1, color="0.3", lw=0.8)
+            axis.set(xscale="log", yscale="log", title=title)
+            axis.set_xlabel(f"predicted standard deviation / {unit}")
+            axis.set_ylabel(f"root mean square error / {unit}")
             axis.legend(loc="upper left", frameon=False)
 
 

@@ -21,8 +21,9 @@ from tripletjax.training.loop import Progress, at_start
 
 CHECKPOINT = "checkpoint.safetensors"
 HISTORY, METRICS, PARITY, LOSS = "history.csv", "metrics.json", "parity.png", "loss.png"
+CALIBRATION = "calibration.png"
 OF_FIT = (
-    *(SETTINGS, CHECKPOINT, HISTORY, METRICS, PARITY, LOSS),
+    *(SETTINGS, CHECKPOINT, HISTORY, METRICS, PARITY, LOSS, CALIBRATION),
     *(f"model/{name}" for name in (*POTENTIAL.files, *OTHER_FILES)),
     *(f"committee/{name}" for name in (*POTENTIAL.files, *FIRST_COMMITTEE.files)),
     *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1

@@ -3,6 +3,7 @@
 import logging
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import make_buckets
-from tripletjax.training.figures import parity_figure
-from tripletjax.training.folder import CHECKPOINT, METRICS, OWN, PARITY, claimed
+from tripletjax.training.figures import calibration_figure, parity_figure
+from tripletjax.training.folder import CALIBRATION, CHECKPOINT, METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
 from tripletjax.training.kernel_config import (
     LENGTH_SCALE,
@@ -29,7 +30,7 @@ from tripletjax.training.kernel_config import (
     kernel_settings_text,
 )
 from tripletjax.training.labels import countable
-from tripletjax.training.laplace import uncertainty_metrics
+from tripletjax.training.laplace import errors_and_deviations, quality_of
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
@@ -53,9 +54,9 @@ def fit_kernel_potential(
 ) -> tuple[Potential, dict[str, Any]]:
     """Fit a Gaussian process and write it to a folder with its errors.
 
-    The folder gets ``model/``, ``metrics.json``, ``parity.png`` and ``settings.yaml``, all at the
-    end. An interrupted fit leaves nothing behind, except for the checkpoint of conjugate gradients,
-    which ``resume`` continues.
+    The folder gets ``model/``, ``metrics.json``, ``parity.png``, ``calibration.png`` if there are
+    deviations, and ``settings.yaml``, all at the end. An interrupted fit leaves nothing behind,
+    except for the checkpoint of conjugate gradients, which ``resume`` continues.
 
     Args:
         data: training structures; without ``valid`` a tenth of them is set aside, which the fit
@@ -87,12 +88,14 @@ def fit_kernel_potential(
     config = config or KernelConfig()
     with claimed(folder, force or resume) as place:
         iteration = _iteration(place, config, resume)
-        potential, record, compared = _fitted(data, config, valid, test, iteration, show)
+        potential, record, compared, checked = _fitted(data, config, valid, test, iteration, show)
         if place is not None:
             with atomic_folder(place, force=True, own=OWN) as new:
                 potential.save(new / "model")
                 save_json(new / METRICS, record)
                 parity_figure(new / PARITY, compared)
+                if checked:
+                    calibration_figure(new / CALIBRATION, checked)
                 write_settings(new, kernel_settings_text(config))
             log.info("the fit is in %s", place)
     return potential, record
@@ -123,8 +126,8 @@ def _fitted(
     test: Dataset | None,
     iteration: Iteration,
     show: bool,
-) -> tuple[Potential, dict[str, Any], dict[str, Any]]:
-    """The potential, the record of the fit, and its predictions by part of the data."""
+) -> tuple[Potential, dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The potential, the record of the fit, and its predictions and deviations by part."""
     parts = checked_parts(data, valid, test, config.seed)
     warn_of_units(*parts["train"])
     began = time.monotonic()
@@ -139,19 +142,22 @@ def _fitted(
         }
         compared = {name: compare(potential, rows) for name, rows in buckets.items()}
         others = {name: rows for name, rows in buckets.items() if name != "train"}
-        uncertainty = uncertainty_metrics(potential, others) if potential.has_deviations else {}
+        of_part = partial(errors_and_deviations, potential)
+        if not potential.has_deviations:
+            others = {}
+        checked = {name: of_part(rows) for name, rows in others.items()}
     compared["train"].warn_of_units("the training data")
     record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
     model: Any = potential.model
     record |= {
-        "uncertainty": uncertainty,
+        "uncertainty": quality_of(checked),
         "process": dict(model.record) | {"points": len(model.kinds)},
         "seconds": seconds,
         "wall_seconds": time.monotonic() - began,
         "structures": {name: len(found.energy) for name, found in compared.items()},
         "settings": asdict(config),
     }
-    return potential, record | provenance(), compared
+    return potential, record | provenance(), compared, checked
 
 
 def _conditioned(

@@ -144,15 +144,18 @@ def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
 
 
 def uncertainty_metrics(potential: Potential, parts: Mapping[str, Sequence[Bucket]]):
-    """The quality of the predicted deviations, for each part of the data.
+    """``quality_of`` the predicted deviations, for each part of the data."""
+    return quality_of({name: errors_and_deviations(potential, own) for name, own in parts.items()})
+
+
+def quality_of(checked: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    """The quality of ``errors_and_deviations`` of each part of the data.
 
     ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is that of Spearman between |ε| and s.
     """
     found = {}
-    for name, buckets in parts.items():
-        for kind, (errors, deviations) in zip(
-            ("energy", "forces"), errors_and_deviations(potential, buckets), strict=True
-        ):
+    for name, kinds in checked.items():
+        for kind, (errors, deviations) in zip(("energy", "forces"), kinds, strict=True):
             if len(errors) > 1:
                 found[f"{name}_{kind}_ratio"] = _ratio(errors, deviations)
                 rank: Any = spearmanr(np.abs(errors), deviations)
