@@ -91,7 +91,16 @@ class Interrupting(Cliff):
         return found
 
 
+@pytest.fixture
+def interruptible():
+    """Python as it starts in a terminal: processes in the background ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("at", [0, 5, 12])
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_fit_is_kept_and_goes_on_to_the_same_weights(at, tmp_path):
     start = at_start({"w": jnp.ones(())})
     whole = run_epochs(Cliff(1e6), CONFIG, start, lambda _: None, show=False)

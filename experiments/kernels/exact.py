@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments.commands import add_result_options, run_command, show_progress
 from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.settings import read_settings
@@ -22,11 +24,14 @@ log = logging.getLogger("experiments.kernels.exact")
 RESULTS = Path(__file__).parent / "results"
 
 
-def labelled(path: Path, count: int | None = None) -> Dataset:
-    """The first structures of a file, with their labels; None: all."""
+def labelled(path: Path, count: int | None = None, seed: int | None = None) -> Dataset:
+    """The first structures of a file, or drawn at random, with their labels; None: all."""
     frames = read_frames(path)
     if count is not None and count > len(frames):
         raise InputError(f"{path} has {len(frames)} structures; expected {count} or more")
+    if seed is not None:
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(frames))
+        frames = [frames[index] for index in order]
     return Dataset(frames[:count], read_labels(frames[:count]))
 
 
@@ -43,13 +48,21 @@ def row(train: Dataset, test: Dataset, config: KernelConfig) -> dict[str, Any]:
     }
 
 
-def run(train: Path, test: Path, sizes: list[int], config: KernelConfig, out: Path, force: bool):
-    """Fit to the first structures of a file; sizes that are in the results are skipped."""
+def run(
+    train: Path,
+    test: Path,
+    sizes: list[int],
+    config: KernelConfig,
+    out: Path,
+    force: bool,
+    draw: int | None = None,
+) -> None:
+    """Fit to some structures of a file; sizes that are in the results are skipped."""
     path = out / f"exact-{train.stem}.json"
     rows: dict[str, Any] = {}
     if path.is_file() and not force:
         rows = json.loads(path.read_text())["rows"]
-    parts = {size: labelled(train, size) for size in sizes}
+    parts = {size: labelled(train, size, draw) for size in sizes}
     tested = labelled(test)
     for size, part in parts.items():
         if str(size) in rows:
@@ -63,7 +76,7 @@ def run(train: Path, test: Path, sizes: list[int], config: KernelConfig, out: Pa
             found["test"]["energy_mae_mev_per_atom"],
             found["seconds"],
         )
-        settings = {"settings": asdict(config), "data": [train.name, test.name]}
+        settings = {"settings": asdict(config), "data": [train.name, test.name], "draw": draw}
         save_json(path, {"rows": rows} | settings | provenance())
 
 
@@ -75,6 +88,9 @@ def main() -> None:
     parser.add_argument("--train", type=Path, required=True, metavar="XYZ")
     parser.add_argument("--test", type=Path, required=True, metavar="XYZ")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50], metavar="N")
+    parser.add_argument(
+        "--draw", type=int, metavar="SEED", help="draw structures at random, if files are sorted"
+    )
     parser.add_argument("--config", type=Path, metavar="YAML", help="other settings of the fit")
     add_result_options(parser, RESULTS)
     arguments = parser.parse_args()
@@ -82,7 +98,8 @@ def main() -> None:
     if arguments.config:
         config = config.with_settings(read_settings(arguments.config))
     show_progress()
-    run(arguments.train, arguments.test, arguments.sizes, config, arguments.out, arguments.force)
+    where = arguments.train, arguments.test
+    run(*where, arguments.sizes, config, arguments.out, arguments.force, arguments.draw)
 
 
 if __name__ == "__main__":

@@ -46,15 +46,15 @@ def calibration_figure(path: str | Path, checked: Mapping[str, tuple[np.ndarray,
     )
     with drawing(path, (9, 4.8), note) as figure:
         axes = figure.subplots(1, 2)
-        titles = ("energy of a structure", "eV"), ("force component", "eV/Å")
+        titles = ("energy of a structure", "meV"), ("force component", "meV/Å")
         for kind, (axis, (title, unit)) in enumerate(zip(axes, titles, strict=True)):
-            ends = [1e-3]
+            ends = [1.0]
             for name, parts in checked.items():
                 errors, deviations = parts[kind]
                 is_known = deviations > 0
                 if not is_known.any():
                     continue
-                found = calibration(errors[is_known], deviations[is_known])
+                found = calibration(1e3 * errors[is_known], 1e3 * deviations[is_known])
                 label = f"{name}: error = {found.factor:.2f} × deviation"
                 axis.plot(found.predicted, found.actual, "o", color=COLORS[name], label=label)
                 ends = [*found.predicted, *found.actual]
@@ -62,7 +62,11 @@ def calibration_figure(path: str | Path, checked: Mapping[str, tuple[np.ndarray,
             axis.set(xscale="log", yscale="log", title=title)
             axis.set_xlabel(f"predicted standard deviation / {unit}")
             axis.set_ylabel(f"root mean square error / {unit}")
-            axis.legend(loc="upper left", frameon=False)
+            for ticks in (axis.xaxis, axis.yaxis):
+                ticks.set_major_formatter("{x:g}")
+                ticks.set_minor_formatter("{x:g}")
+            axis.tick_params(which="both", labelsize=7)
+            axis.legend(loc="lower right", frameon=False)
 
 
 def loss_figure(path: str | Path, history: list[dict[str, float]]) -> None:
