@@ -60,7 +60,7 @@ class StructureKernelRegressor(Estimator):
         >>> forces = [frame.get_forces() for frame in frames]
         >>> model = StructureKernelRegressor(n_max=3, l_max=2)
         >>> model = model.fit(frames[:20], energies[:20], forces=forces[:20])
-        >>> abs(model.predict(frames[20:]) - energies[20:]).mean() < 0.1
+        >>> bool(abs(model.predict(frames[20:]) - energies[20:]).mean() < 0.1)
         True
     """
 
