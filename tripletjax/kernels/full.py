@@ -57,7 +57,7 @@ def fit_full_potential(
     noise: Noise | None = None,
     variance: float | None = None,
     references: Any = None,
-    truncation: float = 1e-3,
+    truncation: float = 5e-4,
     deviations: bool | None = None,
     solver: str | None = None,
     iteration: Iteration | None = None,

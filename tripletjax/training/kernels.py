@@ -36,7 +36,7 @@ from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
 from tripletjax.types import InputError
 
-TRUNCATION = 1e-3  # of the principal axes of environments
+TRUNCATION = 5e-4  # of the principal axes of environments
 SOLVERS = {None: None, "full": "dense", "iterative": "iterative"}  # by method
 log = logging.getLogger(__name__)
 
