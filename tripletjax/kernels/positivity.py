@@ -34,8 +34,7 @@ def require_positive(kernel: Any, vectors: np.ndarray) -> None:
         return
     some = jnp.asarray(vectors[:: -(-len(vectors) // SAMPLE)])
     what = f"kernel {kernel.label()} between {len(some)} environments"
-    other = some[: -(-len(some) // 2)]
-    values, slopes = _values_and_slopes(kernel, some, other, what)
+    values, slopes = _values_and_slopes(kernel, some, what)
     if values.shape != (len(some), len(some)):
         raise InputError(
             f"{what} gives an array of shape {values.shape}: expected {(len(some), len(some))}, "
@@ -63,11 +62,11 @@ def require_positive(kernel: Any, vectors: np.ndarray) -> None:
         )
 
 
-def _values_and_slopes(kernel, some, other, what) -> tuple[np.ndarray, np.ndarray]:
-    """The matrix of all environments; derivatives with respect to some of them."""
+def _values_and_slopes(kernel, some, what) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix of some environments, and derivatives of its sum with respect to them."""
     try:
         values = kernel.matrix(some, some)
-        slopes = jax.grad(lambda vectors: jnp.sum(kernel.matrix(vectors, some)))(other)
+        slopes = jax.grad(lambda vectors: jnp.sum(kernel.matrix(vectors, some)))(some)
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{what} failed: {reason_of(error)}; expected a function of vectors [N, D] and [M, D] "

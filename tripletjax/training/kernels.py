@@ -3,7 +3,6 @@
 import logging
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +140,11 @@ def _fitted(
             for name, part in parts.items()
         }
         compared = {name: compare(potential, rows) for name, rows in buckets.items()}
-        others = {name: rows for name, rows in buckets.items() if name != "train"}
-        of_part = partial(errors_and_deviations, potential)
-        if not potential.has_deviations:
-            others = {}
-        checked = {name: of_part(rows) for name, rows in others.items()}
+        checked = {
+            name: errors_and_deviations(potential, rows)
+            for name, rows in buckets.items()
+            if potential.has_deviations and name != "train"
+        }
     compared["train"].warn_of_units("the training data")
     record: dict[str, Any] = {name: found.metrics() for name, found in compared.items()}
     model: Any = potential.model
