@@ -6,10 +6,12 @@ All functions here take one environment: ``vectors`` [K, 3] in Å from the centr
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
 from tripletjax.basis.cutoffs import cutoff_function
@@ -152,6 +154,45 @@ def density_of(hood: Neighborhood) -> Array:
         harmonics = hood.harmonics[:, harmonic_slice(l)]
         parts.append(jnp.einsum("kan,km->anm", radial, harmonics, precision="highest"))
     return jnp.concatenate(parts, axis=-1)
+
+
+def density_slopes(
+    vectors: Array,
+    species: Array,
+    mask: Array,
+    basis: Basis,
+    n_species: int,
+    mixing: Mixing | None = None,
+) -> Array:
+    """dc_{a,nlm} / dr_k: the derivative of the term of neighbour k alone, for all neighbours.
+
+    Args:
+        vectors, species, mask, basis, n_species, mixing: as for ``density_coefficients``.
+
+    Returns:
+        ``[K, 3, n_species, n_max, (l_max + 1)²]`` 1/Å; zero on padding.
+
+    Example:
+        >>> vectors, species = jnp.array([[1.0, 0.0, 0.0]]), jnp.array([0])
+        >>> mask = jnp.array([True])
+        >>> density_slopes(vectors, species, mask, Basis(n_max=2, l_max=3), 1).shape
+        (1, 3, 1, 2, 16)
+    """
+
+    def parts(vectors):
+        hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
+        radial = hood.density_weights[:, None, None] * hood.radial
+        return (jnp.swapaxes(radial, 1, 2), hood.harmonics), hood.channels
+
+    vectors = jnp.asarray(vectors)
+    (radial, harmonics), push, channels = jax.linearize(parts, vectors, has_aux=True)
+    along = lambda axis: push(jnp.broadcast_to(axis, vectors.shape))  # noqa: E731
+    moved_radial, moved_harmonics = jax.vmap(along, out_axes=1)(jnp.eye(3, dtype=vectors.dtype))
+    of_degree = np.repeat(np.eye(basis.l_max + 1), 2 * np.arange(basis.l_max + 1) + 1, axis=1)
+    spread = partial(jnp.matmul, b=of_degree.astype(vectors.dtype), precision="highest")
+    pairs = spread(moved_radial) * harmonics[:, None, None]  # [K, 3, n, lm]
+    pairs += spread(radial)[:, None] * moved_harmonics[:, :, None]
+    return channels[:, None, :, None, None] * pairs[:, :, None]
 
 
 def center_density(

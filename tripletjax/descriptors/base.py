@@ -14,9 +14,11 @@ from ase.data import chemical_symbols
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors import columns as labels
 from tripletjax.descriptors.columns import Columns, column_names
+from tripletjax.descriptors.jacobians import differentiated
 from tripletjax.descriptors.kinds import (
     KINDS,
     Kind,
+    OfDensity,
     Parameters,
     Setup,
     checked_hypers,
@@ -98,18 +100,29 @@ class Descriptor:
         Returns:
             ``[D]``, or ``[K, K, D]`` for kind "triplets".
         """
-        hypers, n_species = self.hypers, len(self.elements)
-        setup = Setup(hypers, n_species, parameters, self.slots)
-        values = self.recipe.function(setup, vectors, species, mask, center)
-        if hypers.center_species:
-            is_center = jax.nn.one_hot(center, n_species, dtype=values.dtype)
-            values = is_center[:, None] * values[..., None, :]
-            values = values.reshape(*values.shape[:-2], -1)
-        return values
+        setup = self._setup(parameters)
+        return self._split(self.recipe.function(setup, vectors, species, mask, center), center)
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment; compose with jit, vmap and grad. See ``apply``."""
         return self.apply(self.parameters, vectors, species, mask, center)
+
+    def jacobian(
+        self, vectors: Array, species: Array, mask: Array, center: Any = 0
+    ) -> tuple[Array, Array]:
+        """``environment`` and its derivatives by the vectors; see ``environment_jacobian``.
+
+        Functions of the density are differentiated through it: dp/dr_k = dp/dc · dc/dr_k.
+        """
+        function = self.recipe.function
+        if not isinstance(function, OfDensity):
+            return differentiated(self, vectors, species, mask, center)
+        setup = self._setup(self.parameters)
+        of_density = lambda c: self._split(function.of_density(setup, c), center)  # noqa: E731
+        density = setup.density(vectors, species, mask, center)
+        values, push = jax.linearize(of_density, density)
+        moves = setup.density_slopes(vectors, species, mask)
+        return values, jax.vmap(jax.vmap(push))(moves)
 
     def batch(self, batch: Batch) -> Array:
         """Describe all environments of a Batch, [C, D]; differentiable in positions and cells.
@@ -168,6 +181,17 @@ class Descriptor:
             "mixing": None if plain is None else plain._asdict(),
             "contraction": None if contraction is None else checksum(contraction),
         }
+
+    def _setup(self, parameters: Parameters) -> Setup:
+        return Setup(self.hypers, len(self.elements), parameters, self.slots)
+
+    def _split(self, values: Array, center: Any) -> Array:
+        """One block of columns for each species of the centre, if requested."""
+        if not self.hypers.center_species:
+            return values
+        is_center = jax.nn.one_hot(center, len(self.elements), dtype=values.dtype)
+        values = is_center[:, None] * values[..., None, :]
+        return values.reshape(*values.shape[:-2], -1)
 
     def _n_columns(self) -> int:
         """Number of columns of the kind, before they are split by the species of the centre."""

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from tripletjax.basis.densities import Mixing, center_density, density_coefficients
+from tripletjax.basis.densities import (
+    Mixing,
+    center_density,
+    density_coefficients,
+    density_slopes,
+)
 from tripletjax.checks import suggestion
 from tripletjax.descriptors import columns as labels
 from tripletjax.descriptors.columns import parities
@@ -52,6 +57,33 @@ class Setup(NamedTuple):
         own = center_density(center, basis, self.n_species, mixing, density.dtype)
         return density + self.hypers.center_weight * own
 
+    def density_slopes(self, vectors: Array, species: Array, mask: Array) -> Array:
+        """Derivatives of ``density`` by the vectors, ``[K, 3, a, n, lm]``."""
+        basis, mixing = self.hypers.basis, self.parameters.mixing
+        return density_slopes(vectors, species, mask, basis, self.n_species, mixing)
+
+
+@dataclass(frozen=True)
+class OfDensity:
+    """The function of a kind that depends on the density alone, which has fast derivatives.
+
+    Args:
+        of_density: pure function of a ``Setup`` and density coefficients [a, n, lm].
+
+    Example:
+        >>> from tripletjax.descriptors import descriptor
+        >>> squares = OfDensity(lambda setup, density: jnp.sum(density**2, (0, 2)))  # [n]
+        >>> own = Kind(name="squares", function=squares)
+        >>> descriptor(own, (1, 8), cutoff=3.0, n_max=2, l_max=1).names
+        ('feature=0', 'feature=1')
+    """
+
+    of_density: Callable[[Setup, Array], Array]
+
+    def __call__(self, setup: Setup, vectors: Array, species: Array, mask: Array, center: Any):
+        """Describe one environment."""
+        return self.of_density(setup, setup.density(vectors, species, mask, center))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -59,7 +91,7 @@ class Kind:
 
     ``function(setup, vectors, species, mask, center)`` is pure and describes one environment:
     vectors [K, 3] in Å, species [K] and center species indices, mask [K] False on padding. It
-    returns [D], or [K, K, D] if ``per_triplet``.
+    returns [D], or [K, K, D] if ``per_triplet``. See ``OfDensity`` for functions of the density.
 
     Example:
         >>> from tripletjax.descriptors import descriptor
@@ -82,26 +114,24 @@ class Kind:
     per_triplet: bool = False  # one row for each ordered pair of neighbours
 
 
-def _density(setup: Setup, vectors, species, mask, center):
-    return setup.density(vectors, species, mask, center).ravel()
+def _density(_: Setup, density: Array) -> Array:
+    return density.ravel()
 
 
-def _radial_spectrum(setup: Setup, vectors, species, mask, center):
-    return setup.density(vectors, species, mask, center)[..., 0].ravel()
+def _radial_spectrum(_: Setup, density: Array) -> Array:
+    return density[..., 0].ravel()
 
 
-def _power_spectrum(setup: Setup, vectors, species, mask, center):
-    return power_spectrum(setup.density(vectors, species, mask, center))
+def _power_spectrum(_: Setup, density: Array) -> Array:
+    return power_spectrum(density)
 
 
-def _bispectrum(setup: Setup, vectors, species, mask, center):
-    density = setup.density(vectors, species, mask, center)
+def _bispectrum(setup: Setup, density: Array) -> Array:
     return jnp.concatenate([bispectrum(density, parity) for parity in parities(setup.hypers)])
 
 
-def _correlations(setup: Setup, vectors, species, mask, center):
-    density, hypers = setup.density(vectors, species, mask, center), setup.hypers
-    given = setup.parameters.contraction
+def _correlations(setup: Setup, density: Array) -> Array:
+    given, hypers = setup.parameters.contraction, setup.hypers
     return jnp.concatenate(
         [correlations(density, given, hypers.nu, parity) for parity in parities(hypers)]
     )
@@ -148,32 +178,32 @@ KINDS = {
     for kind in (
         Kind(
             name="density",
-            function=_density,
+            function=OfDensity(_density),
             columns=labels.density_columns,
             reads=("center_species", "center_weight"),
             invariant=False,
         ),
         Kind(
             name="radial_spectrum",
-            function=_radial_spectrum,
+            function=OfDensity(_radial_spectrum),
             columns=labels.radial_spectrum_columns,
             reads=("center_species", "center_weight"),
         ),
         Kind(
             name="power_spectrum",
-            function=_power_spectrum,
+            function=OfDensity(_power_spectrum),
             columns=labels.power_spectrum_columns,
             reads=("center_species", "center_weight"),
         ),
         Kind(
             name="bispectrum",
-            function=_bispectrum,
+            function=OfDensity(_bispectrum),
             columns=labels.bispectrum_columns,
             reads=(*_SPLIT, "center_weight"),
         ),
         Kind(
             name="correlations",
-            function=_correlations,
+            function=OfDensity(_correlations),
             columns=labels.correlation_columns,
             reads=("nu", *_SPLIT, "center_weight"),
             contracted=True,

@@ -4,9 +4,9 @@ With inducing environments z_m the energy is E = Σ_m Φ_E[m] α_m and
 
     Φ_E[m] = Σ_i k(p_i, z_m),   Φ_F[m] = -dΦ_E[m]/dr,   Φ_σ[m] = (dΦ_E[m]/dε) / V.
 
-The derivatives of k(p_i, z_m) with respect to the vectors of an environment, [K, 3, M], are
-computed for one environment at a time, by the cheaper of forward and reverse differentiation, and
-added to the rows: the Jacobian of the descriptors of a structure is never formed.
+The derivatives of k(p_i, z_m) with respect to the vectors of an environment, [K, 3, M], are those
+of p_i times those of k, computed for one environment at a time and added to the rows: the Jacobian
+of the descriptors of a structure is never formed.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.neighbors import environments_of
@@ -84,27 +85,28 @@ def design_rows(
     dtype = found.vectors.dtype
     points, scale = jnp.asarray(points, dtype), jnp.asarray(scale, dtype)
 
-    def kernels_of(vectors, species, mask, center):
-        vector = describer.environment(vectors, species, mask, center) / scale
-        row = jnp.where(jnp.asarray(kinds) == center, kernel.matrix(vector[None], points)[0], 0)
-        return row, row
+    def kernels_of(environment, is_real):
+        """δ(species) k(p, z_m), [M], and minus its derivatives by the vectors, [K, 3, M]."""
+        vector, slopes = environment_jacobian(describer, *environment)
+        of_point = lambda p, z: kernel.matrix(p[None], z[None])[0, 0]  # noqa: E731
+        of_points = jax.vmap(jax.value_and_grad(of_point), in_axes=(None, 0))
+        values, gradients = of_points(vector / scale, points)  # [M], [M, D]
+        is_own = is_real & (jnp.asarray(kinds) == environment[3])
+        gradients = jnp.where(is_own[:, None], -gradients / scale, 0)
+        columns = jnp.einsum("kad,md->kam", slopes, gradients, precision="highest")
+        return jnp.where(is_own, values, 0), columns
 
-    n_derivatives = 3 * found.vectors.shape[1]
-    jacobian = jax.jacfwd if n_derivatives < len(points) else jax.jacrev
-    differentiate = jacobian(kernels_of, has_aux=True)
     volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
     structure = jnp.asarray(batch.structure)[batch.centers]
     n_structures = len(batch.cells)
 
     def add(totals, row):
         environment, is_real, atom, neighbors, place = row
-        slopes, values = differentiate(*environment)  # [M, K, 3], [M]
-        slopes = jnp.where(is_real, slopes, 0)
-        energy = totals.energy.at[place].add(jnp.where(is_real, values, 0))
-        columns = jnp.moveaxis(slopes, 0, -1)  # [K, 3, M]
-        forces = totals.forces.at[atom].add(jnp.sum(columns, 0)).at[neighbors].add(-columns)
-        virial = jnp.einsum("mka,kb->abm", slopes, environment[0], precision="highest")
-        stress = totals.stress.at[place].add(virial / volumes[place])
+        values, columns = kernels_of(environment, is_real)
+        energy = totals.energy.at[place].add(values)
+        forces = totals.forces.at[neighbors].add(columns).at[atom].add(-jnp.sum(columns, 0))
+        virial = jnp.einsum("kam,kb->abm", columns, environment[0], precision="highest")
+        stress = totals.stress.at[place].add(-virial / volumes[place])
         return Design(energy, forces, stress), None
 
     start = Design(

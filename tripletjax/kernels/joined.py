@@ -1,13 +1,16 @@
 """Descriptors whose vectors stand one after the other, for kernels that are sums and products."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import (
     EnvironmentDescriptor,
     has_any_length,
@@ -66,14 +69,29 @@ class Joined:
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any) -> Array:
         """Describe one environment, [D]."""
-        squares = jnp.sum(vectors**2, -1)
+        environments = (one.environment for one in self.describers)
+        return jnp.concatenate(self._parts(environments, vectors, species, mask, center))
+
+    def jacobian(
+        self, vectors: Array, species: Array, mask: Array, center: Any
+    ) -> tuple[Array, Array]:
+        """``environment`` and its derivatives; see ``descriptors.jacobians``."""
+        jacobians = (partial(environment_jacobian, one) for one in self.describers)
+        parts = self._parts(jacobians, vectors, species, mask, center)
+        values, slopes = zip(*parts, strict=True)
+        return jnp.concatenate(values), jnp.concatenate(slopes, -1)
+
+    def _parts(self, functions: Iterable[Callable[..., Any]], vectors, species, mask, center):
+        """What a function of each descriptor gives within its cutoff, in its unit."""
+        squares = jax.lax.stop_gradient(jnp.sum(vectors**2, -1))
         parts = []
-        for describer, unit in zip(
-            self.describers, self.units or [1.0] * len(self.describers), strict=True
+        for describer, unit, function in zip(
+            self.describers, self.units or [1.0] * len(self.describers), functions, strict=True
         ):
             inside = mask & (squares < describer.cutoff**2)
-            parts.append(describer.environment(vectors, species, inside, center) / unit)
-        return jnp.concatenate(parts)
+            found = function(vectors, species, inside, center)
+            parts.append(jax.tree.map(lambda array, unit=unit: array / unit, found))
+        return parts
 
     def record_fields(self) -> dict[str, Any]:
         """What it is made of again, for files."""

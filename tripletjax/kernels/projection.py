@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.tangents import structure_tangents
 from tripletjax.types import Array, Batch
@@ -52,6 +53,16 @@ class Projected:
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment, [R]."""
         values = self.describer.environment(vectors, species, mask, center)
+        return self._projected(values)
+
+    def jacobian(
+        self, vectors: Array, species: Array, mask: Array, center: Any = 0
+    ) -> tuple[Array, Array]:
+        """``environment`` and its derivatives; see ``descriptors.jacobians``."""
+        values, slopes = environment_jacobian(self.describer, vectors, species, mask, center)
+        return self._projected(values), self._projected(slopes)
+
+    def _projected(self, values: Array) -> Array:
         return jnp.matmul(values, jnp.asarray(self.axes, values.dtype), precision="highest")
 
 

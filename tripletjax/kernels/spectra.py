@@ -77,8 +77,34 @@ class CompressedSpectrum:
     def density(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Density coefficients of one environment, [lm, Q]."""
         density = replace(self.describer, recipe=KINDS["density"])
-        values = density.environment(vectors, species, mask, center)
-        return values.reshape(-1, (self.describer.hypers.l_max + 1) ** 2).T
+        return self._by_harmonic(density.environment(vectors, species, mask, center))
+
+    def jacobian(
+        self, vectors: Array, species: Array, mask: Array, center: Any = 0
+    ) -> tuple[Array, Array]:
+        """``environment`` and its derivatives; see ``descriptors.jacobians``."""
+        density = replace(self.describer, recipe=KINDS["density"])
+        found = map(self._by_harmonic, density.jacobian(vectors, species, mask, center))
+        branches = [partial(self._moved, kind) for kind in range(len(self.parts))]
+        return jax.lax.switch(jnp.asarray(center), branches, *found)
+
+    def _moved(self, kind: int, density: Array, moves: Array) -> tuple[Array, Array]:
+        """An environment around a species, [width], and its derivatives by those of the density.
+
+        Args:
+            kind: index of the species.
+            density, moves: ``[lm, Q]`` and ``[K, 3, lm, Q]``.
+        """
+        of_density = lambda density: self.spectra(kind, density[None])[0][0]  # noqa: E731
+        values, push = jax.linearize(of_density, density)
+        pad = lambda a: jnp.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, self.width - a.shape[-1])])  # noqa: E731
+        return pad(values), pad(jax.vmap(jax.vmap(push))(moves))
+
+    def _by_harmonic(self, density: Array) -> Array:
+        """Densities [..., Q · lm] as [..., lm, Q]."""
+        n_harmonics = (self.describer.hypers.l_max + 1) ** 2
+        shape = density.shape[-1] // n_harmonics, n_harmonics
+        return jnp.swapaxes(density.reshape(*density.shape[:-1], *shape), -1, -2)
 
     def spectra(self, kind: int, density: Array) -> tuple[Array, Callable[[Array], Array]]:
         """Environments around atoms of one species, and their pullback.

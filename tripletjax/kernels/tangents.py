@@ -5,7 +5,7 @@ With the operators D_a = (1, -d/dr, (1/V) d/dε) that make labels of energies,
     cov(D_a E(S), D_b E(S')) = v D_a D'_b K(S, S'),   K(S, S') = Σ_ij δ(species) k(p_i, p_j),
 
 and D acts through the tangents dp_i of the environments, made by forward differentiation once for
-each structure.
+each structure: the derivatives of each environment by its neighbours, times how these move.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import environments_within
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.kernels.observations import UPPER, Labelled
 from tripletjax.kernels.variances import SumsOf
 from tripletjax.types import Array, Batch
+
+_EXACT: Any = {"precision": "highest"}
 
 
 class Tangents(NamedTuple):
@@ -36,7 +39,7 @@ class Tangents(NamedTuple):
 def structure_tangents(
     describer: EnvironmentDescriptor, scale: Any, batch: Batch, axes: Any = None
 ) -> Tangents:
-    """Environments of a Batch of one structure and their derivatives, one direction at a time.
+    """Environments of a Batch of one structure and their derivatives, one environment at a time.
 
     Args:
         describer: of environments.
@@ -46,29 +49,32 @@ def structure_tangents(
     """
     found = environments_within(batch, describer)
     dtype, n_atoms = found.vectors.dtype, len(batch.positions)
-    describe = jax.vmap(describer.environment)
+    scale = jnp.asarray(scale, dtype)
+    if axes is None:
+        directions = np.zeros((n_atoms, 3, 3 * n_atoms + 6))
+        directions.reshape(3 * n_atoms, -1)[:, : 3 * n_atoms] = -np.eye(3 * n_atoms)
+    else:
+        directions = -jnp.asarray(axes).reshape(n_atoms, 3, -1)
+    directions = jnp.asarray(directions, dtype)  # [A, 3, J]
+    strains = np.zeros((3, 3, 6))
+    strains[(*UPPER, np.arange(6))] = 1
     volume = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)[0]))
 
-    def along(direction):
-        moves, strain = direction[:-9].reshape(n_atoms, 3), direction[-9:].reshape(3, 3)
-        change = moves[batch.neighbors] - moves[batch.centers][:, None]
-        change = change + jnp.einsum("ab,ckb->cka", strain, found.vectors, precision="highest")
-        of_vectors = lambda v: describe(v, *found[1:4]) / jnp.asarray(scale, dtype)  # noqa: E731
-        return jax.jvp(of_vectors, (found.vectors,), (change,))[1]
+    def of_environment(row):
+        environment, neighbors, atom = row
+        values, slopes = environment_jacobian(describer, *environment)
+        change = directions[neighbors] - directions[atom]  # [K, 3, J]
+        if axes is None:
+            strained = jnp.einsum("abj,kb->kaj", strains.astype(dtype), environment[0], **_EXACT)
+            change = change.at[..., -6:].add(strained / volume)
+        moved = jnp.einsum("kaj,kad->jd", change, slopes, **_EXACT)
+        return values / scale, moved / scale
 
-    if axes is None:
-        directions = np.zeros((3 * n_atoms + 6, 3 * n_atoms + 9))
-        directions[: 3 * n_atoms, : 3 * n_atoms] = -np.eye(3 * n_atoms)
-        strains = 3 * np.array(UPPER[0]) + np.array(UPPER[1])
-        directions[3 * n_atoms + np.arange(6), 3 * n_atoms + strains] = 1
-        tangents = jax.lax.map(along, jnp.asarray(directions, dtype))
-        tangents = tangents.at[3 * n_atoms :].divide(volume)
-    else:
-        directions = jnp.pad(-jnp.asarray(axes, dtype).T, ((0, 0), (0, 9)))
-        tangents = jax.lax.map(along, directions)
+    rows = found[:4], jnp.asarray(batch.neighbors), jnp.asarray(batch.centers)
+    vectors, tangents = jax.lax.map(of_environment, rows)
     kinds = jnp.where(batch.center_mask, found.center, -1)
-    tangents = jnp.where((kinds >= 0)[:, None], tangents, 0)
-    return Tangents(describe(*found[:4]) / jnp.asarray(scale, dtype), kinds, tangents)
+    tangents = jnp.where((kinds >= 0)[:, None], jnp.swapaxes(tangents, 0, 1), 0)
+    return Tangents(vectors, kinds, tangents)
 
 
 def of_one_width(structures: Sequence[Tangents]) -> list[Tangents]:
