@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
 
 from tests.systems import SPECIES, methanol
 from tripletjax import descriptor
@@ -59,6 +61,33 @@ def test_the_evidence_grows_and_predictions_improve():
     assert np.log(weights).sum() == pytest.approx(0, abs=1e-9)
     fixed = tuned(POWER, KERNEL, *known, is_scale_fixed=True)
     assert fixed[1].length_scale == KERNEL.length_scale
+
+
+def atoms_that_interact_within(reach):
+    """Six distorted crystals of argon, whose pairs have the energy (1 - r²/reach²)³."""
+    frames, energies, forces = [], [], []
+    for seed in range(6):
+        frame = bulk("Ar", "fcc", a=5.2, cubic=True)
+        frame.rattle(0.5, seed=seed)
+        first, vectors, lengths = neighbor_list("iDd", frame, reach)
+        inside = 1 - (lengths / reach) ** 2
+        energies.append(0.5 * np.sum(inside**3))
+        pulls = -6 * inside[:, None] ** 2 * vectors / reach**2
+        forces.append(np.stack([np.bincount(first, x, 4) for x in pulls.T], 1))
+        frames.append(frame)
+    return frames, np.array(energies), forces
+
+
+@pytest.mark.parametrize(("reach", "expected"), [(4.0, 4.5), (7.0, 7.5)])
+def test_the_evidence_chooses_the_cutoff(reach, expected):
+    options = {"n_max": 6, "l_max": 0, "radial": "logarithmic", "cutoff_width": 1.0}
+    several = [
+        descriptor("power_spectrum", (18,), cutoff=cutoff, **options)
+        for cutoff in (4.5, 6.0, 7.5)
+    ]
+    describer, _ = tuned(several, KERNEL, *atoms_that_interact_within(reach))
+    assert describer.cutoff == expected
+    assert tuned(several[:1], KERNEL, *atoms_that_interact_within(7.0))[0].cutoff == 4.5
 
 
 def test_forces_that_vanish_by_symmetry_are_no_labels():

@@ -53,25 +53,35 @@ class Highest(NamedTuple):
 
     levels: Levels
     directions: np.ndarray  # [n, m] the combinations that decide
+    targets: Targets  # these as labels
     root: np.ndarray  # [m, m]
     weights: np.ndarray  # [m]
     log_evidence: float
 
 
 def at_highest_evidence(
-    matrix: np.ndarray, targets: Targets, noise: Noise, variance: float | None = None
+    matrix: np.ndarray,
+    targets: Targets,
+    noise: Noise,
+    variance: float | None = None,
+    combinations: tuple[np.ndarray, Targets] | None = None,
 ) -> Highest:
     """``highest_evidence`` of the labels that depend on the weights, and the process there.
 
     The forces on perfect crystals vanish by symmetry, and so do some combinations of those on
     structures with fewer symmetries. Like net forces, such labels without noise would make the
     evidence unbounded; what they say of the noise is wrong.
+
+    Args:
+        matrix, targets, noise, variance: as for ``highest_evidence``.
+        combinations: the result of ``deciding`` for another kernel with which this one is
+            compared; None: for this one.
     """
-    directions, some = deciding(matrix, targets)
+    directions, some = combinations or deciding(matrix, targets)
     is_reduced = len(some.values) < len(matrix)
     part = directions.T @ matrix @ directions if is_reduced else matrix.copy()
     levels = highest_evidence(part, some, noise, variance)
-    return Highest(levels, directions, *conditioned(part, some, levels))
+    return Highest(levels, directions, some, *conditioned(part, some, levels))
 
 
 def deciding(matrix: np.ndarray, targets: Targets) -> tuple[np.ndarray, Targets]:

@@ -8,7 +8,7 @@ with variance and noises that maximise it for each θ. The matrix is differentia
 back through the covariances of two structures and the environments of one: never as a whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations_with_replacement
@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors.base import Descriptor
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
-from tripletjax.kernels.dense import at_highest_evidence
+from tripletjax.kernels.dense import Highest, at_highest_evidence
 from tripletjax.kernels.designs import environment_vectors
 from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
 from tripletjax.kernels.full import targets_of
@@ -39,13 +39,14 @@ logger = getLogger(__name__)
 FEW_LABELS = 400
 STRUCTURES = 8  # that labels are taken from, if there are so many
 ITERATIONS = 15
-RANGE = np.log(5.0)  # of the parameters about their start
+RANGE = np.log(5.0)  # of the weights about their start
+SCALE_RANGE = np.log(10.0)  # of the length scale about its own
 TRUNCATION = 1e-3  # of the principal axes, which are those at the start
 GAIN = 1.0  # of the log evidence in an iteration, below which the search ends
 
 
 def tuned(
-    describer: Descriptor,
+    describer: Descriptor | Sequence[Descriptor],
     kernel: EnvironmentKernel,
     frames: Sequence[Atoms],
     energies: Any,
@@ -58,10 +59,11 @@ def tuned(
     """Weights of the species in the density, and the length scale, of highest evidence.
 
     The density of species a is multiplied by a weight w_a, whose mean over the species is fixed.
-    Some hundred labels of a few structures, evenly spaced in the list, decide.
+    Some hundred labels of a few structures, evenly spaced in the list, decide. Several
+    descriptors are compared with the parameters found for the first one, and the best has its own.
 
     Args:
-        describer: at which the search begins, without mixed species.
+        describer: at which the search begins, without mixed species; or several.
         kernel: Gaussian, its length scale in units of the median distance between environments.
         frames, energies, forces, noise, references: as for ``fit_full_potential``.
         is_scale_fixed: keep the length scale.
@@ -83,9 +85,11 @@ def tuned(
         (2, 2)
     """
     with jax.enable_x64(True):
-        given = check_observations(list(frames), energies, forces, None, describer, references)
-        evidence = Evidence(describer, kernel, _sample(given), noise or Noise())
-        found = _highest(evidence, is_scale_fixed)
+        several = [describer] if isinstance(describer, Descriptor) else list(describer)
+        given = check_observations(list(frames), energies, forces, None, several[0], references)
+        some = _sample(given)
+        make = partial(Evidence, kernel=kernel, given=some, noise=noise or Noise())
+        evidence, found = _best(several, make, is_scale_fixed)
     describer, kernel = evidence.describer_of(found), evidence.kernel_of(found)
     kernel = replace(kernel, length_scale=float(kernel.length_scale))
     mixing: Any = describer.parameters.mixing
@@ -97,7 +101,8 @@ def tuned(
     )
     weights = zip(describer.elements, np.diag(mixing.species), strict=True)
     logger.info(
-        "weights of the species in the density: %s; length scale %.3g",
+        "cutoff %g Å; weights of the species in the density: %s; length scale %.3g",
+        describer.cutoff,
         ", ".join(f"{chemical_symbols[number]} {weight:.3g}" for number, weight in weights),
         kernel.length_scale,
     )
@@ -137,6 +142,7 @@ class Evidence:
         self, describer: Descriptor, kernel: EnvironmentKernel, given: Observations, noise: Noise
     ):
         self._describer, self._kernel, self._noise = describer, kernel, noise
+        self.cutoff = describer.cutoff
         axes = _some(given.internal_axes)
         self._targets = targets_of(given, axes)
         self._batches = single_batches(given.frames, describer, np.dtype(float))
@@ -187,6 +193,17 @@ class Evidence:
 
     def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
         logs = np.asarray(logs, float)
+        found, matrix = self._covariances(logs)
+        value, slopes = self._slopes(matrix)
+        return value, self._gradient(logs, found, slopes)
+
+    def highest(self, logs: np.ndarray, combinations: Any = None) -> Highest:
+        """The process at the variance and noises of highest evidence, without a gradient."""
+        _, matrix = self._covariances(np.asarray(logs, float))
+        return at_highest_evidence(matrix, self._targets, self._noise, None, combinations)
+
+    def _covariances(self, logs: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """What ``_moving`` says of all structures, and the covariance of all labels."""
         pairs = zip(self._batches, self._axes_of_labels, strict=True)
         found = [self._forward(logs, *pair) for pair in pairs]
         real = []
@@ -195,9 +212,8 @@ class Evidence:
             moves = np.asarray(moves)[:, is_real]
             real.append(Tangents(np.asarray(vectors)[is_real], kinds[is_real], moves))
         kernel = self.kernel_of(logs)
-        matrix = covariance_matrix(replace(kernel, length_scale=float(kernel.length_scale)), real)
-        value, slopes = self._slopes(matrix)
-        return value, self._gradient(logs, found, slopes)
+        kernel = replace(kernel, length_scale=float(kernel.length_scale))
+        return found, covariance_matrix(kernel, real)
 
     def _slopes(self, matrix: np.ndarray) -> tuple[float, np.ndarray]:
         """The log evidence, and its derivative with respect to every number of the matrix."""
@@ -228,7 +244,34 @@ class Evidence:
         return np.asarray(gradient)
 
 
-def _highest(evidence: Evidence, is_scale_fixed: bool) -> np.ndarray:
+def _best(
+    describers: Sequence[Descriptor], make: Callable[[Descriptor], Evidence], is_scale_fixed: bool
+) -> tuple[Evidence, np.ndarray]:
+    """Of several descriptors the one of highest evidence, and its parameters.
+
+    All are compared by the combinations of labels that decide for the first one.
+    """
+    begun = best = make(describers[0])
+    logs = _highest(best, np.zeros(best.size), is_scale_fixed)
+    if len(describers) == 1:
+        return best, logs
+    first = best.highest(logs)
+    combinations, value = (first.directions, first.targets), first.log_evidence
+    for describer in describers[1:]:
+        other = make(describer)
+        found = other.highest(logs, combinations).log_evidence
+        logger.info(
+            "cutoff %g Å: log evidence %.6g, and %.6g at %g Å",
+            describer.cutoff, found, value, best.cutoff,
+        )  # fmt: skip
+        if found > value:
+            best, value = other, found
+    if best is not begun:
+        logs = _highest(best, logs, is_scale_fixed)
+    return best, logs
+
+
+def _highest(evidence: Evidence, start: np.ndarray, is_scale_fixed: bool) -> np.ndarray:
     """Logs of the factors of highest evidence, within a range about one."""
     seen: dict[bytes, Any] = {}
 
@@ -239,14 +282,13 @@ def _highest(evidence: Evidence, is_scale_fixed: bool) -> np.ndarray:
             seen[key] = -value, -slopes
         return seen[key]
 
-    start = np.zeros(evidence.size)
     bounds = [(-RANGE, RANGE)] * (evidence.size - 1)
     found = minimize(
         function,
         start,
         jac=True,
         method="L-BFGS-B",
-        bounds=[*bounds, (0.0, 0.0) if is_scale_fixed else (-RANGE, RANGE)],
+        bounds=[*bounds, (0.0, 0.0) if is_scale_fixed else (-SCALE_RANGE, SCALE_RANGE)],
         options={"maxiter": ITERATIONS, "ftol": GAIN / max(1.0, abs(function(start)[0]))},
     )
     return found.x

@@ -23,6 +23,7 @@ KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full", "iterative")
 LENGTH_SCALE = 4.0  # at which the search begins
+CUTOFFS = (5.0, 4.0, 6.0, 7.0)  # Å, between which the evidence decides; the first without it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,15 @@ class KernelConfig(Settings):
     """Everything that decides the result of a fit of a kernel potential, apart from the data.
 
     Example:
-        >>> KernelConfig(cutoff=4).fall
+        >>> KernelConfig(cutoff=4).fall(4.0)
         2.0
     """
 
-    cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
+    cutoff: float | None = setting(
+        None, "atoms strictly inside are neighbours", "Å",
+        none=f"from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence, or {CUTOFFS[0]:g} without "
+        "tuning",
+    )  # fmt: skip
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
     )
@@ -89,13 +94,21 @@ class KernelConfig(Settings):
     )
 
     @property
-    def fall(self) -> float:
+    def cutoffs(self) -> tuple[float, ...]:
+        """Å, between which the evidence decides."""
+        if self.cutoff is not None:
+            return (self.cutoff,)
+        return CUTOFFS if self.tune and self.kernel == "gaussian" else CUTOFFS[:1]
+
+    def fall(self, cutoff: float) -> float:
         """Å, over which the cutoff function falls."""
-        return 0.5 * self.cutoff if self.cutoff_width is None else self.cutoff_width
+        return 0.5 * cutoff if self.cutoff_width is None else self.cutoff_width
 
     def __post_init__(self):
-        cutoff = as_positive("cutoff", self.cutoff, "Å")
-        settle(self, cutoff=cutoff, seed=as_integer("seed", self.seed))
+        if self.cutoff is not None:
+            settle(self, cutoff=as_positive("cutoff", self.cutoff, "Å"))
+        cutoff = min(self.cutoffs)
+        settle(self, seed=as_integer("seed", self.seed))
         settle(self, reference_energies=as_references(self.reference_energies))
         choices_of = {"descriptor": KINDS, "kernel": KERNELS, "radial": RADIAL_BASES}
         for name, choices in choices_of.items():

@@ -174,12 +174,13 @@ def _conditioned(
         "references": reference_energies(data.frames, np.array(energies), species, given),
     }
     known = list(data.frames), energies, forces
-    describer, kernel = kernel_descriptor(config, tuple(species.tolist())), _kernel(config)
+    species, kernel = tuple(species.tolist()), _kernel(config)
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
+        several = [kernel_descriptor(config, species, cutoff) for cutoff in config.cutoffs]
         is_scale_fixed = config.length_scale is not None
-        describer, kernel = tuned(
-            describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
-        )
+        describer, kernel = tuned(several, kernel, *known, **options, is_scale_fixed=is_scale_fixed)
+    else:
+        describer = kernel_descriptor(config, species)
     options |= {"describer": describer, "show": show}
     if config.method != "sparse":
         options |= {"kernel": kernel, "iteration": iteration}
@@ -194,14 +195,23 @@ def _conditioned(
     )
 
 
-def kernel_descriptor(config: KernelConfig, species: tuple[int, ...]) -> Descriptor:
-    """The descriptor of a fit's settings, before its search for weights."""
+def kernel_descriptor(
+    config: KernelConfig, species: tuple[int, ...], cutoff: float | None = None
+) -> Descriptor:
+    """The descriptor of a fit's settings, before its search for weights.
+
+    Args:
+        config: the settings.
+        species: atomic numbers, ascending.
+        cutoff: Å; None: that of the settings, or the one at which the search begins.
+    """
+    cutoff = config.cutoffs[0] if cutoff is None else cutoff
     return descriptor(
         config.descriptor,
         species,
-        cutoff=config.cutoff,
+        cutoff=cutoff,
         cutoff_function=config.cutoff_function,
-        cutoff_width=config.fall,
+        cutoff_width=config.fall(cutoff),
         radial=config.radial,
         radial_scaling=(1.0, config.scaling_distance, config.scaling_exponent)
         if config.scaling_exponent > 0
