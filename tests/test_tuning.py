@@ -82,8 +82,7 @@ def atoms_that_interact_within(reach):
 def test_the_evidence_chooses_the_cutoff(reach, expected):
     options = {"n_max": 6, "l_max": 0, "radial": "logarithmic", "cutoff_width": 1.0}
     several = [
-        descriptor("power_spectrum", (18,), cutoff=cutoff, **options)
-        for cutoff in (4.5, 6.0, 7.5)
+        descriptor("power_spectrum", (18,), cutoff=cutoff, **options) for cutoff in (4.5, 6.0, 7.5)
     ]
     describer, _ = tuned(several, KERNEL, *atoms_that_interact_within(reach))
     assert describer.cutoff == expected

@@ -37,8 +37,8 @@ class KernelConfig(Settings):
 
     cutoff: float | None = setting(
         None, "atoms strictly inside are neighbours", "Å",
-        none=f"from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence, or {CUTOFFS[0]:g} without "
-        "tuning",
+        none=f"from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence, or {CUTOFFS[0]:g} if "
+        "nothing is tuned or the descriptor is another one",
     )  # fmt: skip
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
@@ -57,7 +57,7 @@ class KernelConfig(Settings):
     scaling_exponent: float = setting(2.0, "m of these weights; 0: all neighbours weigh the same")
     tune: bool = setting(
         True, "choose weights of the species in the density by gradients of the evidence, and the "
-        "length scale if it is not given",
+        "length scale and the cutoff if they are not given",
     )  # fmt: skip
     kernel: str = setting("gaussian", "kernel between environments", choices=KERNELS)
     length_scale: float | None = setting(
@@ -98,7 +98,8 @@ class KernelConfig(Settings):
         """Å, between which the evidence decides."""
         if self.cutoff is not None:
             return (self.cutoff,)
-        return CUTOFFS if self.tune and self.kernel == "gaussian" else CUTOFFS[:1]
+        is_chosen = self.tune and self.kernel == "gaussian" and self.descriptor == "power_spectrum"
+        return CUTOFFS if is_chosen else CUTOFFS[:1]
 
     def fall(self, cutoff: float) -> float:
         """Å, over which the cutoff function falls."""

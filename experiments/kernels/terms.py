@@ -1,0 +1,144 @@
+"""What pairs, bispectra and triplets add to the kernel of power spectra.
+
+python -m experiments.kernels.terms --train train.xyz --test test.xyz --structures 50
+python -m experiments.kernels.terms --b8 100
+"""
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.commands import add_result_options, run_command, show_progress
+from experiments.kernels.exact import labelled
+from tripletjax.data.b8 import load_b8
+from tripletjax.demo import pair_errors
+from tripletjax.descriptors.base import descriptor
+from tripletjax.io import provenance, save_json
+from tripletjax.kernels import EnvironmentKernel, fit_full_potential
+from tripletjax.training.kernel_config import LENGTH_SCALE, KernelConfig
+from tripletjax.training.kernels import kernel_descriptor
+from tripletjax.training.labels import countable
+
+log = logging.getLogger("experiments.kernels.terms")
+RESULTS = Path(__file__).parent / "results"
+WEIGHTS = (0.01, 0.1, 1.0)  # of what is added, between which the evidence decides
+GAUSSIAN = EnvironmentKernel(length_scale=LENGTH_SCALE)
+LINEAR = EnvironmentKernel(kind="linear")
+
+
+def terms(species: tuple[int, ...], cutoff: float) -> dict[str, list[Any]]:
+    """Kernels by name; of several, those that differ in a weight, the evidence chooses one."""
+    config = KernelConfig(cutoff=cutoff)
+    hypers = kernel_descriptor(config, species).hypers
+    common = {
+        "cutoff": cutoff,
+        "cutoff_function": hypers.cutoff_function,
+        "cutoff_width": hypers.cutoff_width,
+        "radial": hypers.radial,
+        "radial_scaling": hypers.radial_scaling,
+    }
+    spectrum = GAUSSIAN.of(kernel_descriptor(config, species))
+    pairs = LINEAR.of(descriptor("radial_spectrum", species, n_max=hypers.n_max, l_max=0, **common))
+    bispectrum = GAUSSIAN.of(descriptor("bispectrum", species, n_max=3, l_max=3, **common))
+    triplets = GAUSSIAN.of(descriptor("fingerprint", species, n_max=6, l_max=4, **common))
+    added = {"pairs": pairs, "bispectrum": bispectrum, "triplets": triplets}
+    sums = {
+        f"spectrum + {name}": [spectrum + weight * one for weight in WEIGHTS]
+        for name, one in added.items()
+    }
+    return {"spectrum": [spectrum], "triplets": [triplets], **sums}
+
+
+class Labelled:
+    """Structures with energies and forces."""
+
+    def __init__(self, frames: Iterable[Any], energies: Any, forces: Any):
+        self.frames, self.energies, self.forces = list(frames), np.asarray(energies), list(forces)
+
+    @classmethod
+    def of_file(cls, path: Path, count: int | None = None) -> "Labelled":
+        """The first structures of a file."""
+        data = labelled(path, count)
+        energies, forces, _ = zip(*countable(data.frames, data.labels), strict=True)
+        return cls(data.frames, energies, forces)
+
+    @classmethod
+    def of_b8(cls, pairs: range) -> "Labelled":
+        """Both members of some pairs of the clusters whose centres have equal bispectra."""
+        data = load_b8()
+        rows = np.array([2 * pair + member for pair in pairs for member in (0, 1)])
+        return cls(data.frames(rows), data.energies[rows], data.forces[rows])
+
+
+def row(kernels: list[Any], train: Labelled, test: Labelled, paired: bool) -> dict[str, Any]:
+    """Errors of one kernel."""
+    began = time.monotonic()
+    potential = fit_full_potential(train.frames, train.energies, train.forces, kernel=kernels)
+    seconds = time.monotonic() - began
+    found = potential.predict(test.frames)
+    errors = np.array(found.energy) - test.energies
+    atoms = np.array([len(frame) for frame in test.frames])
+    model: Any = potential.model
+    forces = np.concatenate([f - g for f, g in zip(found.forces, test.forces, strict=True)])
+    result = {
+        "force_mae_mev_per_A": 1e3 * float(np.abs(forces).mean()),
+        "energy_mae_mev_per_atom": 1e3 * float(np.abs(errors / atoms).mean()),
+        "log_evidence": model.record["log_evidence"],
+        "kernel": model.record["kernel"],
+        "seconds": seconds,
+    }
+    if paired:
+        result |= pair_errors(np.array(found.energy), test.energies)
+    return result
+
+
+def run(name: str, train: Labelled, test: Labelled, cutoff: float, out: Path, force: bool) -> None:
+    """All kernels on one set; those that are in the results are skipped."""
+    path = out / f"terms-{name}.json"
+    rows: dict[str, Any] = {}
+    if path.is_file() and not force:
+        rows = json.loads(path.read_text())["rows"]
+    species = tuple(np.unique(np.concatenate([f.numbers for f in train.frames])).tolist())
+    for term, kernels in terms(species, cutoff).items():
+        if term in rows:
+            continue
+        rows[term] = row(kernels, train, test, name == "b8")
+        log.info("%s, %s: %s", name, term, rows[term])
+        settings = {"structures": len(train.frames), "cutoff": cutoff}
+        save_json(path, {"rows": rows, "settings": settings} | provenance())
+
+
+def main() -> None:
+    """Errors with each kernel."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--train", type=Path, metavar="XYZ")
+    parser.add_argument("--test", type=Path, metavar="XYZ")
+    parser.add_argument("--structures", type=int, default=50, metavar="N", help="of the first file")
+    parser.add_argument("--cutoff", type=float, default=5.0, metavar="Å")
+    parser.add_argument(
+        "--b8", type=int, metavar="N", help="train on N pairs of the B8 clusters, test on 50 others"
+    )
+    add_result_options(parser, RESULTS)
+    arguments = parser.parse_args()
+    if (arguments.train is None or arguments.test is None) == (arguments.b8 is None):
+        parser.error("expected --train and --test, or --b8")
+    show_progress()
+    if arguments.b8 is None:
+        name, train = arguments.train.stem, Labelled.of_file(arguments.train, arguments.structures)
+        test = Labelled.of_file(arguments.test)
+    else:
+        name, train = "b8", Labelled.of_b8(range(arguments.b8))
+        test = Labelled.of_b8(range(arguments.b8, arguments.b8 + 50))
+    run(name, train, test, arguments.cutoff, arguments.out, arguments.force)
+
+
+if __name__ == "__main__":
+    run_command(main)
