@@ -169,7 +169,7 @@ def test_combinations_that_vanish_by_symmetry_decide_nothing():
 
 
 def test_energies_are_not_given_up():
-    """Many forces that contradict a few energies, with a noise of a tenth: σ_E <= 0.25 Å σ_F."""
+    """Many forces that contradict a few energies, with a noise of a tenth: σ_E <= 0.1 Å σ_F."""
     random = np.random.default_rng(0)
     kinds = np.array(([0] + [1] * 30) * 4)
     root = random.normal(size=(len(kinds), 40))
@@ -179,7 +179,7 @@ def test_energies_are_not_given_up():
     targets = Targets(values, kinds, np.ones(len(kinds)), ("energy", "forces"))
     matrix = root @ root.T
     noise = at_highest_evidence(matrix, targets, Noise()).levels.noise
-    assert noise["energy"] <= 0.25 * noise["forces"] * (1 + 1e-9)
+    assert noise["energy"] <= 0.1 * noise["forces"] * (1 + 1e-9)
     given = at_highest_evidence(matrix, targets, Noise(energy=2.0)).levels.noise
     assert given["energy"] == pytest.approx(2) and given["forces"] < noise["forces"] + 0.1
 

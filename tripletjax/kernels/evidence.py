@@ -24,7 +24,7 @@ VARIANCE_LEVELS = (-4, -1, 0, 1, 3)  # coarse grid, in decades relative to the s
 NOISE_LEVELS = (1, 0.5, 0, -1, -2, -4)
 FEW_LEVELS = (1, 0, -1, -3)  # of noise levels, if there are more than three parameters
 STARTS = 3
-GIVEN_UP = 0.25  # Å, σ_E / σ_F beyond which the energies are given up
+GIVEN_UP = 0.1  # Å, σ_E / σ_F beyond which the energies are given up
 SLOPE = 1e-2  # of log p, times √n: below this the maximum is accurate to about 1e-4
 
 
@@ -232,8 +232,8 @@ def maximum_of_labels(
 
     Forces are so many more labels than energies that where a kernel cannot describe both, the
     evidence is often highest without the energies. Both are from one calculation: the energy of an
-    atom is at least as certain as its force along a quarter of an Å. Beyond this the search is
-    repeated with σ_E <= 0.25 Å σ_F, if neither noise is given.
+    atom is at least as certain as its force along a tenth of an Å. Beyond this the search is
+    repeated with σ_E <= 0.1 Å σ_F, if neither noise is given.
 
     Args:
         evidence: function of the logs of the variance and one noise for each kind.

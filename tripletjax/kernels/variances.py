@@ -9,12 +9,14 @@ where P whitens the functions and Q, if present, is a root of their remaining co
 """
 
 from collections.abc import Callable
+from functools import partial
 from math import gcd
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.designs import environment_vectors, environments_within
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
@@ -115,7 +117,8 @@ def _over_coordinates(
     place = jnp.where(batch.center_mask, centers, n_atoms)  # padding is dropped
     row_of = jnp.zeros(n_atoms, jnp.int32)
     row_of = row_of.at[place].set(jnp.arange(len(centers), dtype=jnp.int32), mode="drop")
-    describe = jax.vmap(describer.environment)
+    differentiate = lambda environment: environment_jacobian(describer, *environment)  # noqa: E731
+    vectors, slopes = jax.lax.map(differentiate, found[:4])  # [C, D], [C, K, 3, D]
 
     def of_atom(atom):
         own = row_of[atom]
@@ -123,21 +126,11 @@ def _over_coordinates(
         is_real = jnp.concatenate([jnp.ones(1, bool), found.mask[own]])
         copies = (rows[:, None] == rows) & is_real[None]  # images of one atom are one environment
         is_first = is_real & (jnp.argmax(copies, 1) == jnp.arange(len(rows)))
-        vectors, *others = (array[rows] for array in found[:4])
-        species, mask, center = others
-        moves = ((neighbors[rows] == atom) & mask).astype(dtype)
+        moves = ((neighbors[rows] == atom) & found.mask[rows]).astype(dtype)
         moves = moves - (centers[rows] == atom).astype(dtype)[:, None]  # [K + 1, K]
-        kinds = jnp.where(is_first, center, -1)
-
-        def along(axis):
-            described, slopes = jax.jvp(
-                lambda v: describe(v, species, mask, center) / scale,
-                (vectors,),
-                (moves[..., None] * axis,),
-            )
-            return function(described, kinds, slopes)
-
-        return jax.vmap(along)(jnp.eye(3, dtype=dtype))
+        kinds = jnp.where(is_first, found.center[rows], -1)
+        moved = jnp.einsum("rk,rkad->ard", moves, slopes[rows], precision="highest") / scale
+        return jax.vmap(partial(function, vectors[rows] / scale, kinds))(moved)
 
     atoms = jnp.arange(n_atoms, dtype=jnp.int32).reshape(-1, gcd(n_atoms, ATOMS_AT_ONCE))
     values = jax.lax.map(jax.vmap(of_atom), atoms)

@@ -68,9 +68,10 @@ class KernelConfig(Settings):
     method: str | None = setting(
         None, "a full Gaussian process, with all pairs of labels in memory or by conjugate "
         "gradients (iterative), or a sparse one in some of the environments",
-        choices=METHODS, none="full if it fits in memory, otherwise iterative",
+        choices=METHODS, none="sparse for more than 30000 labels of periodic structures; otherwise "
+        "full if it fits in memory, and iterative if not",
     )  # fmt: skip
-    n_inducing: int = setting(200, "inducing environments of each species in a sparse process")
+    n_inducing: int = setting(2000, "inducing environments of each species in a sparse process")
     energy_noise: float | None = setting(
         None, "noise of the energies, for one atom", "eV", none="by the evidence"
     )

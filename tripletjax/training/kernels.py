@@ -2,11 +2,13 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from tripletjax.descriptors.base import Descriptor, descriptor
 from tripletjax.io import atomic_folder, provenance, save_json, to_json
@@ -35,8 +37,9 @@ from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
 from tripletjax.types import InputError
 
-TRUNCATION = 5e-4  # of the principal axes of environments
+TRUNCATION = 2e-4  # of the principal axes of environments in sparse fits
 SOLVERS = {None: None, "full": "dense", "iterative": "iterative"}  # by method
+MANY = 30_000  # labels of periodic structures, beyond which a fit is sparse
 log = logging.getLogger(__name__)
 
 
@@ -182,7 +185,8 @@ def _conditioned(
     else:
         describer = kernel_descriptor(config, species)
     options |= {"describer": describer, "show": show}
-    if config.method != "sparse":
+    is_sparse = config.method == "sparse" or (config.method is None and is_large(known[0], forces))
+    if not is_sparse:
         options |= {"kernel": kernel, "iteration": iteration}
         return fit_full_potential(*known, stress, solver=SOLVERS[config.method], **options)
     return fit_sparse_potential(
@@ -193,6 +197,16 @@ def _conditioned(
         truncation=TRUNCATION,
         **options,
     )
+
+
+def is_large(frames: Sequence[Atoms], forces: Sequence[Any]) -> bool:
+    """Whether a sparse process in some of the environments is as good as a full one.
+
+    Environments in crystals and liquids resemble each other, so that some of them describe all.
+    Those of molecules are few for the directions in which they differ.
+    """
+    n_labels = len(frames) + sum(3 * len(one) for one in forces if one is not None)
+    return n_labels > MANY and all(frame.pbc.any() for frame in frames)
 
 
 def kernel_descriptor(
