@@ -28,8 +28,8 @@ from tripletjax.kernels.storage import FIRST
 from tripletjax.numerics import safe_norm, smooth_step
 from tripletjax.potentials.storage import load_uncertain
 from tripletjax.training import Dataset, read_labels
-from tripletjax.training.kernel_config import KernelConfig
-from tripletjax.training.kernels import fit_kernel_potential
+from tripletjax.training.kernel_config import CUTOFFS, KernelConfig
+from tripletjax.training.kernels import fit_kernel_potential, kernel_descriptor
 from tripletjax.training.metrics import evaluate
 
 pytestmark = pytest.mark.once("float32")
@@ -264,6 +264,29 @@ def test_many_labels_have_no_deviations(tmp_path, monkeypatch, float32):
     assert evaluate(load(tmp_path / "fit"), *ethanol(2)) == record["test"]
     with pytest.raises(InputError, match="has no uncertainty"):
         load_uncertain(tmp_path / "fit")
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_many_labels_of_periodic_structures_are_fitted_by_some(periodic, monkeypatch, float32):
+    monkeypatch.setattr("tripletjax.training.kernels.MANY", 100)
+    data = ethanol(5)
+    for frame in data.frames:
+        frame.set_cell(3 * [12.0])
+        frame.pbc = periodic
+    config = KernelConfig(cutoff=3.0, n_max=2, l_max=1, n_inducing=6, tune=False)
+    potential, record = fit_kernel_potential(data, config=config, show=False)
+    kind = "SparseGaussianProcess" if periodic else "FullGaussianProcess"
+    assert type(potential.model).__name__ == kind
+    assert record["process"]["cutoff"] == 3.0
+
+
+def test_the_cutoff_is_chosen_if_it_is_not_given():
+    assert KernelConfig().cutoffs == CUTOFFS and KernelConfig(cutoff=4.5).cutoffs == (4.5,)
+    for settings in ({"tune": False}, {"descriptor": "fingerprint"}, {"kernel": "polynomial"}):
+        assert KernelConfig(**settings).cutoffs == (5.0,)
+    assert kernel_descriptor(KernelConfig(), (1,), 6.0).cutoff == 6.0
+    with pytest.raises(InputError, match="invalid cutoff_width"):
+        KernelConfig(cutoff_width=4.5)
 
 
 def test_unusable_settings():

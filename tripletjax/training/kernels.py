@@ -15,6 +15,7 @@ from tripletjax.io import atomic_folder, provenance, save_json, to_json
 from tripletjax.kernels.conditioning import Iteration
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.full import fit_full_potential
+from tripletjax.kernels.many import best_for_many
 from tripletjax.kernels.observations import Noise
 from tripletjax.kernels.sparse import fit_sparse_potential
 from tripletjax.kernels.tuning import tuned
@@ -153,7 +154,7 @@ def _fitted(
     model: Any = potential.model
     record |= {
         "uncertainty": quality_of(checked),
-        "process": dict(model.record) | {"points": len(model.kinds)},
+        "process": dict(model.record) | {"points": len(model.kinds), "cutoff": model.cutoff},
         "seconds": seconds,
         "wall_seconds": time.monotonic() - began,
         "structures": {name: len(found.energy) for name, found in compared.items()},
@@ -177,15 +178,17 @@ def _conditioned(
         "references": reference_energies(data.frames, np.array(energies), species, given),
     }
     known = list(data.frames), energies, forces
+    is_sparse = config.method == "sparse" or (config.method is None and _is_large(known[0], forces))
     species, kernel = tuple(species.tolist()), _kernel(config)
+    several = [kernel_descriptor(config, species, cutoff) for cutoff in config.cutoffs]
+    describer = several[0]
+    sparse: dict[str, Any] = {"n_inducing": config.n_inducing, "truncation": TRUNCATION}
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
-        several = [kernel_descriptor(config, species, cutoff) for cutoff in config.cutoffs]
+        if is_sparse and len(several) > 1:
+            several = [best_for_many(several, kernel, *known, **options, **sparse)]
         is_scale_fixed = config.length_scale is not None
         describer, kernel = tuned(several, kernel, *known, **options, is_scale_fixed=is_scale_fixed)
-    else:
-        describer = kernel_descriptor(config, species)
     options |= {"describer": describer, "show": show}
-    is_sparse = config.method == "sparse" or (config.method is None and is_large(known[0], forces))
     if not is_sparse:
         options |= {"kernel": kernel, "iteration": iteration}
         return fit_full_potential(*known, stress, solver=SOLVERS[config.method], **options)
@@ -193,13 +196,12 @@ def _conditioned(
         *known,
         stress,
         kernels=kernel,
-        n_inducing=config.n_inducing,
-        truncation=TRUNCATION,
+        **sparse,
         **options,
     )
 
 
-def is_large(frames: Sequence[Atoms], forces: Sequence[Any]) -> bool:
+def _is_large(frames: Sequence[Atoms], forces: Sequence[Any]) -> bool:
     """Whether a sparse process in some of the environments is as good as a full one.
 
     Environments in crystals and liquids resemble each other, so that some of them describe all.
