@@ -11,6 +11,7 @@ import numpy as np
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
 from tripletjax.kernels.describers import content_of, live, saved_form
+from tripletjax.kernels.designs import Inducing, design_rows
 from tripletjax.kernels.environments import as_kernel
 from tripletjax.kernels.evaluation import Process
 from tripletjax.kernels.observations import Labelled
@@ -26,6 +27,7 @@ from tripletjax.kernels.variances import (
     energy_sums,
     force_sums,
     prior_energy_variances,
+    prior_force_variances,
 )
 from tripletjax.neighbors import bucket
 from tripletjax.potentials.base import Potential
@@ -152,14 +154,18 @@ class SparseGaussianProcess(KernelModel):
         """Of φ_m(p) = δ(species) k(p, z_m)."""
         return point_sums(self.kernel, weights["points"], self._kinds)
 
+    def force_sums(self, weights: Weights, batch: Batch) -> tuple[Array, Array]:
+        """Prior variances of forces [A, 3], and their rows [A, 3, M] of the design."""
+        setup = self.describer, self.kernel
+        inducing = Inducing(weights["points"], self._kinds, weights["scale"])
+        prior = prior_force_variances(*setup, weights["scale"], batch)
+        return prior, design_rows(*setup, inducing, batch).forces
+
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
         """Standard deviations of errors of energies and forces.
 
         Of what the training set leaves undecided, and of the noise, which is that of the labels or
         what the kernel cannot describe: √(variance + σ²).
-
-        It takes a forward derivative of every environment, and of its kernels with all points, for
-        every coordinate.
         """
         return _deviations(self, potential, batch)
 
@@ -190,6 +196,11 @@ class FullGaussianProcess(KernelModel):
         chosen = places_of_labels(self.structures, groups)
         points, moves = weights["points"], weights["moves"]
         return label_sums(self.kernel, points, kinds, groups, moves, chosen)
+
+    def force_sums(self, weights: Weights, batch: Batch) -> tuple[Array, Array]:
+        """Prior variances of forces [A, 3], and the derivatives [A, 3, n] of φ_b."""
+        setup = self.describer, self.kernel, self.sums_of(weights), weights["scale"]
+        return force_sums(*setup, batch)
 
     @property
     def groups(self) -> list[Group]:
@@ -249,10 +260,9 @@ def _energy_deviations(model: Any, weights: Weights, batch: Batch) -> Array:
 
 def _deviations(model: Any, potential: Potential, batch: Batch) -> Deviations:
     weights = _with_covariance(potential)
-    setup = model.describer, model.kernel, model.sums_of(weights), weights["scale"]
     with jax.default_matmul_precision("highest"):
         energies = _energy_deviations(model, weights, batch)
-        prior, rows = force_sums(*setup, batch)
+        prior, rows = model.force_sums(weights, batch)
     is_atom = jnp.asarray(batch.atom_mask)[:, None]
     noise = jnp.where(is_atom, _squared_noise(weights, rows.dtype)[1], 0)
     unit = jnp.asarray(potential.scale, energies.dtype)
