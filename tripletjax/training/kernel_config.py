@@ -23,7 +23,7 @@ KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full", "iterative")
 LENGTH_SCALE = 4.0  # at which the search begins
-CUTOFFS = (5.0, 4.0, 6.0, 7.0)  # Å, between which the evidence decides; the first without it
+CUTOFFS = (5.0, 4.0, 6.0, 7.0)  # Å, between which the evidence decides in sparse fits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class KernelConfig(Settings):
 
     cutoff: float | None = setting(
         None, "atoms strictly inside are neighbours", "Å",
-        none=f"from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence, or {CUTOFFS[0]:g} if "
-        "nothing is tuned or the descriptor is another one",
+        none=f"{CUTOFFS[0]:g}, or from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence in a "
+        "tuned sparse fit of power spectra",
     )  # fmt: skip
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
@@ -57,7 +57,7 @@ class KernelConfig(Settings):
     scaling_exponent: float = setting(2.0, "m of these weights; 0: all neighbours weigh the same")
     tune: bool = setting(
         True, "choose weights of the species in the density by gradients of the evidence, and the "
-        "length scale and the cutoff if they are not given",
+        "length scale and, in sparse fits, the cutoff if they are not given",
     )  # fmt: skip
     kernel: str = setting("gaussian", "kernel between environments", choices=KERNELS)
     length_scale: float | None = setting(

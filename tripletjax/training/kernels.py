@@ -185,9 +185,11 @@ def _conditioned(
     sparse: dict[str, Any] = {"n_inducing": config.n_inducing, "truncation": TRUNCATION}
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
         if is_sparse and len(several) > 1:
-            several = [best_for_many(several, kernel, *known, **options, **sparse)]
+            describer = best_for_many(several, kernel, *known, **options, **sparse)
         is_scale_fixed = config.length_scale is not None
-        describer, kernel = tuned(several, kernel, *known, **options, is_scale_fixed=is_scale_fixed)
+        describer, kernel = tuned(
+            describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
+        )
     options |= {"describer": describer, "show": show}
     if not is_sparse:
         options |= {"kernel": kernel, "iteration": iteration}
