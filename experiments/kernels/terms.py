@@ -8,7 +8,6 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from tripletjax.demo import pair_errors
 from tripletjax.descriptors.base import descriptor
 from tripletjax.io import provenance, save_json
 from tripletjax.kernels import EnvironmentKernel, fit_full_potential
+from tripletjax.training import Dataset
 from tripletjax.training.kernel_config import LENGTH_SCALE, KernelConfig
 from tripletjax.training.kernels import kernel_descriptor
-from tripletjax.training.labels import countable
+from tripletjax.training.labels import Labels, countable
+from tripletjax.training.metrics import evaluate
 
 log = logging.getLogger("experiments.kernels.terms")
 RESULTS = Path(__file__).parent / "results"
@@ -55,50 +56,33 @@ def terms(species: tuple[int, ...], cutoff: float) -> dict[str, list[Any]]:
     return {"spectrum": [spectrum], "triplets": [triplets], **sums}
 
 
-class Labelled:
-    """Structures with energies and forces."""
-
-    def __init__(self, frames: Iterable[Any], energies: Any, forces: Any):
-        self.frames, self.energies, self.forces = list(frames), np.asarray(energies), list(forces)
-
-    @classmethod
-    def of_file(cls, path: Path, count: int | None = None) -> "Labelled":
-        """The first structures of a file."""
-        data = labelled(path, count)
-        energies, forces, _ = zip(*countable(data.frames, data.labels), strict=True)
-        return cls(data.frames, energies, forces)
-
-    @classmethod
-    def of_b8(cls, pairs: range) -> "Labelled":
-        """Both members of some pairs of the clusters whose centres have equal bispectra."""
-        data = load_b8()
-        rows = np.array([2 * pair + member for pair in pairs for member in (0, 1)])
-        return cls(data.frames(rows), data.energies[rows], data.forces[rows])
+def of_b8(pairs: range) -> Dataset:
+    """Both members of some pairs of the clusters whose centres have equal bispectra."""
+    data = load_b8()
+    rows = np.array([2 * pair + member for pair in pairs for member in (0, 1)])
+    labels = zip(data.energies[rows].tolist(), data.forces[rows], strict=True)
+    return Dataset(data.frames(rows), [Labels(*label, None) for label in labels])
 
 
-def row(kernels: list[Any], train: Labelled, test: Labelled, paired: bool) -> dict[str, Any]:
+def row(kernels: list[Any], train: Dataset, test: Dataset, paired: bool) -> dict[str, Any]:
     """Errors of one kernel."""
+    energies, forces, _ = zip(*countable(*train), strict=True)
     began = time.monotonic()
-    potential = fit_full_potential(train.frames, train.energies, train.forces, kernel=kernels)
+    potential = fit_full_potential(train.frames, energies, forces, kernel=kernels)
     seconds = time.monotonic() - began
-    found = potential.predict(test.frames)
-    errors = np.array(found.energy) - test.energies
-    atoms = np.array([len(frame) for frame in test.frames])
-    model: Any = potential.model
-    forces = np.concatenate([f - g for f, g in zip(found.forces, test.forces, strict=True)])
-    result = {
-        "force_mae_mev_per_A": 1e3 * float(np.abs(forces).mean()),
-        "energy_mae_mev_per_atom": 1e3 * float(np.abs(errors / atoms).mean()),
-        "log_evidence": model.record["log_evidence"],
-        "kernel": model.record["kernel"],
+    record: Any = potential.model.record
+    result = evaluate(potential, *test) | {
+        "log_evidence": record["log_evidence"],
+        "kernel": record["kernel"],
         "seconds": seconds,
     }
     if paired:
-        result |= pair_errors(np.array(found.energy), test.energies)
+        reference = np.array([label.energy for label in test.labels])
+        result |= pair_errors(np.array(potential.predict(test.frames).energy), reference)
     return result
 
 
-def run(name: str, train: Labelled, test: Labelled, cutoff: float, out: Path, force: bool) -> None:
+def run(name: str, train: Dataset, test: Dataset, cutoff: float, out: Path, force: bool) -> None:
     """All kernels on one set; those that are in the results are skipped."""
     path = out / f"terms-{name}.json"
     rows: dict[str, Any] = {}
@@ -132,11 +116,11 @@ def main() -> None:
         parser.error("expected --train and --test, or --b8")
     show_progress()
     if arguments.b8 is None:
-        name, train = arguments.train.stem, Labelled.of_file(arguments.train, arguments.structures)
-        test = Labelled.of_file(arguments.test)
+        name, train = arguments.train.stem, labelled(arguments.train, arguments.structures)
+        test = labelled(arguments.test)
     else:
-        name, train = "b8", Labelled.of_b8(range(arguments.b8))
-        test = Labelled.of_b8(range(arguments.b8, arguments.b8 + 50))
+        name, train = "b8", of_b8(range(arguments.b8))
+        test = of_b8(range(arguments.b8, arguments.b8 + 50))
     run(name, train, test, arguments.cutoff, arguments.out, arguments.force)
 
 

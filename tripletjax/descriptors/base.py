@@ -100,8 +100,9 @@ class Descriptor:
         Returns:
             ``[D]``, or ``[K, K, D]`` for kind "triplets".
         """
-        setup = self._setup(parameters)
-        return self._split(self.recipe.function(setup, vectors, species, mask, center), center)
+        setup = Setup(self.hypers, len(self.elements), parameters, self.slots)
+        values = self.recipe.function(setup, vectors, species, mask, center)
+        return self._split(values, center)
 
     def environment(self, vectors: Array, species: Array, mask: Array, center: Any = 0) -> Array:
         """Describe one environment; compose with jit, vmap and grad. See ``apply``."""
@@ -117,7 +118,7 @@ class Descriptor:
         function = self.recipe.function
         if not isinstance(function, OfDensity):
             return differentiated(self, vectors, species, mask, center)
-        setup = self._setup(self.parameters)
+        setup = Setup(self.hypers, len(self.elements), self.parameters, self.slots)
         of_density = lambda c: self._split(function.of_density(setup, c), center)  # noqa: E731
         density = setup.density(vectors, species, mask, center)
         values, push = jax.linearize(of_density, density)
@@ -182,16 +183,12 @@ class Descriptor:
             "contraction": None if contraction is None else checksum(contraction),
         }
 
-    def _setup(self, parameters: Parameters) -> Setup:
-        return Setup(self.hypers, len(self.elements), parameters, self.slots)
-
     def _split(self, values: Array, center: Any) -> Array:
         """One block of columns for each species of the centre, if requested."""
         if not self.hypers.center_species:
             return values
         is_center = jax.nn.one_hot(center, len(self.elements), dtype=values.dtype)
-        values = is_center[:, None] * values[..., None, :]
-        return values.reshape(*values.shape[:-2], -1)
+        return (is_center[:, None] * values[..., None, :]).reshape(*values.shape[:-1], -1)
 
     def _n_columns(self) -> int:
         """Number of columns of the kind, before they are split by the species of the centre."""

@@ -1,5 +1,6 @@
 """Derivatives of the vectors of environments by the positions of the neighbours."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,3 +55,25 @@ def differentiated(
     transform = jax.jacfwd if vectors.size <= REVERSE * n_columns else jax.jacrev
     slopes, values = transform(row, has_aux=True)(vectors)
     return values, jnp.moveaxis(slopes, (-2, -1), (0, 1))
+
+
+def through_density(
+    of_density: Callable[[Array], Array], density: Array, moves: Array
+) -> tuple[Array, Array]:
+    """p(c) and dp/dr_k = dp/dc · dc/dr_k.
+
+    Args:
+        of_density: pure function p of a density.
+        density: c, of any shape.
+        moves: dc/dr_k, ``[K, 3, ...]``.
+
+    Returns:
+        ``[D]`` and ``[K, 3, D]``.
+
+    Example:
+        >>> values, slopes = through_density(lambda c: c**2, jnp.ones(2), jnp.ones((4, 3, 2)))
+        >>> slopes.shape
+        (4, 3, 2)
+    """
+    values, push = jax.linearize(of_density, density)
+    return values, jax.vmap(jax.vmap(push))(moves)

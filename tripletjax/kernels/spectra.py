@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from tripletjax.basis.angular import harmonic_slice
 from tripletjax.descriptors.base import Descriptor
+from tripletjax.descriptors.jacobians import through_density
 from tripletjax.descriptors.kinds import KINDS
 from tripletjax.types import Array
 
@@ -96,9 +97,9 @@ class CompressedSpectrum:
             density, moves: ``[lm, Q]`` and ``[K, 3, lm, Q]``.
         """
         of_density = lambda density: self.spectra(kind, density[None])[0][0]  # noqa: E731
-        values, push = jax.linearize(of_density, density)
+        values, slopes = through_density(of_density, density, moves)
         pad = lambda a: jnp.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, self.width - a.shape[-1])])  # noqa: E731
-        return pad(values), pad(jax.vmap(jax.vmap(push))(moves))
+        return pad(values), pad(slopes)
 
     def _by_harmonic(self, density: Array) -> Array:
         """Densities [..., Q · lm] as [..., lm, Q]."""
