@@ -79,15 +79,6 @@ def atoms_that_interact_within(reach):
     return frames, np.array(energies), forces
 
 
-def test_the_evidence_chooses_the_cutoff():
-    options = {"n_max": 6, "l_max": 0, "radial": "logarithmic", "cutoff_width": 1.0}
-    several = [
-        descriptor("power_spectrum", (18,), cutoff=cutoff, **options) for cutoff in (6.0, 4.5)
-    ]
-    describer, _ = tuned(several, KERNEL, *atoms_that_interact_within(4.0))
-    assert describer.cutoff == 4.5
-
-
 def test_forces_that_vanish_by_symmetry_are_no_labels():
     """Those on a perfect crystal: with them the evidence would grow with vanishing noise."""
     random = np.random.default_rng(0)

@@ -7,7 +7,8 @@
 - ``sparse`` and ``full``: Gaussian processes on energies, forces and stress; ``model``: the energy
   models that they fit, with uncertainties.
 - ``regression`` and ``selection``: ridge and Gaussian processes on vectors, and their
-  hyperparameters; ``uncertainty``: whether predicted deviations are those of the errors.
+  hyperparameters; ``uncertainty``: whether predicted deviations are those of the errors;
+  ``novelty``: how far environments are from those of the training set.
 """
 
 from tripletjax.kernels.environments import EnvironmentKernel, structure_kernel
@@ -19,6 +20,7 @@ from tripletjax.kernels.model import (
     energy_deviations,
 )
 from tripletjax.kernels.neighborhoods import Neighborhood, neighborhood_kernel
+from tripletjax.kernels.novelty import Novelty
 from tripletjax.kernels.nystrom import (
     InducingTriplets,
     NystromDescriptor,
@@ -54,6 +56,7 @@ __all__ = [
     "KernelModel",
     "Neighborhood",
     "Noise",
+    "Novelty",
     "NystromDescriptor",
     "SparseGaussianProcess",
     "TripletFeatures",

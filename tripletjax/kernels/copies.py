@@ -34,7 +34,9 @@ def first_of_copies(frames: Sequence[Atoms]) -> np.ndarray:
 
 
 def without_copies(
-    frames: Sequence[Atoms], labels: Sequence[Sequence[np.ndarray | None]]
+    frames: Sequence[Atoms],
+    labels: Sequence[Sequence[np.ndarray | None]],
+    is_told: bool = True,
 ) -> list[int]:
     """The structures that count, ascending: of copies with equal labels the first.
 
@@ -43,6 +45,7 @@ def without_copies(
     Args:
         frames: F structures.
         labels: for each structure, an array of each kind; None if missing.
+        is_told: warn of copies.
 
     Example:
         >>> from ase.build import molecule
@@ -62,7 +65,7 @@ def without_copies(
             others.append(index)
         known.append(index)
     for what, found in (("the same labels: they count once", copies), ("other labels", others)):
-        if found:
+        if found and is_told:
             log.warning(
                 "%d of %d structures are copies of others with %s; the first is structure %d, "
                 "a copy of %d", len(found), len(frames), what, found[0], first[found[0]],

@@ -64,7 +64,6 @@ def at_highest_evidence(
     targets: Targets,
     noise: Noise,
     variance: float | None = None,
-    combinations: tuple[np.ndarray, Targets] | None = None,
 ) -> Highest:
     """``highest_evidence`` of the labels that depend on the weights, and the process there.
 
@@ -74,10 +73,8 @@ def at_highest_evidence(
 
     Args:
         matrix, targets, noise, variance: as for ``highest_evidence``.
-        combinations: the result of ``deciding`` for another kernel with which this one is
-            compared; None: for this one.
     """
-    directions, some = combinations or deciding(matrix, targets)
+    directions, some = deciding(matrix, targets)
     is_reduced = len(some.values) < len(matrix)
     part = directions.T @ matrix @ directions if is_reduced else matrix.copy()
     levels = highest_evidence(part, some, noise, variance)

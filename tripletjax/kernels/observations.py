@@ -138,8 +138,10 @@ def check_observations(
     stress: Sequence[Any] | None,
     describer: EnvironmentDescriptor,
     references: Any = None,
+    *,
+    is_told: bool = True,
 ) -> Observations:
-    """Validate labels, as arrays.
+    """Validate labels, as arrays; copies of structures with the same labels are left out.
 
     Args:
         frames: the structures.
@@ -150,12 +152,11 @@ def check_observations(
         describer: defines the allowed species.
         references: energy of each species, eV; None: least squares of the energies on the
             compositions.
+        is_told: log the numbers of labels, and warn of copies.
 
     Raises:
         InputError: labels of the wrong number or shape, or not finite, an unknown species, or a
             describer without the members of a descriptor.
-
-    Copies of structures with the same labels are left out, with a warning.
     """
     require_descriptor(describer)
     if not has_any_length(describer):
@@ -173,14 +174,17 @@ def check_observations(
         for name, values in (("forces", forces), ("stress", stress))
     )
     counted = stress_with_volume(frames, found_stress)
-    log.info(
+    level = logging.INFO if is_told else logging.DEBUG
+    log.log(
+        level,
         "labels of %d structures: %d energies, forces of %d, stress of %d",
         len(frames),
         len(energies),
         *(sum(value is not None for value in values) for values in (found_forces, counted)),
     )
     found = Observations(frames, energies - counts @ references, found_forces, counted, references)
-    return found.of(without_copies(frames, list(zip(energies, found_forces, counted, strict=True))))
+    labels = list(zip(energies, found_forces, counted, strict=True))
+    return found.of(without_copies(frames, labels, is_told))
 
 
 def require_known(frames: Sequence[Atoms], elements: tuple[int, ...]) -> None:

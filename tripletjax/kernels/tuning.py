@@ -8,7 +8,7 @@ with variance and noises that maximise it for each θ. The matrix is differentia
 back through the covariances of two structures and the environments of one: never as a whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations_with_replacement
@@ -26,7 +26,7 @@ from scipy.optimize import minimize
 from tripletjax.basis.densities import Mixing
 from tripletjax.descriptors.base import Descriptor
 from tripletjax.kernels.covariances import covariance_block, covariance_matrix
-from tripletjax.kernels.dense import Highest, at_highest_evidence
+from tripletjax.kernels.dense import at_highest_evidence
 from tripletjax.kernels.designs import environment_vectors
 from tripletjax.kernels.environments import EnvironmentKernel, typical_distance
 from tripletjax.kernels.full import targets_of
@@ -46,7 +46,7 @@ GAIN = 1.0  # of the log evidence in an iteration, below which the search ends
 
 
 def tuned(
-    describer: Descriptor | Sequence[Descriptor],
+    describer: Descriptor,
     kernel: EnvironmentKernel,
     frames: Sequence[Atoms],
     energies: Any,
@@ -59,11 +59,10 @@ def tuned(
     """Weights of the species in the density, and the length scale, of highest evidence.
 
     The density of species a is multiplied by a weight w_a, whose mean over the species is fixed.
-    Some hundred labels of a few structures, evenly spaced in the list, decide. Several
-    descriptors are compared with the parameters found for the first one, and the best has its own.
+    Some hundred labels of a few structures, evenly spaced in the list, decide.
 
     Args:
-        describer: at which the search begins, without mixed species; or several.
+        describer: at which the search begins, without mixed species.
         kernel: Gaussian, its length scale in units of the median distance between environments.
         frames, energies, forces, noise, references: as for ``fit_full_potential``.
         is_scale_fixed: keep the length scale.
@@ -85,11 +84,11 @@ def tuned(
         (2, 2)
     """
     with jax.enable_x64(True):
-        several = [describer] if isinstance(describer, Descriptor) else list(describer)
-        given = check_observations(list(frames), energies, forces, None, several[0], references)
-        some = _sample(given)
-        make = partial(Evidence, kernel=kernel, given=some, noise=noise or Noise())
-        evidence, found = _best(several, make, is_scale_fixed)
+        given = check_observations(
+            list(frames), energies, forces, None, describer, references, is_told=False
+        )
+        evidence = Evidence(describer, kernel, _sample(given), noise or Noise())
+        found = _highest(evidence, np.zeros(evidence.size), is_scale_fixed)
     describer, kernel = evidence.describer_of(found), evidence.kernel_of(found)
     kernel = replace(kernel, length_scale=float(kernel.length_scale))
     mixing: Any = describer.parameters.mixing
@@ -101,8 +100,7 @@ def tuned(
     )
     weights = zip(describer.elements, np.diag(mixing.species), strict=True)
     logger.info(
-        "cutoff %g Å; weights of the species in the density: %s; length scale %.3g",
-        describer.cutoff,
+        "weights of the species in the density: %s; length scale %.3g",
         ", ".join(f"{chemical_symbols[number]} {weight:.3g}" for number, weight in weights),
         kernel.length_scale,
     )
@@ -142,7 +140,6 @@ class Evidence:
         self, describer: Descriptor, kernel: EnvironmentKernel, given: Observations, noise: Noise
     ):
         self._describer, self._kernel, self._noise = describer, kernel, noise
-        self.cutoff = describer.cutoff
         axes = _some(given.internal_axes)
         self._targets = targets_of(given, axes)
         self._batches = single_batches(given.frames, describer, np.dtype(float))
@@ -197,11 +194,6 @@ class Evidence:
         value, slopes = self._slopes(matrix)
         return value, self._gradient(logs, found, slopes)
 
-    def highest(self, logs: np.ndarray, combinations: Any = None) -> Highest:
-        """The process at the variance and noises of highest evidence, without a gradient."""
-        _, matrix = self._covariances(np.asarray(logs, float))
-        return at_highest_evidence(matrix, self._targets, self._noise, None, combinations)
-
     def _covariances(self, logs: np.ndarray) -> tuple[list[Any], np.ndarray]:
         """What ``_moving`` says of all structures, and the covariance of all labels."""
         pairs = zip(self._batches, self._axes_of_labels, strict=True)
@@ -242,33 +234,6 @@ class Evidence:
         ):
             gradient += self._back(logs, batch, internal, cotangent)
         return np.asarray(gradient)
-
-
-def _best(
-    describers: Sequence[Descriptor], make: Callable[[Descriptor], Evidence], is_scale_fixed: bool
-) -> tuple[Evidence, np.ndarray]:
-    """Of several descriptors the one of highest evidence, and its parameters.
-
-    All are compared by the combinations of labels that decide for the first one.
-    """
-    begun = best = make(describers[0])
-    logs = _highest(best, np.zeros(best.size), is_scale_fixed)
-    if len(describers) == 1:
-        return best, logs
-    first = best.highest(logs)
-    combinations, value = (first.directions, first.targets), first.log_evidence
-    for describer in describers[1:]:
-        other = make(describer)
-        found = other.highest(logs, combinations).log_evidence
-        logger.info(
-            "cutoff %g Å: log evidence %.6g, and %.6g at %g Å",
-            describer.cutoff, found, value, best.cutoff,
-        )  # fmt: skip
-        if found > value:
-            best, value = other, found
-    if best is not begun:
-        logs = _highest(best, logs, is_scale_fixed)
-    return best, logs
 
 
 def _highest(evidence: Evidence, start: np.ndarray, is_scale_fixed: bool) -> np.ndarray:
