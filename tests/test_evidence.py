@@ -23,14 +23,14 @@ from tripletjax.kernels import (
     gaussian_process,
     log_marginal_likelihood,
 )
+from tripletjax.kernels.columns import Inducing
 from tripletjax.kernels.covariances import covariance_block
-from tripletjax.kernels.designs import Inducing
 from tripletjax.kernels.evidence import maximum, of_matrix, of_triangles
 from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.least_squares import Accumulator, evidence_gradient, posterior
 from tripletjax.kernels.observations import check_observations, single_batches
 from tripletjax.kernels.sparse import (
-    choose_inducing,
+    chosen_rows,
     compiled,
     described_all,
     fit_factors,
@@ -134,7 +134,8 @@ def test_sparse_process_has_the_highest_evidence():
     observations = check_observations(frames, energies, forces, None, ETHANOL)
     with jax.enable_x64(True):
         batches = single_batches(observations.frames, ETHANOL, np.dtype(float))
-        inducing = choose_inducing(described_all(ETHANOL, batches)[1], KERNEL, 30)
+        environments = described_all(ETHANOL, batches)[1]
+        inducing = environments.inducing(chosen_rows(environments, KERNEL, 30))
         root = kernel_root(KERNEL, inducing, 1e-10)
         design = compiled(ETHANOL, observations)
         factors = stream(observations, batches, design, KERNEL, inducing, root)

@@ -15,8 +15,9 @@ from tripletjax.descriptors import KINDS
 from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.kinds import OfDensity
 from tripletjax.kernels import EnvironmentKernel
+from tripletjax.kernels.columns import Inducing
 from tripletjax.kernels.compression import compressed
-from tripletjax.kernels.designs import Inducing, design_rows, energy_rows, environment_vectors
+from tripletjax.kernels.designs import design_rows, energy_rows, environment_vectors
 from tripletjax.kernels.environments import FunctionKernel
 from tripletjax.kernels.joined import Joined
 from tripletjax.kernels.neighborhoods import Written

@@ -1,11 +1,11 @@
 """Rows of the design matrix of energies, forces and stress, without Jacobians of descriptors.
 
-With inducing environments z_m the energy is E = Σ_m Φ_E[m] α_m and
+With columns φ_m, such as kernels with inducing environments, the energy is E = Σ_m Φ_E[m] α_m and
 
-    Φ_E[m] = Σ_i k(p_i, z_m),   Φ_F[m] = -dΦ_E[m]/dr,   Φ_σ[m] = (dΦ_E[m]/dε) / V.
+    Φ_E[m] = Σ_i φ_m(p_i),   Φ_F[m] = -dΦ_E[m]/dr,   Φ_σ[m] = (dΦ_E[m]/dε) / V.
 
-The derivatives of k(p_i, z_m) with respect to the vectors of an environment, [K, 3, M], are those
-of p_i times those of k, computed for one environment at a time and added to the rows: the Jacobian
+The derivatives of φ_m(p_i) with respect to the vectors of an environment, [K, 3, M], are those of
+p_i times those of φ_m, computed for one environment at a time and added to the rows: the Jacobian
 of the descriptors of a structure is never formed.
 """
 
@@ -16,22 +16,15 @@ import jax.numpy as jnp
 
 from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.columns import Inducing, columns, columns_and_gradients
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
 from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch, Environments, require_prepared
 
 
-class Inducing(NamedTuple):
-    """Inducing environments; a pytree."""
-
-    vectors: Array  # [M, D] in units of ``scale``
-    kinds: Array  # [M] species index
-    scale: Array  # scalar, unit of the environments' vectors
-
-
 class Design(NamedTuple):
-    """Rows of the design matrix of a batch: S structures, A atoms, M inducing environments."""
+    """Rows of the design matrix of a batch: S structures, A atoms, M columns."""
 
     energy: Array  # [S, M]
     forces: Array  # [A, 3, M] 1/Å
@@ -56,12 +49,10 @@ def environment_vectors(describer: EnvironmentDescriptor, batch: Batch) -> tuple
 def energy_rows(
     describer: EnvironmentDescriptor, kernel: EnvironmentKernel, inducing: Inducing, batch: Batch
 ) -> Array:
-    """Φ_E[m] = Σ_i k(p_i, z_m), [S, M]."""
+    """Φ_E[m] = Σ_i φ_m(p_i), [S, M]."""
     vectors, kinds = environment_vectors(describer, batch)
-    dtype = vectors.dtype
-    points = jnp.asarray(inducing.vectors, dtype)
-    values = kernel.matrix(vectors / jnp.asarray(inducing.scale, dtype), points)
-    values = jnp.where(same_species(kinds, jnp.asarray(inducing.kinds)), values, 0)
+    values = columns(kernel, inducing, vectors / jnp.asarray(inducing.scale, vectors.dtype))
+    values = jnp.where(same_species(kinds, inducing.column_kinds), values, 0)
     return per_structure(batch, values)
 
 
@@ -73,28 +64,26 @@ def design_rows(
     Args:
         describer: of D columns.
         kernel: between environments.
-        inducing: M environments.
+        inducing: M columns.
         batch: prepared with at least the describer's cutoff.
 
     Returns:
         A ``Design``, zero on padding; uses memory for [A, 3, M] and the derivatives of one
         environment.
     """
-    points, kinds, scale = inducing
+    kinds = inducing.column_kinds
     found = environments_within(batch, describer)
     dtype = found.vectors.dtype
-    points, scale = jnp.asarray(points, dtype), jnp.asarray(scale, dtype)
+    scale = jnp.asarray(inducing.scale, dtype)
 
     def kernels_of(environment, is_real):
-        """δ(species) k(p, z_m), [M], and minus its derivatives by the vectors, [K, 3, M]."""
+        """δ(species) φ_m(p), [M], and minus its derivatives by the neighbours, [K, 3, M]."""
         vector, slopes = environment_jacobian(describer, *environment)
-        of_point = lambda p, z: kernel.matrix(p[None], z[None])[0, 0]  # noqa: E731
-        of_points = jax.vmap(jax.value_and_grad(of_point), in_axes=(None, 0))
-        values, gradients = of_points(vector / scale, points)  # [M], [M, D]
-        is_own = is_real & (jnp.asarray(kinds) == environment[3])
+        values, gradients = columns_and_gradients(kernel, inducing, vector / scale)
+        is_own = is_real & (kinds == environment[3])
         gradients = jnp.where(is_own[:, None], -gradients / scale, 0)
-        columns = jnp.einsum("kad,md->kam", slopes, gradients, precision="highest")
-        return jnp.where(is_own, values, 0), columns
+        moved = jnp.einsum("kad,md->kam", slopes, gradients, precision="highest")
+        return jnp.where(is_own, values, 0), moved
 
     volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
     structure = jnp.asarray(batch.structure)[batch.centers]
@@ -102,17 +91,17 @@ def design_rows(
 
     def add(totals, row):
         environment, is_real, atom, neighbors, place = row
-        values, columns = kernels_of(environment, is_real)
+        values, moved = kernels_of(environment, is_real)
         energy = totals.energy.at[place].add(values)
-        forces = totals.forces.at[neighbors].add(columns).at[atom].add(-jnp.sum(columns, 0))
-        virial = jnp.einsum("kam,kb->abm", columns, environment[0], precision="highest")
+        forces = totals.forces.at[neighbors].add(moved).at[atom].add(-jnp.sum(moved, 0))
+        virial = jnp.einsum("kam,kb->abm", moved, environment[0], precision="highest")
         stress = totals.stress.at[place].add(-virial / volumes[place])
         return Design(energy, forces, stress), None
 
     start = Design(
-        jnp.zeros((n_structures, len(points)), dtype),
-        jnp.zeros((len(batch.positions), 3, len(points)), dtype),
-        jnp.zeros((n_structures, 3, 3, len(points)), dtype),
+        jnp.zeros((n_structures, len(kinds)), dtype),
+        jnp.zeros((len(batch.positions), 3, len(kinds)), dtype),
+        jnp.zeros((n_structures, 3, 3, len(kinds)), dtype),
     )
     rows = (
         found[:4],

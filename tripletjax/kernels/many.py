@@ -1,17 +1,19 @@
-"""The descriptor for a sparse process in many structures, by the evidence of smaller ones."""
+"""The cutoff of a sparse process in many structures, by the errors of smaller ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import getLogger
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from tripletjax.descriptors.base import Descriptor
 from tripletjax.kernels.environments import EnvironmentKernel
 from tripletjax.kernels.sparse import fit_sparse_potential
+from tripletjax.potentials.predictions import predict_frames
 
 logger = getLogger(__name__)
-STRUCTURES = 60  # evenly spaced in the list, if there are more
+STRUCTURES = 60  # that processes are fitted to, and as many between them that they are tested on
 
 
 def best_for_many(
@@ -24,21 +26,21 @@ def best_for_many(
 ) -> Descriptor:
     """Of descriptors with different cutoffs the one that describes many structures best.
 
-    What suits some hundred labels need not suit ten thousand: where labels are few the evidence
-    prefers a descriptor of little detail. So thousands of them decide, in sparse processes with as
-    many inducing environments as in the end.
+    What suits some hundred labels need not suit ten thousand, and a process that explains its own
+    labels best need not predict others best. So the mean absolute error of the forces on other
+    structures decides, or that of the energies if there are no forces, in processes with as many
+    inducing environments as in the end.
 
     Args:
-        describers: with different cutoffs.
+        describers: with different cutoffs; the search begins at the first.
         kernel: between their vectors, as for ``fit_sparse_potential``.
-        frames, energies, forces: labels; those of 60 structures decide.
+        frames, energies, forces: labels; those of 60 structures are fitted, of 60 others tested.
         options: further ones of ``fit_sparse_potential``, ``n_inducing`` among them.
 
     Raises:
         InputError: as for ``fit_sparse_potential``.
 
     Example:
-        >>> import numpy as np
         >>> from ase.build import bulk
         >>> from tripletjax import descriptor
         >>> frames = [bulk("Ar", cubic=True) for _ in range(2)]
@@ -49,14 +51,45 @@ def best_for_many(
         >>> best_for_many(several, EnvironmentKernel(), *known).cutoff in (4, 5)
         True
     """
-    some = slice(None, None, -(-len(frames) // STRUCTURES))
-    candidates = [kernel.of(describer) for describer in describers]
-    potential = fit_sparse_potential(
-        frames[some],
-        energies[some],
-        forces[some],
-        kernels=candidates,
-        **options,
-    )
-    logger.info("cutoff %g Å, by the evidence of sparse processes", potential.cutoff)
-    return next(one for one in describers if one.cutoff == potential.cutoff)
+    step = max(2, -(-len(frames) // STRUCTURES))
+    labels: Any = frames, energies, forces
+    fitted, tested = ([part[start::step] for part in labels] for start in (0, step // 2))
+
+    ordered = sorted(describers, key=lambda one: one.cutoff)
+
+    def error_at(place: int) -> float:
+        describer = ordered[place]
+        potential = fit_sparse_potential(*fitted, describer=describer, kernels=kernel, **options)
+        error, unit = _error(potential, *tested)
+        logger.info("cutoff %g Å: %.4g %s on other structures", describer.cutoff, error, unit)
+        return error
+
+    return ordered[lowest(error_at, ordered.index(describers[0]), len(ordered))]
+
+
+def _error(potential: Any, frames, energies, forces) -> tuple[float, str]:
+    found = predict_frames(potential, frames, deviations=False)
+    pairs = [pair for pair in zip(found.forces, forces, strict=True) if pair[1] is not None]
+    if pairs:
+        return float(np.abs(np.concatenate([a - b for a, b in pairs])).mean()), "eV/Å"
+    n_atoms = [len(frame) for frame in frames]
+    return float(np.mean(np.abs(found.energy - np.array(energies)) / n_atoms)), "eV/atom"
+
+
+def lowest(function: Callable[[int], float], start: int, count: int) -> int:
+    """The place of a minimum of a function of 0 ... count - 1, on the right of the start if any.
+
+    Example:
+        >>> lowest(lambda x: (x - 1) ** 2, start=2, count=9)
+        1
+    """
+    best, value = start, function(start)
+    for step in (1, -1):
+        while 0 <= best + step < count:
+            found = function(best + step)
+            if found >= value:
+                break
+            best, value = best + step, found
+        if best != start:
+            break
+    return best

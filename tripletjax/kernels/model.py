@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
+from tripletjax.kernels.columns import Inducing, column_sums
 from tripletjax.kernels.describers import content_of, live, saved_form
-from tripletjax.kernels.designs import Inducing, design_rows
+from tripletjax.kernels.designs import design_rows
 from tripletjax.kernels.environments import as_kernel
 from tripletjax.kernels.evaluation import Process
 from tripletjax.kernels.observations import Labelled
@@ -20,7 +21,6 @@ from tripletjax.kernels.tangents import (
     groups_of,
     label_sums,
     places_of_labels,
-    point_sums,
 )
 from tripletjax.kernels.variances import (
     SumsOf,
@@ -142,24 +142,29 @@ class KernelModel:
 class SparseGaussianProcess(KernelModel):
     """A ``KernelModel`` that is the mean of a Gaussian process with inducing points.
 
-    Weights have ``"variance"`` v in eV², ``"prior"`` L⁻¹ and ``"posterior"`` R⁻ᵀ L⁻¹ [M, M]
-    besides; with the row φ of the design of a prediction,
+    Weights have ``"variance"`` v in eV², ``"prior"`` L⁻¹ and ``"posterior"`` R⁻ᵀ L⁻¹, of all
+    columns, and if derivatives of inducing environments are among these their ``"owners"`` and
+    ``"directions"``; with the row φ of the design of a prediction,
 
-        variance = v (k** - |L⁻¹ φ|²) + |R⁻ᵀ L⁻¹ φ|²,   L Lᵀ = k(Z, Z),
+        variance = v (k** - |L⁻¹ φ|²) + |R⁻ᵀ L⁻¹ φ|²,   L Lᵀ = cov(φ) / v,
 
     to which deviations add ``"noise"``, [2], of the energy of an atom and of forces.
     """
 
     def sums_of(self, weights: Weights) -> SumsOf:
-        """Of φ_m(p) = δ(species) k(p, z_m)."""
-        return point_sums(self.kernel, weights["points"], self._kinds)
+        """Of the columns φ(p)."""
+        return column_sums(self.kernel, self.inducing(weights))
+
+    def inducing(self, weights: Weights) -> Inducing:
+        """Inducing environments, with derivatives if there are any."""
+        fields = [weights[name] for name in ("owners", "directions") if name in weights]
+        return Inducing(weights["points"], self._kinds, weights["scale"], *fields)
 
     def force_sums(self, weights: Weights, batch: Batch) -> tuple[Array, Array]:
         """Prior variances of forces [A, 3], and their rows [A, 3, M] of the design."""
         setup = self.describer, self.kernel
-        inducing = Inducing(weights["points"], self._kinds, weights["scale"])
         prior = prior_force_variances(*setup, weights["scale"], batch)
-        return prior, design_rows(*setup, inducing, batch).forces
+        return prior, design_rows(*setup, self.inducing(weights), batch).forces
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
         """Standard deviations of errors of energies and forces.

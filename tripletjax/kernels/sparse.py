@@ -13,13 +13,8 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor, has_any_length
-from tripletjax.kernels.designs import (
-    Design,
-    Inducing,
-    design_rows,
-    energy_rows,
-    environment_vectors,
-)
+from tripletjax.kernels.columns import Inducing, prior_covariance
+from tripletjax.kernels.designs import Design, design_rows, energy_rows, environment_vectors
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.inducing import farthest_rows, leverage_rows
@@ -34,6 +29,7 @@ from tripletjax.kernels.least_squares import (
     maximize_evidence,
 )
 from tripletjax.kernels.model import SparseGaussianProcess, noise_weights
+from tripletjax.kernels.moves import with_derivatives
 from tripletjax.kernels.observations import (
     Noise,
     Observations,
@@ -46,7 +42,7 @@ from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import on_device
 from tripletjax.progress import progress_bar
-from tripletjax.types import Batch, InputError, as_number
+from tripletjax.types import Batch, InputError, as_integer, as_number
 
 logger = getLogger(__name__)
 SELECTIONS = ("farthest", "leverage")
@@ -59,6 +55,11 @@ class Described(NamedTuple):
     kinds: np.ndarray  # [N]
     scale: float
 
+    def inducing(self, rows: np.ndarray) -> Inducing:
+        """Some of them as inducing environments."""
+        kinds = self.kinds[rows].astype(np.int32)
+        return Inducing(self.vectors[rows], kinds, np.asarray(self.scale))
+
 
 def fit_sparse_potential(
     frames: Atoms | Sequence[Atoms],
@@ -69,6 +70,7 @@ def fit_sparse_potential(
     describer: EnvironmentDescriptor | None = None,
     kernels: Kernel | Iterable[Kernel] | None = None,
     n_inducing: int = 100,
+    n_derivatives: int = 0,
     selection: str | None = None,
     noise: Noise | None = None,
     references: Any = None,
@@ -101,6 +103,8 @@ def fit_sparse_potential(
             products of kernels, each of one descriptor as in ``kernel.of(descriptor)``. Several:
             the one of highest evidence. None: Gaussian of length scale 2.
         n_inducing: maximum number of inducing environments of each species.
+        n_derivatives: of each of them, along the directions in which it changes most when its
+            atoms move. A prediction costs as much with as without them.
         selection: "farthest" (points) or "leverage" (scores); None: farthest points, or leverage
             where environments are no vectors of a descriptor.
         noise: noise of the labels; values of None are chosen by the evidence. None: all.
@@ -138,6 +142,7 @@ def fit_sparse_potential(
     if selection is not None and selection not in SELECTIONS:
         raise InputError(f"selection={selection!r} is not known; choose {' or '.join(SELECTIONS)}")
     jitter = as_number("jitter", jitter, low=0)
+    n_derivatives = as_integer("n_derivatives", n_derivatives, 0)
     candidates = setups(kernels, describer)
     known = candidates[0][0]
     observations = check_observations(frames, energies, forces, stress, known, references)
@@ -152,7 +157,10 @@ def fit_sparse_potential(
             for kernel in of_vectors:
                 kernel = of_columns(kernel, own)
                 require_positive(kernel, environments.vectors)
-                inducing = choose_inducing(environments, kernel, n_inducing, chosen, seed)
+                rows = chosen_rows(environments, kernel, n_inducing, chosen, seed)
+                inducing = environments.inducing(rows)
+                if n_derivatives:
+                    inducing = with_derivatives(inducing, kernel, own, batches, rows, n_derivatives)
                 root = kernel_root(kernel, inducing, jitter)
                 factors = stream(observations, batches, programs, kernel, inducing, root, show)
                 fit = _potential(observations, own, kernel, inducing, root, factors, noise)
@@ -180,39 +188,36 @@ def described_all(
     return describer, Described(vectors / unit, species, scale)
 
 
-def choose_inducing(
+def chosen_rows(
     environments: Described,
     kernel: Kernel,
     count: int,
     selection: str = "farthest",
     seed: int = 0,
-) -> Inducing:
-    """At most ``count`` environments of each species, without copies."""
-    vectors, kinds = [], []
+) -> np.ndarray:
+    """Which environments become inducing ones: at most ``count`` of each species, no copies."""
+    found = []
     for kind in np.unique(environments.kinds):
-        rows = environments.vectors[environments.kinds == kind]
+        own = np.flatnonzero(environments.kinds == kind)
+        rows = environments.vectors[own]
         if selection == "farthest":
             chosen = farthest_rows(rows, count)
         else:
             matrix = lambda a, b: np.asarray(kernel.matrix(a, b))  # noqa: E731
             chosen = leverage_rows(matrix, rows, count, seed=seed)
-        vectors.append(rows[chosen])
-        kinds.append(np.full(len(chosen), kind))
-    scale = np.asarray(environments.scale)
-    return Inducing(np.concatenate(vectors), np.concatenate(kinds).astype(np.int32), scale)
+        found.append(own[chosen])
+    return np.concatenate(found)
 
 
 def kernel_root(kernel: Kernel, inducing: Inducing, jitter: float) -> np.ndarray:
-    """L, lower triangular, with L Lᵀ = δ(species) k(Z, Z) + jitter, [M, M].
+    """L, lower triangular, with L Lᵀ = ``prior_covariance`` + jitter, [M, M].
 
     The jitter is increased if rounding errors, such as those of a kernel in float32, require it.
 
     Raises:
         InputError: no jitter is sufficient.
     """
-    values = np.asarray(kernel.matrix(inducing.vectors, inducing.vectors), float)
-    values = np.where(inducing.kinds[:, None] == inducing.kinds, values, 0)
-    return stable_root(values, jitter)[0]
+    return stable_root(prior_covariance(kernel, inducing), jitter)[0]
 
 
 def compiled(describer: EnvironmentDescriptor, observations: Observations) -> Callable[..., Design]:
@@ -270,15 +275,19 @@ def _potential(
             "search": list(found.reached),
         },
     )
+    alpha, tangents = inducing.moved(inverse.T @ found.weights)
     weights = {
         "points": inducing.vectors,
         "scale": inducing.scale,
-        "alpha": inverse.T @ found.weights,
+        "alpha": alpha,
         "variance": np.asarray(found.variance),
         "prior": inverse,
         "posterior": posterior,
         "noise": noise_weights(noises),
     }
+    if len(inducing.owners):
+        names = {"tangents": tangents, "owners": inducing.owners}
+        weights |= names | {"directions": inducing.directions}
     return Potential(model, weights, tuple(map(float, observations.references)))
 
 

@@ -161,16 +161,6 @@ def label_sums(
     return sums_of
 
 
-def point_sums(kernel: EnvironmentKernel, points: Array, kinds: np.ndarray) -> SumsOf:
-    """Σ_i φ_m(p_i), with φ_m(p) = δ(species) k(p, z_m) for points z [M, D] of species [M]."""
-
-    def sums_of(vectors: Array, species: Array) -> Array:
-        values = kernel.matrix(vectors, jnp.asarray(points, vectors.dtype))
-        return jnp.sum(jnp.where(same_species(species, jnp.asarray(kinds)), values, 0), 0)
-
-    return sums_of
-
-
 def places_of_labels(structures: Sequence[Labelled], groups: Sequence[Group]) -> np.ndarray:
     """``chosen`` of ``label_sums``: labels structure by structure, in the order of ``Labelled``."""
     places: dict[int, np.ndarray] = {}

@@ -23,7 +23,7 @@ KINDS = ("power_spectrum", "bispectrum", "fingerprint")
 KERNELS = ("gaussian", "polynomial")
 METHODS = ("sparse", "full", "iterative")
 LENGTH_SCALE = 4.0  # at which the search begins
-CUTOFFS = (5.0, 4.0, 6.0, 7.0)  # Å, between which the evidence decides in sparse fits
+CUTOFFS = (5.0, 4.0, 6.0, 7.0)  # Å; in sparse fits the first is where a search begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class KernelConfig(Settings):
 
     cutoff: float | None = setting(
         None, "atoms strictly inside are neighbours", "Å",
-        none=f"{CUTOFFS[0]:g}, or from {min(CUTOFFS):g} to {max(CUTOFFS):g} by the evidence in a "
-        "tuned sparse fit of power spectra",
+        none=f"{CUTOFFS[0]:g}, or from {min(CUTOFFS):g} to {max(CUTOFFS):g} by errors on other "
+        "structures in a tuned sparse fit of power spectra",
     )  # fmt: skip
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
@@ -96,7 +96,7 @@ class KernelConfig(Settings):
 
     @property
     def cutoffs(self) -> tuple[float, ...]:
-        """Å, between which the evidence decides."""
+        """Å, of which a fit chooses one; the first if it does not."""
         if self.cutoff is not None:
             return (self.cutoff,)
         is_chosen = self.tune and self.kernel == "gaussian" and self.descriptor == "power_spectrum"

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +184,13 @@ def _conditioned(
     describer = several[0]
     sparse: dict[str, Any] = {"n_inducing": config.n_inducing, "truncation": TRUNCATION}
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
-        if is_sparse and len(several) > 1:
-            describer = best_for_many(several, kernel, *known, **options, **sparse)
         is_scale_fixed = config.length_scale is not None
         describer, kernel = tuned(
             describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
         )
+        if is_sparse and len(several) > 1:
+            several = [replace(one, parameters=describer.parameters) for one in several]
+            describer = best_for_many(several, kernel, *known, **options, **sparse)
     options |= {"describer": describer, "show": show}
     if not is_sparse:
         options |= {"kernel": kernel, "iteration": iteration}
