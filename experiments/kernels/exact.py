@@ -4,16 +4,17 @@ python -m experiments.kernels.exact --train train.xyz --test test.xyz --sizes 50
 """
 
 import argparse
-import json
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.commands import add_result_options, run_command, show_progress
-from tripletjax.io import provenance, read_frames, save_json
+from experiments.rows import complete_rows
+from tripletjax.io import read_frames
 from tripletjax.settings import read_settings
 from tripletjax.training import Dataset, read_labels
 from tripletjax.training.kernel_config import KernelConfig
@@ -38,14 +39,16 @@ def labelled(path: Path, count: int | None = None, seed: int | None = None) -> D
 def row(train: Dataset, test: Dataset, config: KernelConfig) -> dict[str, Any]:
     """Errors and deviations on the test structures, and seconds with compilation."""
     _, record = fit_kernel_potential(train, config=config, valid=test, show=False)
-    return {
-        "structures": len(train.frames),
-        "seconds": record["seconds"],
-        "train": record["train"],
-        "test": record["valid"],
-        "uncertainty": record["uncertainty"],
-        "process": record["process"],
-    }
+    found = {name: record[name] for name in ("seconds", "train", "uncertainty", "process")}
+    found |= {"structures": len(train.frames), "test": record["valid"]}
+    log.info(
+        "%d structures: forces %.1f meV/Å, energy %.2f meV/atom, %.0f s",
+        found["structures"],
+        1e3 * found["test"]["force_mae_ev_per_A"],
+        found["test"]["energy_mae_mev_per_atom"],
+        found["seconds"],
+    )
+    return found
 
 
 def run(
@@ -58,26 +61,11 @@ def run(
     draw: int | None = None,
 ) -> None:
     """Fit to some structures of a file; sizes that are in the results are skipped."""
-    path = out / f"exact-{train.stem}.json"
-    rows: dict[str, Any] = {}
-    if path.is_file() and not force:
-        rows = json.loads(path.read_text())["rows"]
     parts = {size: labelled(train, size, draw) for size in sizes}
     tested = labelled(test)
-    for size, part in parts.items():
-        if str(size) in rows:
-            continue
-        rows[str(size)] = row(part, tested, config)
-        found = rows[str(size)]
-        log.info(
-            "%d structures: forces %.1f meV/Å, energy %.2f meV/atom, %.0f s",
-            size,
-            1e3 * found["test"]["force_mae_ev_per_A"],
-            found["test"]["energy_mae_mev_per_atom"],
-            found["seconds"],
-        )
-        settings = {"settings": asdict(config), "data": [train.name, test.name], "draw": draw}
-        save_json(path, {"rows": rows} | settings | provenance())
+    settings = asdict(config) | {"train": train.name, "test": test.name, "draw": draw}
+    wanted = {str(size): partial(row, part, tested, config) for size, part in parts.items()}
+    complete_rows(out / f"exact-{train.stem}.json", wanted, settings, force)
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ python -m experiments.kernels.terms --b8 100
 """
 
 import argparse
-import json
 import logging
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from experiments.commands import add_result_options, run_command, show_progress
 from experiments.kernels.exact import labelled
+from experiments.rows import complete_rows
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import pair_errors
 from tripletjax.descriptors.base import descriptor
-from tripletjax.io import provenance, save_json
 from tripletjax.kernels import EnvironmentKernel, fit_full_potential
 from tripletjax.training import Dataset
 from tripletjax.training.kernel_config import LENGTH_SCALE, KernelConfig
@@ -64,7 +64,9 @@ def of_b8(pairs: range) -> Dataset:
     return Dataset(data.frames(rows), [Labels(*label, None) for label in labels])
 
 
-def row(kernels: list[Any], train: Dataset, test: Dataset, paired: bool) -> dict[str, Any]:
+def row(
+    term: str, kernels: list[Any], train: Dataset, test: Dataset, paired: bool
+) -> dict[str, Any]:
     """Errors of one kernel."""
     energies, forces, _ = zip(*countable(*train), strict=True)
     began = time.monotonic()
@@ -79,23 +81,19 @@ def row(kernels: list[Any], train: Dataset, test: Dataset, paired: bool) -> dict
     if paired:
         reference = np.array([label.energy for label in test.labels])
         result |= pair_errors(np.array(potential.predict(test.frames).energy), reference)
+    log.info("%s: %s", term, result)
     return result
 
 
 def run(name: str, train: Dataset, test: Dataset, cutoff: float, out: Path, force: bool) -> None:
     """All kernels on one set; those that are in the results are skipped."""
-    path = out / f"terms-{name}.json"
-    rows: dict[str, Any] = {}
-    if path.is_file() and not force:
-        rows = json.loads(path.read_text())["rows"]
     species = tuple(np.unique(np.concatenate([f.numbers for f in train.frames])).tolist())
-    for term, kernels in terms(species, cutoff).items():
-        if term in rows:
-            continue
-        rows[term] = row(kernels, train, test, name == "b8")
-        log.info("%s, %s: %s", name, term, rows[term])
-        settings = {"structures": len(train.frames), "cutoff": cutoff}
-        save_json(path, {"rows": rows, "settings": settings} | provenance())
+    wanted = {
+        term: partial(row, term, kernels, train, test, name == "b8")
+        for term, kernels in terms(species, cutoff).items()
+    }
+    settings = {"structures": len(train.frames), "cutoff": cutoff}
+    complete_rows(out / f"terms-{name}.json", wanted, settings, force)
 
 
 def main() -> None:
