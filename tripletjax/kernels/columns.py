@@ -105,20 +105,22 @@ def prior_covariance(kernel: Kernel, inducing: Inducing) -> np.ndarray:
     points = jnp.asarray(inducing.vectors)
     values = columns(kernel, inducing, points)
     if len(inducing.owners):
-
-        def along(pair):
-            owner, direction = pair
-            of_point = lambda z: columns(kernel, inducing, z[None])[0]  # noqa: E731
-            return jax.jvp(of_point, (points[owner],), (direction,))[1]
-
-        pairs = jnp.asarray(inducing.owners), _as(points.dtype, inducing)[1]
-        values = jnp.concatenate([values, jax.jit(partial(jax.lax.map, along))(pairs)])
+        values = jnp.concatenate([values, _slopes(kernel, inducing)])
     kinds = np.asarray(inducing.column_kinds)
     values = np.where(kinds[:, None] == kinds, np.asarray(values, float), 0)
     return 0.5 * (values + values.T)
 
 
-def slope_variances(kernel: Kernel, inducing: Inducing) -> np.ndarray:
+@jax.jit
+def _slopes(kernel: Kernel, inducing: Inducing) -> Array:
+    """Derivatives of all columns along the directions, [T, M + T]."""
+    of_point = lambda z: columns(kernel, inducing, z[None])[0]  # noqa: E731
+    of_pair = lambda pair: jax.jvp(of_point, pair[:1], pair[1:])[1]  # noqa: E731
+    return jax.lax.map(of_pair, _moves(inducing))
+
+
+@jax.jit
+def slope_variances(kernel: Kernel, inducing: Inducing) -> Array:
     """Prior variances of the derivatives in units of that of the kernel, [T].
 
     Example:
@@ -127,16 +129,21 @@ def slope_variances(kernel: Kernel, inducing: Inducing) -> np.ndarray:
         >>> slope_variances(EnvironmentKernel(length_scale=0.5), one).tolist()
         [4.0, 4.0]
     """
+    of_pair = lambda p, z: kernel.matrix(p[None], z[None])[0, 0]  # noqa: E731
 
-    def of_direction(pair):
-        owner, q = pair
-        z = points[owner]
-        slope = lambda p: jax.jvp(lambda z: kernel.matrix(p[None], z[None])[0, 0], (z,), (q,))[1]  # noqa: E731
-        return jax.jvp(slope, (z,), (q,))[1]
+    def slope(p, z, q):
+        return jax.jvp(partial(of_pair, p), (z,), (q,))[1]
 
+    def of_direction(z, q):
+        return jax.jvp(lambda p: slope(p, z, q), (z,), (q,))[1]
+
+    return jax.lax.map(lambda pair: of_direction(*pair), _moves(inducing))
+
+
+def _moves(inducing: Inducing) -> tuple[Array, Array]:
+    """The environment of every derivative, and its direction, [T, D]."""
     points = jnp.asarray(inducing.vectors)
-    pairs = jnp.asarray(inducing.owners), _as(points.dtype, inducing)[1]
-    return np.asarray(jax.jit(partial(jax.lax.map, of_direction))(pairs), float)
+    return points[inducing.owners], jnp.asarray(inducing.directions, points.dtype)
 
 
 def _as(dtype: Any, inducing: Inducing) -> tuple[Array, Array]:

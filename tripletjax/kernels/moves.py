@@ -41,7 +41,7 @@ def with_derivatives(
         owners.append(np.full(len(kept), owner, np.int32))
         directions.append(kept)
     moving = inducing._replace(owners=np.concatenate(owners), directions=np.concatenate(directions))
-    variances = slope_variances(kernel, moving)
+    variances = np.asarray(slope_variances(kernel, moving), float)
     kept = variances > 0
     units = np.sqrt(variances[kept, None])
     return moving._replace(owners=moving.owners[kept], directions=moving.directions[kept] / units)

@@ -41,6 +41,7 @@ STRUCTURES = 8  # that labels are taken from, if there are so many
 ITERATIONS = 15
 RANGE = np.log(5.0)  # of the weights about their start
 SCALE_RANGE = np.log(10.0)  # of the length scale about its own
+STARTS = (0.0, np.log(0.3), np.log(3.0))  # of the log of the length scale
 TRUNCATION = 1e-3  # of the principal axes, which are those at the start
 GAIN = 1.0  # of the log evidence in an iteration, below which the search ends
 
@@ -88,7 +89,7 @@ def tuned(
             list(frames), energies, forces, None, describer, references, is_told=False
         )
         evidence = Evidence(describer, kernel, _sample(given), noise or Noise())
-        found = _highest(evidence, np.zeros(evidence.size), is_scale_fixed)
+        found = _highest(evidence, is_scale_fixed)
     describer, kernel = evidence.describer_of(found), evidence.kernel_of(found)
     kernel = replace(kernel, length_scale=float(kernel.length_scale))
     mixing: Any = describer.parameters.mixing
@@ -236,8 +237,8 @@ class Evidence:
         return np.asarray(gradient)
 
 
-def _highest(evidence: Evidence, start: np.ndarray, is_scale_fixed: bool) -> np.ndarray:
-    """Logs of the factors of highest evidence, within a range about one."""
+def _highest(evidence: Evidence, is_scale_fixed: bool) -> np.ndarray:
+    """Logs of the factors of highest evidence, within a range about one: from the best start."""
     seen: dict[bytes, Any] = {}
 
     def function(logs):
@@ -247,6 +248,10 @@ def _highest(evidence: Evidence, start: np.ndarray, is_scale_fixed: bool) -> np.
             seen[key] = -value, -slopes
         return seen[key]
 
+    scales = (0.0,) if is_scale_fixed else STARTS
+    starts = np.zeros((len(scales), evidence.size))
+    starts[:, -1] = scales
+    start = min(starts, key=lambda logs: function(logs)[0])
     bounds = [(-RANGE, RANGE)] * (evidence.size - 1)
     found = minimize(
         function,
