@@ -105,4 +105,4 @@ def test_many_labels_choose_the_cutoff_by_sparse_processes():
     ]
     for reach, expected in ((4.0, 4.5), (5.6, 6.0)):
         known = atoms_that_interact_within(reach)
-        assert best_for_many(several, KERNEL, *known).cutoff == expected
+        assert best_for_many(several, KERNEL, *known).describer.cutoff == expected

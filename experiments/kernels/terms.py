@@ -20,6 +20,7 @@ from tripletjax.data.b8 import load_b8
 from tripletjax.demo import pair_errors
 from tripletjax.descriptors.base import descriptor
 from tripletjax.kernels import EnvironmentKernel, fit_full_potential
+from tripletjax.kernels.tuning import tuned
 from tripletjax.training import Dataset
 from tripletjax.training.kernel_config import LENGTH_SCALE, KernelConfig
 from tripletjax.training.kernels import kernel_descriptor
@@ -29,26 +30,35 @@ from tripletjax.training.metrics import evaluate
 log = logging.getLogger("experiments.kernels.terms")
 RESULTS = Path(__file__).parent / "results"
 WEIGHTS = (0.01, 0.1, 1.0)  # of what is added, between which the evidence decides
-GAUSSIAN = EnvironmentKernel(length_scale=LENGTH_SCALE)
 LINEAR = EnvironmentKernel(kind="linear")
 
 
-def terms(species: tuple[int, ...], cutoff: float) -> dict[str, list[Any]]:
-    """Kernels by name; of several, those that differ in a weight, the evidence chooses one."""
+def terms(train: Dataset, cutoff: float) -> dict[str, list[Any]]:
+    """Kernels by name; of several, those that differ in a weight, the evidence chooses one.
+
+    Weights of the species and the length scale are those of the highest evidence for the spectrum.
+    """
     config = KernelConfig(cutoff=cutoff)
-    hypers = kernel_descriptor(config, species).hypers
+    species = tuple(np.unique(np.concatenate([f.numbers for f in train.frames])).tolist())
+    energies, forces, _ = zip(*countable(*train), strict=True)
+    start = EnvironmentKernel(length_scale=LENGTH_SCALE)
+    describer, gaussian = tuned(
+        kernel_descriptor(config, species), start, train.frames, energies, forces
+    )
+    hypers = describer.hypers
     common = {
         "cutoff": cutoff,
         "cutoff_function": hypers.cutoff_function,
         "cutoff_width": hypers.cutoff_width,
         "radial": hypers.radial,
         "radial_scaling": hypers.radial_scaling,
+        "mixing": describer.parameters.mixing,
     }
-    spectrum = GAUSSIAN.of(kernel_descriptor(config, species))
+    spectrum = gaussian.of(describer)
     pairs = LINEAR.of(descriptor("radial_spectrum", species, n_max=hypers.n_max, l_max=0, **common))
-    bispectrum = GAUSSIAN.of(descriptor("bispectrum", species, n_max=3, l_max=3, **common))
-    triplets = GAUSSIAN.of(descriptor("fingerprint", species, n_max=6, l_max=4, **common))
-    added = {"pairs": pairs, "bispectrum": bispectrum, "triplets": triplets}
+    bispectrum = gaussian.of(descriptor("bispectrum", species, n_max=3, l_max=3, **common))
+    triplets = gaussian.of(descriptor("fingerprint", species, n_max=6, l_max=4, **common))
+    added = {"pairs": pairs, "triplets": triplets, "bispectrum": bispectrum}
     sums = {
         f"spectrum + {name}": [spectrum + weight * one for weight in WEIGHTS]
         for name, one in added.items()
@@ -87,10 +97,9 @@ def row(
 
 def run(name: str, train: Dataset, test: Dataset, cutoff: float, out: Path, force: bool) -> None:
     """All kernels on one set; those that are in the results are skipped."""
-    species = tuple(np.unique(np.concatenate([f.numbers for f in train.frames])).tolist())
     wanted = {
         term: partial(row, term, kernels, train, test, name == "b8")
-        for term, kernels in terms(species, cutoff).items()
+        for term, kernels in terms(train, cutoff).items()
     }
     settings = {"structures": len(train.frames), "cutoff": cutoff}
     complete_rows(out / f"terms-{name}.json", wanted, settings, force)

@@ -1,6 +1,6 @@
-"""The cutoff of a sparse process in many structures, by the errors of smaller ones."""
+"""The kernel of a sparse process in many structures, by the errors of smaller ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -22,9 +22,11 @@ def best_for_many(
     frames: Sequence[Atoms],
     energies: Sequence[float],
     forces: Sequence[Any],
+    *,
+    more: Callable[[Descriptor], Iterable[Any]] = lambda describer: (),
     **options: Any,
-) -> Descriptor:
-    """Of descriptors with different cutoffs the one that describes many structures best.
+) -> Any:
+    """The kernel, with its descriptors, that describes many structures best.
 
     What suits some hundred labels need not suit ten thousand, and a process that explains its own
     labels best need not predict others best. So the mean absolute error of the forces on other
@@ -35,6 +37,7 @@ def best_for_many(
         describers: with different cutoffs; the search begins at the first.
         kernel: between their vectors, as for ``fit_sparse_potential``.
         frames, energies, forces: labels; those of 60 structures are fitted, of 60 others tested.
+        more: kernels to compare with that of the best descriptor, each with its own descriptors.
         options: further ones of ``fit_sparse_potential``, ``n_inducing`` among them.
 
     Raises:
@@ -48,23 +51,30 @@ def best_for_many(
         >>> known = frames, [0.0, 0.1], [np.zeros((4, 3)), 0.1 * np.eye(4, 3)]
         >>> options = dict(n_max=2, l_max=1)
         >>> several = [descriptor("power_spectrum", (18,), cutoff=r, **options) for r in (4, 5)]
-        >>> best_for_many(several, EnvironmentKernel(), *known).cutoff in (4, 5)
+        >>> best_for_many(several, EnvironmentKernel(), *known).describer.cutoff in (4, 5)
         True
     """
     step = max(2, -(-len(frames) // STRUCTURES))
     labels: Any = frames, energies, forces
     fitted, tested = ([part[start::step] for part in labels] for start in (0, step // 2))
 
-    ordered = sorted(describers, key=lambda one: one.cutoff)
-
-    def error_at(place: int) -> float:
-        describer = ordered[place]
-        potential = fit_sparse_potential(*fitted, describer=describer, kernels=kernel, **options)
+    def error_of(candidate: Any) -> float:
+        potential = fit_sparse_potential(*fitted, kernels=candidate, **options)
         error, unit = _error(potential, *tested)
-        logger.info("cutoff %g Å: %.4g %s on other structures", describer.cutoff, error, unit)
+        what = f"cutoff {potential.cutoff:g} Å, {candidate.label()}"
+        logger.info("%s: error %.4g %s on other structures", what, error, unit)
         return error
 
-    return ordered[lowest(error_at, ordered.index(describers[0]), len(ordered))]
+    ordered = sorted(describers, key=lambda one: one.cutoff)
+    kernels = [kernel.of(describer) for describer in ordered]
+    start = ordered.index(describers[0])
+    place, lowest = _lowest(lambda place: error_of(kernels[place]), start, len(kernels))
+    best = kernels[place]
+    for other in more(ordered[place]):
+        error = error_of(other)
+        if error < lowest:
+            best, lowest = other, error
+    return best
 
 
 def _error(potential: Any, frames, energies, forces) -> tuple[float, str]:
@@ -76,12 +86,12 @@ def _error(potential: Any, frames, energies, forces) -> tuple[float, str]:
     return float(np.mean(np.abs(found.energy - np.array(energies)) / n_atoms)), "eV/atom"
 
 
-def lowest(function: Callable[[int], float], start: int, count: int) -> int:
-    """The place of a minimum of a function of 0 ... count - 1, on the right of the start if any.
+def _lowest(function: Callable[[int], float], start: int, count: int) -> tuple[int, float]:
+    """A minimum of a function of 0 ... count - 1, on the right of the start if there is one.
 
     Example:
-        >>> lowest(lambda x: (x - 1) ** 2, start=2, count=9)
-        1
+        >>> _lowest(lambda x: (x - 1) ** 2, start=2, count=9)
+        (1, 0)
     """
     best, value = start, function(start)
     for step in (1, -1):
@@ -92,4 +102,4 @@ def lowest(function: Callable[[int], float], start: int, count: int) -> int:
             best, value = best + step, found
         if best != start:
             break
-    return best
+    return best, value

@@ -37,8 +37,8 @@ class KernelConfig(Settings):
 
     cutoff: float | None = setting(
         None, "atoms strictly inside are neighbours", "Å",
-        none=f"{CUTOFFS[0]:g}, or from {min(CUTOFFS):g} to {max(CUTOFFS):g} by errors on other "
-        "structures in a tuned sparse fit of power spectra",
+        none=f"{CUTOFFS[0]:g}, or from {min(CUTOFFS):g} to {max(CUTOFFS):g} in a tuned "
+        "sparse fit of power spectra",
     )  # fmt: skip
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
@@ -57,7 +57,8 @@ class KernelConfig(Settings):
     scaling_exponent: float = setting(2.0, "m of these weights; 0: all neighbours weigh the same")
     tune: bool = setting(
         True, "choose weights of the species in the density by gradients of the evidence, and the "
-        "length scale and, in sparse fits, the cutoff if they are not given",
+        "length scale if it is not given; in sparse fits of 20 structures or more also the "
+        "cutoff, and whether a bispectrum is added, by errors on other structures",
     )  # fmt: skip
     kernel: str = setting("gaussian", "kernel between environments", choices=KERNELS)
     length_scale: float | None = setting(

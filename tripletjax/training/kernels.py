@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from tripletjax.types import InputError
 
 TRUNCATION = 2e-4  # of the principal axes of environments in sparse fits
 SOLVERS = {None: None, "full": "dense", "iterative": "iterative"}  # by method
+BISPECTRUM_CUTOFF = 5.0  # Å, at most
+BISPECTRUM_CHANNELS = 4  # radial functions of all species, at least two of each
+FEWEST = 20  # structures, with which kernels of sparse fits are compared on half of them
 MANY = 30_000  # labels of periodic structures, beyond which a fit is sparse
 log = logging.getLogger(__name__)
 
@@ -179,29 +183,22 @@ def _conditioned(
     }
     known = list(data.frames), energies, forces
     is_sparse = config.method == "sparse" or (config.method is None and _is_large(known[0], forces))
-    species, kernel = tuple(species.tolist()), _kernel(config)
-    several = [kernel_descriptor(config, species, cutoff) for cutoff in config.cutoffs]
-    describer = several[0]
+    describer, kernel = kernel_descriptor(config, tuple(species.tolist())), _kernel(config)
     sparse: dict[str, Any] = {"n_inducing": config.n_inducing, "truncation": TRUNCATION}
     if config.tune and config.kernel == "gaussian" and len(data.frames) > 1:
         is_scale_fixed = config.length_scale is not None
         describer, kernel = tuned(
             describer, kernel, *known, **options, is_scale_fixed=is_scale_fixed
         )
-        if is_sparse and len(several) > 1:
-            several = [replace(one, parameters=describer.parameters) for one in several]
-            describer = best_for_many(several, kernel, *known, **options, **sparse)
+        if is_sparse and config.descriptor == "power_spectrum" and len(data.frames) >= FEWEST:
+            several = [at_cutoff(config, describer, cutoff) for cutoff in config.cutoffs]
+            more = partial(with_bispectrum, config, kernel)
+            kernel = best_for_many(several, kernel, *known, more=more, **options, **sparse)
     options |= {"describer": describer, "show": show}
     if not is_sparse:
         options |= {"kernel": kernel, "iteration": iteration}
         return fit_full_potential(*known, stress, solver=SOLVERS[config.method], **options)
-    return fit_sparse_potential(
-        *known,
-        stress,
-        kernels=kernel,
-        **sparse,
-        **options,
-    )
+    return fit_sparse_potential(*known, stress, kernels=kernel, **sparse, **options)
 
 
 def _is_large(frames: Sequence[Atoms], forces: Sequence[Any]) -> bool:
@@ -224,20 +221,45 @@ def kernel_descriptor(
         species: atomic numbers, ascending.
         cutoff: Å; None: that of the settings, or the one at which the search begins.
     """
-    cutoff = config.cutoffs[0] if cutoff is None else cutoff
-    return descriptor(
-        config.descriptor,
-        species,
-        cutoff=cutoff,
-        cutoff_function=config.cutoff_function,
-        cutoff_width=config.fall(cutoff),
-        radial=config.radial,
-        radial_scaling=(1.0, config.scaling_distance, config.scaling_exponent)
-        if config.scaling_exponent > 0
+    options = _density_options(config, config.cutoffs[0] if cutoff is None else cutoff)
+    return descriptor(config.descriptor, species, n_max=config.n_max, l_max=config.l_max, **options)
+
+
+def at_cutoff(config: KernelConfig, describer: Descriptor, cutoff: float) -> Descriptor:
+    """A descriptor of a fit with another cutoff and the same weights of the species."""
+    found = kernel_descriptor(config, describer.elements, cutoff)
+    return replace(found, parameters=describer.parameters)
+
+
+def with_bispectrum(
+    config: KernelConfig, kernel: EnvironmentKernel, describer: Descriptor
+) -> list[Any]:
+    """Sums of the kernel of a power spectrum and that of a bispectrum of low resolution.
+
+    What the four-body terms need is smooth; with them the power spectrum may be smoother too.
+    """
+    cutoff = min(BISPECTRUM_CUTOFF, describer.cutoff)
+    n_max = max(2, BISPECTRUM_CHANNELS // len(describer.elements))
+    options = _density_options(config, cutoff)
+    options |= {"mixing": describer.parameters.mixing}
+    bispectrum = descriptor("bispectrum", describer.elements, n_max=n_max, l_max=3, **options)
+    scales = [1.0] if config.length_scale is not None else [1.0, 2.0]
+    kernels = [replace(kernel, length_scale=scale * kernel.length_scale) for scale in scales]
+    return [kernel.of(describer) + kernel.of(bispectrum) for kernel in kernels]
+
+
+def _density_options(config: KernelConfig, cutoff: float) -> dict[str, Any]:
+    """Options of the density of a descriptor, apart from its resolution."""
+    is_scaled = config.scaling_exponent > 0
+    return {
+        "cutoff": cutoff,
+        "cutoff_function": config.cutoff_function,
+        "cutoff_width": config.fall(cutoff),
+        "radial": config.radial,
+        "radial_scaling": (1.0, config.scaling_distance, config.scaling_exponent)
+        if is_scaled
         else None,
-        n_max=config.n_max,
-        l_max=config.l_max,
-    )
+    }
 
 
 def _kernel(config: KernelConfig) -> EnvironmentKernel:
