@@ -66,7 +66,10 @@ def calibration_figure(path: str | Path, checked: Mapping[str, tuple[np.ndarray,
                 ticks.set_major_formatter("{x:g}")
                 ticks.set_minor_formatter("{x:g}")
             axis.tick_params(which="both", labelsize=7)
-            axis.legend(loc="lower right", frameon=False)
+            if axis.get_legend_handles_labels()[0]:
+                axis.legend(loc="lower right", frameon=False)
+            else:
+                axis.set_title(f"{title}: no labels")
 
 
 def loss_figure(path: str | Path, history: list[dict[str, float]]) -> None:

@@ -51,6 +51,10 @@ class KernelConfig(Settings):
     radial: str = setting("logarithmic", "radial functions of the density", choices=RADIAL_BASES)
     n_max: int = setting(10, "number of radial functions")
     l_max: int = setting(5, "highest degree of the harmonics, inclusive")
+    triplets: int = setting(
+        0, "features of the triplets, 2000 for example, whose kernel is added to that of the "
+        "descriptor: lower errors, slower in use",
+    )  # fmt: skip
     scaling_distance: float = setting(
         1.5, "r0 of the weights 1 / (1 + (r/r0)^m) of neighbours in the density", "Å"
     )
@@ -127,6 +131,7 @@ class KernelConfig(Settings):
         for name in ("n_max", "degree", "n_inducing"):
             settle(self, **{name: as_integer(name, getattr(self, name), 1)})
         settle(self, l_max=as_integer("l_max", self.l_max, 0, 12))
+        settle(self, triplets=as_integer("triplets", self.triplets, 0, 1_000_000))
         units = {"energy_noise": "eV", "forces_noise": "eV/Å", "stress_noise": "eV/Å³"}
         for name, unit in (units | {"length_scale": "units of the vectors"}).items():
             if getattr(self, name) is not None:

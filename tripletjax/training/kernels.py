@@ -43,6 +43,8 @@ TRUNCATION = 2e-4  # of the principal axes of environments in sparse fits
 SOLVERS = {None: None, "full": "dense", "iterative": "iterative"}  # by method
 BISPECTRUM_CUTOFF = 5.0  # Å, at most
 BISPECTRUM_CHANNELS = 4  # radial functions of all species, at least two of each
+TRIPLETS_N_MAX, TRIPLETS_L_MAX = 6, 4  # at most
+TRIPLETS_WEIGHTS = (0.1, 1.0, 3.0)
 FEWEST = 20  # structures, with which kernels of sparse fits are compared on half of them
 MANY = 30_000  # labels of periodic structures, beyond which a fit is sparse
 log = logging.getLogger(__name__)
@@ -194,11 +196,12 @@ def _conditioned(
             several = [at_cutoff(config, describer, cutoff) for cutoff in config.cutoffs]
             more = partial(with_bispectrum, config, kernel)
             kernel = best_for_many(several, kernel, *known, more=more, **options, **sparse)
+    kernels = with_triplets(config, kernel, describer) if config.triplets else kernel
     options |= {"describer": describer, "show": show}
     if not is_sparse:
-        options |= {"kernel": kernel, "iteration": iteration}
+        options |= {"kernel": kernels, "iteration": iteration}
         return fit_full_potential(*known, stress, solver=SOLVERS[config.method], **options)
-    return fit_sparse_potential(*known, stress, kernels=kernel, **sparse, **options)
+    return fit_sparse_potential(*known, stress, kernels=kernels, **sparse, **options)
 
 
 def _is_large(frames: Sequence[Atoms], forces: Sequence[Any]) -> bool:
@@ -246,6 +249,17 @@ def with_bispectrum(
     scales = [1.0] if config.length_scale is not None else [1.0, 2.0]
     kernels = [replace(kernel, length_scale=scale * kernel.length_scale) for scale in scales]
     return [kernel.of(describer) + kernel.of(bispectrum) for kernel in kernels]
+
+
+def with_triplets(config: KernelConfig, kernel: Any, describer: Descriptor) -> list[Any]:
+    """Sums of the kernel of a fit and that of triplets, of which the evidence chooses one."""
+    options = _density_options(config, describer.cutoff)
+    options |= {"mixing": describer.parameters.mixing, "n_features": config.triplets}
+    size = {"n_max": min(TRIPLETS_N_MAX, config.n_max), "l_max": min(TRIPLETS_L_MAX, config.l_max)}
+    fingerprint = descriptor("fingerprint", describer.elements, **size, **options)
+    scale = getattr(kernel, "length_scale", LENGTH_SCALE)
+    triplets = EnvironmentKernel(length_scale=scale).of(fingerprint)
+    return [kernel + weight * triplets for weight in TRIPLETS_WEIGHTS]
 
 
 def _density_options(config: KernelConfig, cutoff: float) -> dict[str, Any]:
