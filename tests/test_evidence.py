@@ -23,12 +23,12 @@ from tripletjax.kernels import (
     gaussian_process,
     log_marginal_likelihood,
 )
-from tripletjax.kernels.columns import Inducing
 from tripletjax.kernels.covariances import covariance_block
 from tripletjax.kernels.evidence import maximum, of_matrix, of_triangles
 from tripletjax.kernels.factors import stable_root
 from tripletjax.kernels.least_squares import Accumulator, evidence_gradient, posterior
 from tripletjax.kernels.observations import check_observations, single_batches
+from tripletjax.kernels.span import Inducing
 from tripletjax.kernels.sparse import (
     chosen_rows,
     compiled,

@@ -12,7 +12,7 @@ import tripletjax
 from tests.systems import methanol
 from tripletjax import InputError, descriptor
 from tripletjax.kernels import EnvironmentKernel, Noise, fit_full_potential, fit_sparse_potential
-from tripletjax.kernels.columns import (
+from tripletjax.kernels.span import (
     Inducing,
     columns,
     columns_and_gradients,

@@ -15,13 +15,13 @@ from tripletjax.descriptors import KINDS
 from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.kinds import OfDensity
 from tripletjax.kernels import EnvironmentKernel
-from tripletjax.kernels.columns import Inducing
 from tripletjax.kernels.compression import compressed
 from tripletjax.kernels.designs import design_rows, energy_rows, environment_vectors
 from tripletjax.kernels.environments import FunctionKernel
 from tripletjax.kernels.joined import Joined
 from tripletjax.kernels.neighborhoods import Written
 from tripletjax.kernels.projection import Projected
+from tripletjax.kernels.span import Inducing
 from tripletjax.kernels.spectra import CompressedSpectrum
 from tripletjax.kernels.tangents import structure_tangents
 from tripletjax.neighbors import environments_of

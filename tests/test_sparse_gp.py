@@ -21,9 +21,9 @@ from tripletjax.kernels import (
     nystrom_descriptor,
     structure_kernel,
 )
-from tripletjax.kernels.columns import Inducing
 from tripletjax.kernels.covariances import covariance_block
 from tripletjax.kernels.designs import design_rows, energy_rows, environment_vectors
+from tripletjax.kernels.span import Inducing
 from tripletjax.kernels.tangents import structure_tangents
 from tripletjax.kernels.variances import prior_energy_variances, prior_force_variances
 from tripletjax.testing import assert_close, random_rotation

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from tripletjax.descriptors.jacobians import environment_jacobian
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.columns import Inducing, columns, columns_and_gradients
 from tripletjax.kernels.environments import EnvironmentKernel, same_species
+from tripletjax.kernels.span import Inducing, columns, columns_and_gradients
 from tripletjax.neighbors import environments_of
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.types import Array, Batch, Environments, require_prepared

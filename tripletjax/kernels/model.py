@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor
-from tripletjax.kernels.columns import Inducing, column_sums
 from tripletjax.kernels.describers import content_of, live, saved_form
 from tripletjax.kernels.designs import design_rows
 from tripletjax.kernels.environments import as_kernel
 from tripletjax.kernels.evaluation import Process
 from tripletjax.kernels.observations import Labelled
+from tripletjax.kernels.span import Inducing, column_sums
 from tripletjax.kernels.tangents import (
     Group,
     groups_of,

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from tripletjax.descriptors.jacobians import environment_jacobian
-from tripletjax.kernels.columns import Inducing, slope_variances
 from tripletjax.kernels.designs import environments_within
+from tripletjax.kernels.span import Inducing, slope_variances
 from tripletjax.types import Batch
 
 LEAST = 1e-6  # of the largest change of any environment: smaller ones are left out

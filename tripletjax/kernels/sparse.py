@@ -13,7 +13,6 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from tripletjax.descriptors.protocol import EnvironmentDescriptor, has_any_length
-from tripletjax.kernels.columns import Inducing, prior_covariance
 from tripletjax.kernels.designs import Design, design_rows, energy_rows, environment_vectors
 from tripletjax.kernels.environments import Kernel
 from tripletjax.kernels.factors import stable_root
@@ -37,6 +36,7 @@ from tripletjax.kernels.observations import (
     single_batches,
 )
 from tripletjax.kernels.positivity import require_positive
+from tripletjax.kernels.span import Inducing, prior_covariance
 from tripletjax.kernels.tangents import wide
 from tripletjax.neighbors import float_type
 from tripletjax.potentials.base import Potential
