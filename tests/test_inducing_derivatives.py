@@ -9,9 +9,16 @@ import pytest
 from ase.calculators.emt import EMT
 
 import tripletjax
-from tests.systems import methanol
+from tests.systems import SPECIES, methanol, slab
+from tests.test_energy_models import shared_bonds
 from tripletjax import InputError, descriptor
-from tripletjax.kernels import EnvironmentKernel, Noise, fit_full_potential, fit_sparse_potential
+from tripletjax.kernels import (
+    EnvironmentKernel,
+    Noise,
+    fit_full_potential,
+    fit_sparse_potential,
+    neighborhood_kernel,
+)
 from tripletjax.kernels.span import (
     Inducing,
     columns,
@@ -151,3 +158,20 @@ def test_a_kernel_that_does_not_change_has_no_derivatives():
 def test_their_number_is_one():
     with pytest.raises(InputError, match="n_derivatives"):
         fit_sparse_potential(FRAMES, ENERGIES, describer=SOAP, n_derivatives=-1)
+
+
+def test_environments_of_any_length_have_derivatives():
+    """Those of a kernel of one's own, longer where there are more neighbours."""
+    own = neighborhood_kernel(shared_bonds, SPECIES, 3.0)
+    frames = [methanol(0), slab()]
+    energies, forces = RANDOM.normal(size=2), [RANDOM.normal(size=(len(f), 3)) for f in frames]
+    options = {"kernels": own, "n_inducing": 3, "noise": Noise(energy=0.1, forces=0.1)}
+    potential = fit_sparse_potential(frames, energies, forces, n_derivatives=2, **options)
+    assert potential.weights["directions"].shape[1] == potential.weights["points"].shape[1]
+    ends = []
+    for sign in (-1, 1):
+        moved = frames[0].copy()
+        moved.positions[2, 1] += sign * 1e-4
+        ends.append(potential.predict([moved]).energy[0])
+    force = potential.predict(frames[:1]).forces[0][2, 1]
+    assert force == pytest.approx(-(ends[1] - ends[0]) / 2e-4, abs=1e-4)

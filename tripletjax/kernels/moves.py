@@ -35,11 +35,12 @@ def with_derivatives(
     """
     moves = principal_moves(describer, batches, rows)
     largest = max((sizes.max(initial=0) for sizes, _ in moves), default=0.0)
+    width = inducing.vectors.shape[1]
     owners, directions = [], []
     for owner, (sizes, axes) in enumerate(moves):
         kept = axes[:count][sizes[:count] > LEAST * largest]
         owners.append(np.full(len(kept), owner, np.int32))
-        directions.append(kept)
+        directions.append(np.pad(kept, [(0, 0), (0, width - kept.shape[1])]))
     moving = inducing._replace(owners=np.concatenate(owners), directions=np.concatenate(directions))
     variances = np.asarray(slope_variances(kernel, moving), float)
     kept = variances > 0
