@@ -30,12 +30,16 @@ def complete_rows(
     told = json.loads(to_json(settings))
     missing = [name for name in wanted if force or name not in rows]
     for name in set(wanted) - set(missing):
-        known = rows[name]["settings"]
-        if changed := [key for key in told if known.get(key) != told[key]]:
-            raise InputError(
-                f"row {name} of {path} is of other settings ({', '.join(changed)}); give the same "
-                "ones, another --out, or --force"
-            )
+        require_same(f"row {name} of {path}", rows[name]["settings"], told)
     for name in missing:
         rows[name] = wanted[name]() | {"settings": told}
         save_json(path, {"rows": rows} | provenance())
+
+
+def require_same(what: str, known: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise InputError where a result is of other settings, as JSON holds them, than wanted."""
+    if changed := [name for name in wanted if known.get(name) != wanted[name]]:
+        raise InputError(
+            f"{what} is of other settings ({', '.join(changed)}); give the same ones, another "
+            "--out, or --force to replace it"
+        )

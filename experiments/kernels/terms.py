@@ -23,7 +23,7 @@ from tripletjax.kernels import EnvironmentKernel, fit_full_potential
 from tripletjax.kernels.tuning import tuned
 from tripletjax.training import Dataset
 from tripletjax.training.kernel_config import LENGTH_SCALE, KernelConfig
-from tripletjax.training.kernels import kernel_descriptor
+from tripletjax.training.kernels import density_options, kernel_descriptor
 from tripletjax.training.labels import Labels, countable
 from tripletjax.training.metrics import evaluate
 
@@ -45,17 +45,10 @@ def terms(train: Dataset, cutoff: float) -> dict[str, list[Any]]:
     describer, gaussian = tuned(
         kernel_descriptor(config, species), start, train.frames, energies, forces
     )
-    hypers = describer.hypers
-    common = {
-        "cutoff": cutoff,
-        "cutoff_function": hypers.cutoff_function,
-        "cutoff_width": hypers.cutoff_width,
-        "radial": hypers.radial,
-        "radial_scaling": hypers.radial_scaling,
-        "mixing": describer.parameters.mixing,
-    }
+    common = density_options(config, cutoff)
+    common |= {"mixing": describer.parameters.mixing}
     spectrum = gaussian.of(describer)
-    pairs = LINEAR.of(descriptor("radial_spectrum", species, n_max=hypers.n_max, l_max=0, **common))
+    pairs = LINEAR.of(descriptor("radial_spectrum", species, n_max=config.n_max, l_max=0, **common))
     bispectrum = gaussian.of(descriptor("bispectrum", species, n_max=3, l_max=3, **common))
     triplets = gaussian.of(descriptor("fingerprint", species, n_max=6, l_max=4, **common))
     added = {"pairs": pairs, "triplets": triplets, "bispectrum": bispectrum}

@@ -16,6 +16,7 @@ from experiments.paper.ours import OURS, require_gradients
 from experiments.paper.pairs import pair_energies
 from experiments.paper.problem import Problem
 from experiments.paper.rows import ROWS, SCALINGS, SMALLEST
+from experiments.rows import require_same
 from tripletjax.data.b8 import load_b8
 from tripletjax.io import provenance, save_json
 from tripletjax.types import InputError
@@ -211,10 +212,5 @@ def result_of(path: Path, settings: dict[str, Any], force: bool = False) -> dict
         return None
     found = json.loads(path.read_text())
     of_file, wanted = (json.loads(json.dumps(told)) for told in (found["settings"], settings))
-    changed = [name for name in wanted if of_file.get(name) != wanted[name]]
-    if changed:
-        raise InputError(
-            f"{path} is of other settings ({', '.join(changed)}); give the same ones, another "
-            "--out, or --force to replace it"
-        )
+    require_same(str(path), of_file, wanted)
     return found

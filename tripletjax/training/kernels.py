@@ -224,7 +224,7 @@ def kernel_descriptor(
         species: atomic numbers, ascending.
         cutoff: Å; None: that of the settings, or the one at which the search begins.
     """
-    options = _density_options(config, config.cutoffs[0] if cutoff is None else cutoff)
+    options = density_options(config, config.cutoffs[0] if cutoff is None else cutoff)
     return descriptor(config.descriptor, species, n_max=config.n_max, l_max=config.l_max, **options)
 
 
@@ -243,7 +243,7 @@ def with_bispectrum(
     """
     cutoff = min(BISPECTRUM_CUTOFF, describer.cutoff)
     n_max = max(2, BISPECTRUM_CHANNELS // len(describer.elements))
-    options = _density_options(config, cutoff)
+    options = density_options(config, cutoff)
     options |= {"mixing": describer.parameters.mixing}
     bispectrum = descriptor("bispectrum", describer.elements, n_max=n_max, l_max=3, **options)
     scales = [1.0] if config.length_scale is not None else [1.0, 2.0]
@@ -253,7 +253,7 @@ def with_bispectrum(
 
 def with_triplets(config: KernelConfig, kernel: Any, describer: Descriptor) -> list[Any]:
     """Sums of the kernel of a fit and that of triplets, of which the evidence chooses one."""
-    options = _density_options(config, describer.cutoff)
+    options = density_options(config, describer.cutoff)
     options |= {"mixing": describer.parameters.mixing, "n_features": config.triplets}
     size = {"n_max": min(TRIPLETS_N_MAX, config.n_max), "l_max": min(TRIPLETS_L_MAX, config.l_max)}
     fingerprint = descriptor("fingerprint", describer.elements, **size, **options)
@@ -262,7 +262,7 @@ def with_triplets(config: KernelConfig, kernel: Any, describer: Descriptor) -> l
     return [kernel + weight * triplets for weight in TRIPLETS_WEIGHTS]
 
 
-def _density_options(config: KernelConfig, cutoff: float) -> dict[str, Any]:
+def density_options(config: KernelConfig, cutoff: float) -> dict[str, Any]:
     """Options of the density of a descriptor, apart from its resolution."""
     is_scaled = config.scaling_exponent > 0
     return {
