@@ -13,6 +13,7 @@ from tests.systems import environment, quick_jit
 from tripletjax import InputError
 from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.network import Architecture, AtomicEnergy, weight_shapes
+from tripletjax.properties.network import AtomicTensor
 from tripletjax.testing import (
     assert_close,
     assert_finite_derivatives,
@@ -22,7 +23,9 @@ from tripletjax.testing import (
     successive_derivatives,
 )
 
-SMALL = Architecture(cutoff=3.0, n_radial=3, channels=4, tags=5, units=6, odd_units=4, width=8)
+SMALL = Architecture(
+    cutoff=3.0, n_radial=3, channels=4, tags=5, tag_channels=3, units=6, odd_units=4, width=8
+)
 N_SPECIES = 3
 
 
@@ -97,6 +100,24 @@ def test_mirror_images_of_neighbours_inside_the_shell_are_told_from_each_other(f
     species, mask = np.concatenate([species, [0, 1, 2, 0]]), np.ones(7, bool)
     together = [energy(np.concatenate([g, shell]), species, mask) for g in (group, -group)]
     assert abs(together[1] - together[0]) > 1e-4
+
+
+@pytest.mark.parametrize("size", [{"tags": 0}, {"order": 2}, {"tags": 0, "order": 6}], ids=str)
+def test_parts_of_the_model_can_be_left_out(size, dtype):
+    vectors, species, mask = environment(dtype, n_neighbors=7)
+    architecture = replace(SMALL, **size)
+    assert_invariant(lambda v: energy(v, species, mask, 1, architecture), vectors)
+    rtol = 1e-5 if dtype == jnp.float32 else 1e-13
+    assert_padding_changes_nothing(
+        lambda *atoms: energy(*atoms, 1, architecture), vectors, species, mask, rtol=rtol
+    )
+    names = weights(architecture)
+    assert ("second" in names) == (architecture.tags > 0)
+
+
+def test_energies_have_no_triplets_by_default_and_tensors_do():
+    assert "second" not in weight_shapes(AtomicEnergy(Architecture(), 1))
+    assert "second" in weight_shapes(AtomicTensor(Architecture(), 1))
 
 
 @pytest.mark.parametrize("dtype_name", ["float32", "float64"])
@@ -258,7 +279,8 @@ def test_derivatives_of_tag_weights(float64):
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [({"units": 0}, "units"), ({"l_max": 9}, "l_max"), ({"cutoff": -1.0}, "cutoff"),
-     ({"tags": 2.5}, "tags"), ({"n_pairs": 0.0}, "n_pairs")],
+     ({"tags": 2.5}, "tags"), ({"order": 7}, "order"), ({"tag_channels": 0}, "tag_channels"),
+     ({"n_pairs": 0.0}, "n_pairs")],
 )  # fmt: skip
 def test_bad_sizes_are_named(sizes, words):
     with pytest.raises(InputError, match=words):

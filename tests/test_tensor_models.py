@@ -30,7 +30,15 @@ from tripletjax.training import TrainConfig
 from tripletjax.training.folder import CHECKPOINT
 
 SMALL = Architecture(
-    cutoff=3.0, n_radial=3, l_max=2, channels=4, tags=4, units=6, odd_units=3, width=8
+    cutoff=3.0,
+    n_radial=3,
+    l_max=2,
+    channels=4,
+    tags=4,
+    tag_channels=3,
+    units=6,
+    odd_units=3,
+    width=8,
 )
 TARGETS = ("dipole", "polarizability")
 CENTROSYMMETRIC = ("CO2", "C2H2", "C2H4", "H2")

@@ -238,7 +238,7 @@ def test_an_interrupted_fit_says_how_to_go_on(committee, files, monkeypatch, cap
 
 
 def test_a_fit_interrupted_before_its_start_leaves_nothing(files, monkeypatch, capsys):
-    monkeypatch.setattr("tripletjax.training.run.make_buckets", _raise_interrupt)
+    monkeypatch.setattr("tripletjax.training.run.split_buckets", _raise_interrupt)
     command = ["train", "--train", str(files / "train.xyz"), "--out", str(files / "fit")]
     assert main(command) == 130
     assert "--resume" not in capsys.readouterr().err and not (files / "fit").exists()

@@ -27,7 +27,13 @@ from tripletjax.training import (
     read_labels,
     train,
 )
-from tripletjax.training.data import as_batch, chunks, epoch_order, make_buckets
+from tripletjax.training.data import (
+    as_batch,
+    chunks,
+    epoch_order,
+    make_buckets,
+    split_buckets,
+)
 from tripletjax.training.errors import Weighting
 from tripletjax.training.folder import CHECKPOINT
 from tripletjax.training.loop import Progress
@@ -202,6 +208,26 @@ def test_padding_of_batches_changes_nothing(dtype):
             np.testing.assert_allclose(
                 here, expected, atol=1e-4 * np.abs(alone[index].forces).max()
             )
+
+
+def test_parts_of_the_data_share_their_sizes_and_keep_their_structures():
+    """A few small structures among many large ones are padded, not compiled for."""
+    frames = {"train": clusters(20, size=5) + clusters(1), "valid": clusters(2)}
+    parts = {name: dataset(own) for name, own in frames.items()}
+    start = starting_point(parts["train"], FAST)
+    found = split_buckets(parts, start)
+    shapes = {bucket.neighbors.shape[1:] for own in found.values() for bucket in own}
+    assert shapes == {(5, 4)}
+    for name, own in frames.items():
+        (bucket,) = found[name]
+        assert sorted(bucket.frames) == list(range(len(own)))
+        for row, index in enumerate(bucket.frames):
+            atoms = bucket.atom_mask[row]
+            assert atoms.sum() == len(own[index])
+            expected = start.prepare(own[index])
+            kept = np.asarray(expected.atom_mask)
+            np.testing.assert_allclose(bucket.positions[row][atoms], expected.positions[kept])
+            assert bucket.neighbor_mask[row].sum() == expected.neighbor_mask.sum()
 
 
 def test_every_structure_is_seen_once_an_epoch():

@@ -1,23 +1,21 @@
 """Which sizes and settings of the neural potential pay, for the same minutes of training.
 
-    python -m experiments.architectures.run [--train XYZ --test XYZ] [--minutes 1.5] [--rows NAME]
+    python -m experiments.architectures.run [--train XYZ --test XYZ] [--size N] [--rows NAME]
 
 Every row changes the defaults in one way, trains for the same time and writes
-``results/NAME.json``, which is not repeated; ``--table`` prints what there is. Without files the
-GFN2-xTB ethanol of the package is used. Leave one core free for it.
+``results/SET/NAME.json``, which is not repeated; ``--table`` prints what there is. Without files
+the GFN2-xTB ethanol of the package is used. Leave one core free for each.
 """
 
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 import jax
 import numpy as np
 from ase.build import bulk
 
-from experiments.architectures.variants import variant
 from experiments.benchmarks.timing import seconds
 from tripletjax.data.sets import load_frames
 from tripletjax.io import provenance, read_frames, save_json
@@ -26,32 +24,29 @@ from tripletjax.training import Dataset, TrainConfig, read_labels, train
 from tripletjax.types import InputError
 
 RESULTS = Path(__file__).parent / "results"
+HEADER = "               train/meV/Å test/meV/Å  meV/atom    steps ms a step  µs an atom"
 ROWS = {
     "default": {},
-    "tags-2": {"tags": 2},
-    "tags-6": {"tags": 6},
-    "tags-8": {"tags": 8, "n_pairs": 2.0},
+    "order-2": {"order": 2},
+    "order-3": {"order": 3},
+    "triplets": {"tags": 4},
+    "triplets-64": {"tags": 4, "units": 64, "odd_units": 16},
+    "before": {
+        "order": 2, "channels": 16, "tags": 4, "tag_channels": None, "units": 64, "odd_units": 16
+    },
     "l_max-2": {"l_max": 2},
     "l_max-4": {"l_max": 4},
-    "channels-32": {"channels": 32},
-    "units-32": {"units": 32},
-    "units-128": {"units": 128},
-    "odd-0": {"odd_units": 0},
+    "channels-16": {"channels": 16},
+    "channels-64": {"channels": 64},
     "width-128": {"width": 128},
     "radial-8": {"n_radial": 8},
-    "rough": {},
-    "rate-0.02": {"learning_rate": 0.02},
+    "cutoff-4": {"cutoff": 4.0},
+    "cutoff-6": {"cutoff": 6.0},
     "rate-0.05": {"learning_rate": 0.05},
     "rate-0.2": {"learning_rate": 0.2},
     "ema-0.99": {"ema": 0.99},
     "huber-0.1": {"huber": 0.1},
-    "without-gates": {},
-    "one-round": {},
-    "plain-readout": {},
-    "products": {},
-    "batch-2": {"batch_size": 2},
-    "batch-8": {"batch_size": 8},
-}
+}  # fmt: skip
 
 
 def evaluation_cost(potential: Potential) -> float:
@@ -70,15 +65,16 @@ def evaluation_cost(potential: Potential) -> float:
 def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     """Train with these settings; errors on the test set and what it costs."""
     settings = ROWS[name] | {"max_minutes": minutes}
-    with tempfile.TemporaryDirectory() as folder, variant(name):
-        config = TrainConfig(laplace_members=0).with_settings(settings)
-        potential, record = train(data, folder, config, test=test, force=True, show=False)
-        cost = evaluation_cost(potential)
+    config = TrainConfig(laplace_members=0).with_settings(settings)
+    potential, record = train(data, None, config, test=test, show=False)
+    cost = evaluation_cost(potential)
     return {
         "settings": ROWS[name],
         "minutes": minutes,
+        "train": record["train"],
         "test": record["test"],
         "steps": record["steps"],
+        "wall_seconds": record["wall_seconds"],
         "step_ms": record["seconds"] / record["steps"] * 1000,
         "us_per_atom": cost,
         "weights": int(sum(np.size(a) for a in jax.tree.leaves(potential.weights))),
@@ -86,9 +82,9 @@ def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     } | provenance()
 
 
-def labelled(path: Path) -> Dataset:
-    """Structures of a file with their labels."""
-    frames = read_frames(path)
+def labelled(path: Path, count: int | None = None) -> Dataset:
+    """The first structures of a file with their labels; None: all."""
+    frames = read_frames(path)[:count]
     return Dataset(frames, read_labels(frames, source=str(path)))
 
 
@@ -101,16 +97,19 @@ def own_data() -> tuple[Dataset, Dataset]:
 
 
 def table() -> str:
-    """All results, best first."""
-    found = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
-    lines = ["row            force MAE/eV/Å  energy MAE/meV/atom  steps  ms a step  µs an atom"]
-    for name in sorted(found, key=lambda n: found[n]["test"]["force_mae_ev_per_A"]):
-        r = found[name]
-        errors = r["test"]["force_mae_ev_per_A"], r["test"]["energy_mae_mev_per_atom"]
-        lines.append(
-            f"{name:14s} {errors[0]:14.4f} {errors[1]:20.2f} {r['steps']:6d} {r['step_ms']:10.1f} "
-            f"{r['us_per_atom']:11.1f}"
-        )
+    """All results, set by set, best first."""
+    lines = []
+    for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
+        found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+        lines += [folder.name, HEADER]
+        for name in sorted(found, key=lambda n: found[n]["test"]["force_mae_ev_per_A"]):
+            r = found[name]
+            forces = [1000 * r[part]["force_mae_ev_per_A"] for part in ("train", "test")]
+            lines.append(
+                f"{name:14s} {forces[0]:8.1f} {forces[1]:8.1f} "
+                f"{r['test']['energy_mae_mev_per_atom']:12.2f} {r['steps']:8d} "
+                f"{r['step_ms']:9.1f} {r['us_per_atom']:11.1f}"
+            )
     return "\n".join(lines)
 
 
@@ -121,24 +120,33 @@ def main() -> None:
     )
     parser.add_argument("--train", type=Path, metavar="XYZ")
     parser.add_argument("--test", type=Path, metavar="XYZ")
-    parser.add_argument("--minutes", type=float, default=1.5)
+    parser.add_argument("--size", type=int, metavar="N", help="the first N structures")
+    parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--table", action="store_true", help="only print the results")
     arguments = parser.parse_args()
     if not arguments.table:
-        if (arguments.train is None) != (arguments.test is None):
-            raise InputError("give both --train and --test, or neither")
-        data, test = (
-            own_data()
-            if arguments.train is None
-            else (labelled(arguments.train), labelled(arguments.test))
-        )
-        for name in arguments.rows:
-            path = RESULTS / f"{name}.json"
-            if not path.exists():
-                save_json(path, row(name, data, test, arguments.minutes))
-                print(name, flush=True)
+        run(arguments.train, arguments.test, arguments.size, arguments.minutes, arguments.rows)
     print(table())
+
+
+def run(
+    train: Path | None, test: Path | None, size: int | None, minutes: float, rows: list[str]
+) -> None:
+    """Write the rows of one set that have no result."""
+    if train is None and test is None:
+        (data, tested), name = own_data(), "ethanol-gfn2"
+    elif train is not None and test is not None:
+        data, tested = labelled(train, size), labelled(test)
+        name = f"{train.stem}-{len(data.frames)}"
+    else:
+        raise InputError("give both --train and --test, or neither")
+    (RESULTS / name).mkdir(parents=True, exist_ok=True)
+    for wanted in rows:
+        path = RESULTS / name / f"{wanted}.json"
+        if not path.exists():
+            save_json(path, row(wanted, data, tested, minutes))
+            print(name, wanted, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from tripletjax.checks import (
@@ -14,6 +15,7 @@ from tripletjax.checks import (
 )
 from tripletjax.settings import Settings, setting
 
+RANGES = {"odd_units": (0, 1024), "tags": (0, 1024), "l_max": (1, 8), "order": (2, 6)}
 FALL = 0.6  # of the cutoff, over which the cutoff function falls where no width is given
 
 
@@ -26,6 +28,8 @@ class Architecture(Settings):
         4.0
     """
 
+    unrecorded = MappingProxyType({"order": 2, "tag_channels": None})  # in files of before
+
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
     cutoff_function: str | Callable[..., Any] = setting(
         "smooth", "cutoff function of the density", choices=CUTOFF_FUNCTIONS
@@ -36,14 +40,23 @@ class Architecture(Settings):
     )  # fmt: skip
     n_radial: int = setting(12, "radial functions that the learned ones are made of")
     l_max: int = setting(3, "highest degree of the harmonics, inclusive")
-    channels: int = setting(16, "channels of the learned density")
+    channels: int = setting(32, "channels of the learned density")
+    order: int = setting(
+        4, "highest order of the smooth invariants of the density; 2: its power spectrum"
+    )
     species_channels: int = setting(
         4, "species channels of the density; with more species, they are shared by an embedding"
     )
-    tags: int = setting(4, "maximum number of tagged neighbours")
+    tags: int | None = setting(
+        None, "maximum number of tagged neighbours; 0: no triplets, which is faster and blind to "
+        "what invariants of these orders do not see", none="0 for energies, 4 for tensors",
+    )  # fmt: skip
+    tag_channels: int | None = setting(
+        8, "channels of the density that triplets see", none="all of them"
+    )
     n_pairs: float = setting(1.0, "number of tagged pairs, by weight, which sets the tag radius")
-    units: int = setting(64, "hidden units of a triplet")
-    odd_units: int = setting(16, "hidden units of a triplet that are products of pseudoscalars")
+    units: int = setting(32, "hidden units of a triplet")
+    odd_units: int = setting(8, "hidden units of a triplet that are products of pseudoscalars")
     width: int = setting(64, "width of the hidden layers after pooling")
 
     @property
@@ -67,7 +80,7 @@ class Architecture(Settings):
                 )
             settle(self, cutoff_width=width)
         for field in fields(self):
-            low, high = int(field.name != "odd_units"), 8 if field.name == "l_max" else 1024
-            if field.type is int:
-                value = as_integer(field.name, getattr(self, field.name), low, high)
-                settle(self, **{field.name: value})
+            value = getattr(self, field.name)
+            if field.type is int or (field.type == int | None and value is not None):
+                low, high = RANGES.get(field.name, (1, 1024))
+                settle(self, **{field.name: as_integer(field.name, value, low, high)})

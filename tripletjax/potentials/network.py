@@ -1,15 +1,20 @@
-"""The neural energy of one atom: learned functions of triplets, pooled and read out.
+"""The neural energy of one atom: invariants of a learned density, and functions of triplets.
 
-With c the learned density, w_j the weights of the nearest neighbours (``adaptive_weights``) and c'
-the density rotated so that tag t is along +z, one hidden unit h of the triplet (t, s) is
+Invariants of all neighbours, of order 1 to 4 in the learned density (``invariants.spheres``), are
+smooth and cheap, and carry most of the energy. Triplets, which are added if tags are asked for,
+tell apart what invariants of a fixed order do not.
+
+With c the density, w_j the weights of the nearest neighbours (``adaptive_weights``) and c' the
+density rotated so that tag t is along +z, one hidden unit h of the triplet (t, s) is
 
     ψ_h = silu(g_ht g_hs [Σ_l Z_hl P_l(cos θ) + Σ_m Re z_hm (x_s - i y_s)^m] + a_ht + b_hs),
     z_hm = Σ_{c, l >= m} W_hcl (c'_clm + i c'_cl-m),
 
 a linear form of the complete invariants of the triplet, contracted over channels and l once per
 tag, so that a triplet costs 3 l_max + 1 products per unit. Pseudoscalars (the Im part) enter in
-products of two. Two rounds of pooling follow, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1),
-and a joint readout of levels 0, 1 and 2. Everything is three times differentiable.
+products of two. Two rounds of pooling follow, q_t = Σ_s w_s ψ_ts and Σ_t w_t silu(B q_t + level 1).
+The readout of invariants and triplets has a linear part and a hidden layer. Everything is three
+times differentiable.
 """
 
 import flax.linen as nn
@@ -19,6 +24,7 @@ import numpy as np
 
 from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
 from tripletjax.basis.cutoffs import cutoff_weights
+from tripletjax.invariants.spheres import powers_of, sphere_invariants
 from tripletjax.numerics import fill_padding, powers, safe_norm
 from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.architecture import Architecture as Architecture
@@ -28,6 +34,7 @@ ROUGHNESS = -1.5  # power of n that scales the n-th radial function: a prior for
 GAIN, BIAS = "gain", "bias"  # suffixes of the names of weights that are initially zero
 LAST_LAYER = ("linear", "readout_3")  # weights in which the energy is linear
 DENSITY_SCALE = 4.0  # scales the density coefficients to order one
+ORDER_SCALE = 0.3  # of invariants, for each order above 2: a prior for functions of low order
 
 jax.tree_util.register_static(Architecture)
 
@@ -49,25 +56,37 @@ class AtomicEnergy(nn.Module):
     architecture: Architecture
     n_species: int
 
+    default_tags = 0
+
+    @property
+    def n_tags(self) -> int:
+        """Maximum number of tagged neighbours."""
+        tags = self.architecture.tags
+        return self.default_tags if tags is None else tags
+
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
         density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
-        _, _, pooled, second = self._layers(tags, edges, weights, density)
-        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
-        return self._readout(features, center_kind)
+        features = [self._smooth(density)]
+        if self.n_tags:
+            _, _, pooled, second = self._layers(tags, edges, weights, density)
+            features += [weights @ second, weights @ pooled]
+        return self._readout(jnp.concatenate(features), center_kind)
 
     def _tagged(self, vectors, species, mask, center_kind):
         """Density [c, lm]; directions [t, 3], edges [t, f] and weights [t] of the tags."""
         size = self.architecture
         r, directions, edges = self._edges(vectors, species, mask)
         density = self._density(directions, edges, center_kind)
-        first = nearest(r, min(size.tags, len(mask)))
+        if not self.n_tags:
+            return density, directions[:0], edges[:0], r[:0]
+        first = nearest(r, min(self.n_tags, len(mask)))
         radii, tags, edges = (
             jnp.asarray(values).at[first].get(unique_indices=True, mode="promise_in_bounds")
             for values in (r, directions, edges)
         )
-        weights = adaptive_weights(r, radii, tags, size.tags, size.cutoff, size.n_pairs)
+        weights = adaptive_weights(r, radii, tags, self.n_tags, size.cutoff, size.n_pairs)
         return density, tags, edges, weights
 
     def _edges(self, vectors, species, mask):
@@ -101,13 +120,19 @@ class AtomicEnergy(nn.Module):
             parts.append(part * gain[:, None])
         return jnp.concatenate(parts, -1) * (1 / DENSITY_SCALE)
 
-    def _level_0(self, density):
-        """The isotropic density and its power spectrum, [c (l_max + 2)]."""
-        powers = [
-            jnp.sum(density[:, harmonic_slice(l)] ** 2, -1)
-            for l in range(self.architecture.l_max + 1)
-        ]
-        return jnp.concatenate([density[:, 0], *powers])
+    def _smooth(self, density):
+        """The isotropic density, its power spectrum and the invariants of higher order of every
+        channel, [c (l_max + 2 + number of these)]; those of order ν times ``ORDER_SCALE``^(ν - 2).
+        """
+        size = self.architecture
+        parts = [density[:, harmonic_slice(l)] for l in range(size.l_max + 1)]
+        invariants: list[Array] = [jnp.sum(part**2, -1) for part in parts]
+        orders = tuple(range(3, size.order + 1))
+        if orders:
+            scales = [ORDER_SCALE ** (nu - 2) for nu in orders for _ in powers_of(nu)]
+            scaled = sphere_invariants(density, orders) * np.array(scales, density.dtype)
+            invariants.append(scaled.T.ravel())
+        return jnp.concatenate([density[:, 0], *invariants])
 
     def _layers(self, tags, edges, weights, density):
         """Hidden units of triplets [t, s, units] and their pseudoscalars [t, s, 2 odd], both
@@ -124,6 +149,7 @@ class AtomicEnergy(nn.Module):
         """Hidden units [t, s, units], pseudoscalars [t, s, 2 odd] and level 1 [t, width]."""
         size, l_max = self.architecture, self.architecture.l_max
         n_units = size.units + size.odd_units
+        density = self._seen_by_tags(density)
         frames = jax.vmap(lambda u: edge_frame(u, l_max))(tags)
         turned = jax.vmap(lambda frame: to_edge_frame(density, frame, l_max))(frames)
         local = jnp.einsum("tij,sj->tsi", frames.axes, tags)  # [t, s, xyz]
@@ -146,6 +172,15 @@ class AtomicEnergy(nn.Module):
             forms = jnp.concatenate([forms, first * second], -1)
         forms = forms * (gain_1[:, None] * gain_2) + (shift_1[:, None] + shift_2)
         return nn.silu(forms), pseudoscalars, level_1
+
+    def _seen_by_tags(self, density):
+        """Fewer channels of the density, [tag_channels, lm], which are turned for each tag."""
+        count = self.architecture.tag_channels
+        if count is None:
+            return density
+        parts = [density[:, harmonic_slice(l)] for l in range(self.architecture.l_max + 1)]
+        mixed = [self._dense(f"tag_density_{l}", count, part.T).T for l, part in enumerate(parts)]
+        return jnp.concatenate(mixed, -1)
 
     def _axial_forms(self, turned):
         """Forms of the components m = 0: coefficients of P_l(cos θ) per unit, and of level 1."""

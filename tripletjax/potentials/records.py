@@ -3,7 +3,8 @@
 Dataclasses and NamedTuples are written by the path of their class and their fields, functions by
 their path alone, and arrays by their name in a file beside the record. Reading imports what the
 paths name: models in a module of the user's are found if the module can be imported. A dataclass
-whose fields are not what a file should hold has ``record_fields()``, the arguments that make it.
+whose fields are not what a file should hold has ``record_fields()``, the arguments that make it;
+one that was given new fields has ``unrecorded``, their values in records that lack them.
 """
 
 from collections.abc import Mapping
@@ -89,7 +90,8 @@ def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if record["fields"] is None or not is_known:
         raise UnknownModelError(f"{record[CLASS]} is not a dataclass")
     make: Any = kind
-    return make(**{key: of_record(item, arrays) for key, item in record["fields"].items()})
+    given = {key: of_record(item, arrays) for key, item in record["fields"].items()}
+    return make(**getattr(kind, "unrecorded", {}) | given)
 
 
 def path_of(thing: Any) -> str:

@@ -136,7 +136,9 @@ def _first(folder: Path) -> Potential:
     record, arrays = FIRST.read(folder)
     with FIRST.rebuilding(folder):
         species = tuple(as_integer("species", number, 1, 118) for number in record["species"])
-        model = TripletModel(Architecture(**record["architecture"]), species)
+        model = TripletModel(
+            Architecture(**Architecture.unrecorded | record["architecture"]), species
+        )
         if weight_shapes(model.network) != {name: a.shape for name, a in arrays.items()}:
             raise ValueError("the weights have other shapes")
         return Potential(

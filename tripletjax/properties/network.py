@@ -45,13 +45,15 @@ class AtomicTensor(AtomicEnergy):
 
     degrees: tuple[int, ...] = (1,)
 
+    default_tags = 4
+
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
         check_degrees(self.degrees)
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
         density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
         units, pseudoscalars, pooled, second = self._layers(tags, edges, weights, density)
-        features = jnp.concatenate([self._level_0(density), weights @ second, weights @ pooled])
+        features = jnp.concatenate([self._smooth(density), weights @ second, weights @ pooled])
         hidden = self._hidden(features, center_kind)
 
         harmonics = spherical_harmonics(tags, max(self.degrees))  # [t, lm]

@@ -197,7 +197,7 @@ def load_tensor(folder: str | Path) -> TensorModel:
     with FORMAT.rebuilding(folder):
         model = TensorModel(
             target=record["target"],
-            architecture=Architecture(**record["architecture"]),
+            architecture=Architecture(**Architecture.unrecorded | record["architecture"]),
             species=tuple(record["species"]),
             references=tuple(record["references"]),
             scale=record["scale"],

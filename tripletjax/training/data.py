@@ -1,6 +1,6 @@
 """Structures and labels padded to a few sizes, with one compiled program for each size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
-from tripletjax.neighbors import bucket as padded_size
 from tripletjax.neighbors import prepare
 from tripletjax.potentials.base import Potential
 from tripletjax.training.labels import Labels
@@ -16,6 +15,7 @@ from tripletjax.types import Array, Batch
 from tripletjax.volumes import has_volume
 
 ATOMS_A_PIECE = 256
+MOST_PADDING = 0.1  # of all atoms, to have fewer sizes
 
 
 class Bucket(NamedTuple):
@@ -40,32 +40,76 @@ def make_buckets(
     frames: Sequence[Atoms], labels: Sequence[Labels], potential: Potential, dtype=None
 ) -> list[Bucket]:
     """Group structures by padded size and stack them, on the host in NumPy."""
-    groups: dict[int, list[tuple[int, Batch]]] = {}
-    for index, frame in enumerate(frames):
-        batch = prepare([frame], potential.cutoff, potential.species, dtype)
-        groups.setdefault(len(batch.positions), []).append((index, batch))
+    batches = [prepare([frame], potential.cutoff, potential.species, dtype) for frame in frames]
+    sizes = merged_sizes([len(batch.positions) for batch in batches], MOST_PADDING)
     return [
-        _stack(groups[size], [frames[i] for i, _ in groups[size]], labels, potential)
-        for size in sorted(groups)
+        _stack(np.flatnonzero(sizes == size), batches, frames, labels, potential)
+        for size in np.unique(sizes)
     ]
 
 
-def _stack(members, frames, labels, potential: Potential) -> Bucket:
-    batches = [batch for _, batch in members]
+def split_buckets(
+    parts: Mapping[str, tuple[Sequence[Atoms], Sequence[Labels]]], potential: Potential
+) -> dict[str, list[Bucket]]:
+    """``make_buckets`` of each part of the data, of the same sizes, for which programs are shared.
+
+    Args:
+        parts: structures and labels by name.
+        potential: for its cutoff, species and reference energies.
+    """
+    everything = make_buckets(
+        [frame for frames, _ in parts.values() for frame in frames],
+        [label for _, labels in parts.values() for label in labels],
+        potential,
+    )
+    found, first = {}, 0
+    for name, (frames, _) in parts.items():
+        found[name] = []
+        for bucket in everything:
+            index = bucket.frames - first
+            own = (index >= 0) & (index < len(frames))
+            if own.any():
+                rows = jax.tree.map(lambda array, own=own: array[own], bucket)
+                found[name].append(rows._replace(frames=index[own]))
+        first += len(frames)
+    return found
+
+
+def merged_sizes(sizes: Sequence[int], most: float) -> np.ndarray:
+    """Larger sizes for some structures, so that there are fewer, with little padding.
+
+    Args:
+        sizes: of the structures.
+        most: padding, relative to the sum of the sizes.
+
+    Example:
+        >>> merged_sizes([2, 3, 3, 90, 100, 100], 0.1).tolist()
+        [3, 3, 3, 100, 100, 100]
+    """
+    found, allowed = np.array(sizes), most * np.sum(sizes)
+    while True:
+        kinds, counts = np.unique(found, return_counts=True)
+        padding = counts[:-1] * np.diff(kinds)
+        if not len(padding) or padding.min() > allowed:
+            return found
+        place = int(np.argmin(padding))
+        found[found == kinds[place]] = kinds[place + 1]
+        allowed -= padding[place]
+
+
+def _stack(members, batches, frames, labels, potential: Potential) -> Bucket:
+    """The structures with these indices as a bucket."""
+    batches, frames, chosen = ([of[index] for index in members] for of in (batches, frames, labels))
     n_atoms, dtype = max(map(len, frames)), batches[0].positions.dtype
-    width = max(int(batch.neighbor_mask.sum(1).max()) for batch in batches)
-    width = max(width, 1)
+    width = max(1, *(int(batch.neighbor_mask.sum(1).max()) for batch in batches))
 
     def atoms(name):
-        return np.stack([getattr(batch, name)[:n_atoms] for batch in batches])
+        return np.stack([_padded(getattr(batch, name), n_atoms) for batch in batches])
 
     def pairs(name):
         """The actual neighbours, which come first, up to the largest number of any atom."""
-        columns = [getattr(batch, name)[:n_atoms, :width] for batch in batches]
-        missing = [[(0, 0), (0, width - a.shape[1])] + [(0, 0)] * (a.ndim - 2) for a in columns]
-        return np.stack([np.pad(a, m) for a, m in zip(columns, missing, strict=True)])
+        return np.stack([_padded(getattr(batch, name), n_atoms, width) for batch in batches])
 
-    chosen = [labels[index] for index, _ in members]
     forces = np.zeros((len(members), n_atoms, 3), dtype)
     stress, has_stress = np.zeros((len(members), 3, 3), dtype), np.zeros(len(members), bool)
     for row, (frame, label) in enumerate(zip(frames, chosen, strict=True)):
@@ -77,7 +121,7 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
         label.energy - potential.reference(f) for label, f in zip(chosen, frames, strict=True)
     ]
     return Bucket(
-        frames=np.array([index for index, _ in members]),
+        frames=members,
         positions=atoms("positions"),
         cells=np.stack([batch.cells[0] for batch in batches]),
         species=atoms("species"),
@@ -91,6 +135,13 @@ def _stack(members, frames, labels, potential: Potential) -> Bucket:
         stress=stress,
         has_stress=has_stress,
     )
+
+
+def _padded(array: np.ndarray, *sizes: int) -> np.ndarray:
+    """The array with these first dimensions: cut off, or filled with zeros."""
+    array = array[tuple(slice(size) for size in sizes)]
+    missing = [(0, size - n) for size, n in zip(sizes, array.shape, strict=False)]
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
 
 
 @jax.jit
@@ -137,7 +188,7 @@ def pieces(
     """
     for bucket in buckets:
         count, n_atoms = bucket.species.shape
-        most = size or max(1, min(padded_size(count), ATOMS_A_PIECE // n_atoms))
+        most = size or max(1, ATOMS_A_PIECE // n_atoms)
         for index, present in chunks(count, most):
             yield jax.tree.map(lambda array, index=index: array[index], bucket), present
 

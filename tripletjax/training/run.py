@@ -13,7 +13,7 @@ from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.storage import COMMITTEE
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.consistency import warn_of_units
-from tripletjax.training.data import Bucket, make_buckets
+from tripletjax.training.data import Bucket, split_buckets
 from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, claimed, keeper, run_settings
@@ -101,7 +101,7 @@ def _train(
     progress = begun(folder, start.weights, settings, resume, choices.optimizer)
     counts = {name: len(part.frames) for name, part in data_of.items()}
     log.info("preparing neighbour lists of %d structures", sum(counts.values()))
-    parts = {name: make_buckets(*part, start) for name, part in data_of.items()}
+    parts = split_buckets(data_of, start)
     keep = keeper(folder, start, settings, progress)
     save_settings(folder, config, **choices.options())
 
