@@ -14,7 +14,18 @@ from tripletjax.numerics import fill_padding
 from tripletjax.potentials import Potential, local_model, untrained
 from tripletjax.potentials.network import Architecture
 
-SIZES = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, units=4, odd_units=2, width=4)
+SIZES = Architecture(
+    cutoff=3.0,
+    n_radial=3,
+    l_max=1,
+    channels=2,
+    order=2,
+    tags=4,
+    tag_channels=None,
+    units=4,
+    odd_units=2,
+    width=4,
+)
 QUICK = MDConfig(steps=20, log_every=5, write_every=10)
 
 

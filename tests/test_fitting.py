@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tests.test_energy_models import Messages, spring_weights, springs
 from tests.test_training import SMALL, clusters
 from tripletjax import InputError, Potential, fit, load, local_model
+from tripletjax.potentials.architecture import Architecture
 from tripletjax.potentials.committee import committee_of, size
 from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.species import with_species
@@ -236,13 +237,11 @@ def test_records_cannot_run_what_is_not_a_model(tmp_path):
 
 
 def test_folders_of_the_first_release(tmp_path):
-    potential = untrained(KINDS, SMALL, (-1.0, -2.0), 0.5)
+    network = replace(SMALL, tags=2, **Architecture.unrecorded)
+    potential = untrained(KINDS, network, (-1.0, -2.0), 0.5)
     record = {"species": [2, 18], "references_eV": [-1.0, -2.0], "scale_eV": 0.5}
-    record["architecture"] = {"cutoff": SMALL.cutoff, "units": SMALL.units, "width": SMALL.width}
-    record["architecture"] |= {
-        name: getattr(SMALL, name)
-        for name in ("n_radial", "l_max", "channels", "tags", "odd_units")
-    }
+    names = "cutoff", "n_radial", "l_max", "channels", "tags", "units", "odd_units", "width"
+    record["architecture"] = {name: getattr(network, name) for name in names}
     (tmp_path / "model").mkdir()
     FIRST.write(tmp_path / "model", record, potential.weights)
     members = {name: jnp.stack([w, w + 1]) for name, w in potential.weights.items()}
