@@ -114,7 +114,7 @@ def test_components_of_an_atom_turn_as_harmonics(dtype):
 def test_odd_types_lead_out_of_the_plane_of_the_tags(float64):
     # Two tags in the plane z = 0, others above it, and no vectors of the density itself: only
     # r̂_t × r̂_s, times a pseudoscalar, leaves the plane.
-    two = replace(SMALL, tags=2)
+    two = replace(SMALL, tags=2, tag_channels=None)
     weights = random_weights(weight_shapes(AtomicTensor(two, 3, (1,))))
     weights = {k: 0 * w if k.startswith("density_gate") else w for k, w in weights.items()}
     vectors, species, mask = environment(float, n_neighbors=6)
