@@ -28,7 +28,7 @@ class TripletModel:
     Example:
         >>> model = TripletModel(Architecture(cutoff=3.0, units=4, width=4), (1, 8))
         >>> sorted(model.init(0))[0]
-        'axial'
+        'density_0_gain'
     """
 
     architecture: Architecture
