@@ -2,14 +2,14 @@
 
     python -m experiments.architectures.run [--train XYZ --test XYZ] [--size N] [--rows NAME]
 
-Every row changes the defaults in one way, trains for the same time and writes
-``results/SET/NAME.json``, which is not repeated; ``--table`` prints what there is. Without files
-the GFN2-xTB ethanol of the package is used. Leave one core free for each.
+Every row changes the defaults, trains for the same time and is written to ``results/SET.json``;
+rows that the file has are not repeated, and ``--table`` prints them. Without files the GFN2-xTB
+ethanol of the package is used. Leave one core free for each run.
 """
 
 import argparse
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,8 +17,10 @@ import numpy as np
 from ase.build import bulk
 
 from experiments.benchmarks.timing import seconds
+from experiments.commands import add_result_options, run_command
+from experiments.files import labelled
+from experiments.rows import complete_rows
 from tripletjax.data.sets import load_frames
-from tripletjax.io import provenance, read_frames, save_json
 from tripletjax.potentials.base import Potential
 from tripletjax.training import Dataset, TrainConfig, read_labels, train
 from tripletjax.types import InputError
@@ -69,8 +71,7 @@ def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     potential, record = train(data, None, config, test=test, show=False)
     cost = evaluation_cost(potential)
     return {
-        "settings": ROWS[name],
-        "minutes": minutes,
+        "changes": ROWS[name],
         "train": record["train"],
         "test": record["test"],
         "steps": record["steps"],
@@ -79,13 +80,7 @@ def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
         "us_per_atom": cost,
         "weights": int(sum(np.size(a) for a in jax.tree.leaves(potential.weights))),
         "structures": record["structures"],
-    } | provenance()
-
-
-def labelled(path: Path, count: int | None = None) -> Dataset:
-    """The first structures of a file with their labels; None: all."""
-    frames = read_frames(path)[:count]
-    return Dataset(frames, read_labels(frames, source=str(path)))
+    }
 
 
 def own_data() -> tuple[Dataset, Dataset]:
@@ -96,14 +91,14 @@ def own_data() -> tuple[Dataset, Dataset]:
     return data.chosen(np.flatnonzero(~tests)), data.chosen(np.flatnonzero(tests))
 
 
-def table() -> str:
+def table(folder: Path) -> str:
     """All results, set by set, best first."""
     lines = []
-    for folder in sorted(path for path in RESULTS.iterdir() if path.is_dir()):
-        found = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-        lines += [folder.name, HEADER]
-        for name in sorted(found, key=lambda n: found[n]["test"]["force_mae_ev_per_A"]):
-            r = found[name]
+    for path in sorted(folder.glob("*.json")):
+        rows = json.loads(path.read_text())["rows"]
+        lines += [path.stem, HEADER]
+        for name in sorted(rows, key=lambda n: rows[n]["test"]["force_mae_ev_per_A"]):
+            r = rows[name]
             forces = [1000 * r[part]["force_mae_ev_per_A"] for part in ("train", "test")]
             lines.append(
                 f"{name:14s} {forces[0]:8.1f} {forces[1]:8.1f} "
@@ -113,10 +108,25 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def run(arguments: argparse.Namespace) -> None:
+    """Complete the rows of one set."""
+    files = arguments.train, arguments.test
+    if (files[0] is None) != (files[1] is None):
+        raise InputError("give both --train and --test, or neither")
+    if files[0] is None:
+        (data, test), name, names = own_data(), "ethanol-gfn2", [None, None]
+    else:
+        data, test = labelled(files[0], arguments.size), labelled(files[1])
+        name, names = f"{files[0].stem}-{len(data.frames)}", [path.name for path in files]
+    settings = {"train": names[0], "test": names[1], "minutes": arguments.minutes}
+    wanted = {one: partial(row, one, data, test, arguments.minutes) for one in arguments.rows}
+    complete_rows(arguments.out / f"{name}.json", wanted, settings, arguments.force)
+
+
 def main() -> None:
     """Run the rows that have no result."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--train", type=Path, metavar="XYZ")
     parser.add_argument("--test", type=Path, metavar="XYZ")
@@ -124,33 +134,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--table", action="store_true", help="only print the results")
+    add_result_options(parser, RESULTS)
     arguments = parser.parse_args()
     if not arguments.table:
-        run(arguments.train, arguments.test, arguments.size, arguments.minutes, arguments.rows)
-    print(table())
-
-
-def run(
-    train: Path | None, test: Path | None, size: int | None, minutes: float, rows: list[str]
-) -> None:
-    """Write the rows of one set that have no result."""
-    if train is None and test is None:
-        (data, tested), name = own_data(), "ethanol-gfn2"
-    elif train is not None and test is not None:
-        data, tested = labelled(train, size), labelled(test)
-        name = f"{train.stem}-{len(data.frames)}"
-    else:
-        raise InputError("give both --train and --test, or neither")
-    (RESULTS / name).mkdir(parents=True, exist_ok=True)
-    for wanted in rows:
-        path = RESULTS / name / f"{wanted}.json"
-        if not path.exists():
-            save_json(path, row(wanted, data, tested, minutes))
-            print(name, wanted, flush=True)
+        run(arguments)
+    print(table(arguments.out))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(f"{error}")
+    run_command(main)

@@ -10,30 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.commands import add_result_options, run_command, show_progress
+from experiments.files import labelled
 from experiments.rows import complete_rows
-from tripletjax.io import read_frames
 from tripletjax.settings import read_settings
-from tripletjax.training import Dataset, read_labels
+from tripletjax.training import Dataset
 from tripletjax.training.kernel_config import KernelConfig
 from tripletjax.training.kernels import fit_kernel_potential
-from tripletjax.types import InputError
 
 log = logging.getLogger("experiments.kernels.exact")
 RESULTS = Path(__file__).parent / "results"
-
-
-def labelled(path: Path, count: int | None = None, seed: int | None = None) -> Dataset:
-    """The first structures of a file, or drawn at random, with their labels; None: all."""
-    frames = read_frames(path)
-    if count is not None and count > len(frames):
-        raise InputError(f"{path} has {len(frames)} structures; expected {count} or more")
-    if seed is not None:
-        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(frames))
-        frames = [frames[index] for index in order]
-    return Dataset(frames[:count], read_labels(frames[:count]))
 
 
 def row(train: Dataset, test: Dataset, config: KernelConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from experiments.commands import add_result_options, run_command, show_progress
-from experiments.kernels.exact import labelled
+from experiments.files import labelled
 from experiments.rows import complete_rows
 from tripletjax.data.b8 import load_b8
 from tripletjax.demo import pair_errors

@@ -113,12 +113,20 @@ class AtomicEnergy(nn.Module):
         size = self.architecture
         harmonics = spherical_harmonics(directions, size.l_max)
         raw = jnp.einsum("kf,km->fm", edges, harmonics)
-        parts = []
-        for l in range(size.l_max + 1):
-            part = self._dense(f"radial_{l}", size.channels, raw[:, harmonic_slice(l)].T).T
-            gain = self._gain(f"density_{l}", size.channels, center_kind)
-            parts.append(part * gain[:, None])
-        return jnp.concatenate(parts, -1) * (1 / DENSITY_SCALE)
+        parts = self._mixed("radial", size.channels, raw)
+        gains = [
+            self._gain(f"density_{l}", size.channels, center_kind)[:, None]
+            for l in range(size.l_max + 1)
+        ]
+        scaled = [part * gain for part, gain in zip(parts, gains, strict=True)]
+        return jnp.concatenate(scaled, -1) * (1 / DENSITY_SCALE)
+
+    def _mixed(self, name: str, count: int, coefficients) -> list[Array]:
+        """For each degree l, ``count`` linear forms of the channels of [c, lm]: [count, m]."""
+        return [
+            self._dense(f"{name}_{l}", count, coefficients[:, harmonic_slice(l)].T).T
+            for l in range(self.architecture.l_max + 1)
+        ]
 
     def _smooth(self, density):
         """The isotropic density, its power spectrum and the invariants of higher order of every
@@ -178,9 +186,7 @@ class AtomicEnergy(nn.Module):
         count = self.architecture.tag_channels
         if count is None:
             return density
-        parts = [density[:, harmonic_slice(l)] for l in range(self.architecture.l_max + 1)]
-        mixed = [self._dense(f"tag_density_{l}", count, part.T).T for l, part in enumerate(parts)]
-        return jnp.concatenate(mixed, -1)
+        return jnp.concatenate(self._mixed("tag_density", count, density), -1)
 
     def _axial_forms(self, turned):
         """Forms of the components m = 0: coefficients of P_l(cos θ) per unit, and of level 1."""

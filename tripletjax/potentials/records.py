@@ -89,9 +89,20 @@ def of_record(record: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     is_known = is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
     if record["fields"] is None or not is_known:
         raise UnknownModelError(f"{record[CLASS]} is not a dataclass")
-    make: Any = kind
     given = {key: of_record(item, arrays) for key, item in record["fields"].items()}
-    return make(**getattr(kind, "unrecorded", {}) | given)
+    return of_fields(kind, given)
+
+
+def of_fields(kind: Any, fields: Mapping[str, Any]) -> Any:
+    """A dataclass or NamedTuple of its fields; those that files of before lack have the values
+    that ``unrecorded`` of the class names.
+
+    Example:
+        >>> from tripletjax.potentials.architecture import Architecture
+        >>> of_fields(Architecture, {"cutoff": 4.0}).order, Architecture(cutoff=4.0).order
+        (2, 4)
+    """
+    return kind(**{**getattr(kind, "unrecorded", {}), **fields})
 
 
 def path_of(thing: Any) -> str:

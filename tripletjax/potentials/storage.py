@@ -13,7 +13,7 @@ from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import CommitteeModel, committee_weights
 from tripletjax.potentials.network import Architecture, weight_shapes
 from tripletjax.potentials.precision import on_device
-from tripletjax.potentials.records import UnknownModelError, imported, of_record
+from tripletjax.potentials.records import UnknownModelError, imported, of_fields, of_record
 from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.triplet import TripletModel
 from tripletjax.types import InputError, as_integer, as_number
@@ -136,9 +136,7 @@ def _first(folder: Path) -> Potential:
     record, arrays = FIRST.read(folder)
     with FIRST.rebuilding(folder):
         species = tuple(as_integer("species", number, 1, 118) for number in record["species"])
-        model = TripletModel(
-            Architecture(**Architecture.unrecorded | record["architecture"]), species
-        )
+        model = TripletModel(of_fields(Architecture, record["architecture"]), species)
         if weight_shapes(model.network) != {name: a.shape for name, a in arrays.items()}:
             raise ValueError("the weights have other shapes")
         return Potential(

@@ -19,6 +19,7 @@ from tripletjax.potentials.checks import require_batch
 from tripletjax.potentials.local import ATOMS_A_BLOCK
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.potentials.network import Architecture, initial_weights, weight_shapes
+from tripletjax.potentials.records import of_fields
 from tripletjax.potentials.triplet import TripletModel
 from tripletjax.properties.network import AtomicTensor, to_cartesian
 from tripletjax.types import Array, Batch, InputError
@@ -197,7 +198,7 @@ def load_tensor(folder: str | Path) -> TensorModel:
     with FORMAT.rebuilding(folder):
         model = TensorModel(
             target=record["target"],
-            architecture=Architecture(**Architecture.unrecorded | record["architecture"]),
+            architecture=of_fields(Architecture, record["architecture"]),
             species=tuple(record["species"]),
             references=tuple(record["references"]),
             scale=record["scale"],

@@ -12,7 +12,7 @@ from tripletjax.io import remove_own, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import committee_of
 from tripletjax.training.config import TrainConfig
-from tripletjax.training.data import make_buckets
+from tripletjax.training.data import split_buckets
 from tripletjax.training.folder import METRICS, OWN, claimed
 from tripletjax.training.kept_settings import save_settings
 from tripletjax.training.laplace import calibrate, uncertainty_metrics
@@ -99,9 +99,8 @@ def _train_committee(
         records.append(record)
     potentials[0].save(folder / "model", force=True)
     log.info("calibrating the uncertainties of the committee")
-    parts = {
-        name: make_buckets(*data_of[name], potentials[0]) for name in data_of if name != "train"
-    }
+    apart = {name: part for name, part in data_of.items() if name != "train"}
+    parts = split_buckets(apart, potentials[0])
     committee = calibrate(committee_of(potentials), parts["valid"])
     committee.save(folder / "committee", force=True)
     summary = {

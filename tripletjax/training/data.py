@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
-from tripletjax.neighbors import prepare
+from tripletjax.neighbors import prepare, with_width
 from tripletjax.potentials.base import Potential
 from tripletjax.training.labels import Labels
 from tripletjax.types import Array, Batch
@@ -49,18 +49,22 @@ def make_buckets(
 
 
 def split_buckets(
-    parts: Mapping[str, tuple[Sequence[Atoms], Sequence[Labels]]], potential: Potential
+    parts: Mapping[str, tuple[Sequence[Atoms], Sequence[Labels]]],
+    potential: Potential,
+    dtype=None,
 ) -> dict[str, list[Bucket]]:
     """``make_buckets`` of each part of the data, of the same sizes, for which programs are shared.
 
     Args:
         parts: structures and labels by name.
         potential: for its cutoff, species and reference energies.
+        dtype: None: JAX's default float.
     """
     everything = make_buckets(
         [frame for frames, _ in parts.values() for frame in frames],
         [label for _, labels in parts.values() for label in labels],
         potential,
+        dtype,
     )
     found, first = {}, 0
     for name, (frames, _) in parts.items():
@@ -101,14 +105,12 @@ def _stack(members, batches, frames, labels, potential: Potential) -> Bucket:
     """The structures with these indices as a bucket."""
     batches, frames, chosen = ([of[index] for index in members] for of in (batches, frames, labels))
     n_atoms, dtype = max(map(len, frames)), batches[0].positions.dtype
+    # Actual neighbours come first: up to the largest number of any atom.
     width = max(1, *(int(batch.neighbor_mask.sum(1).max()) for batch in batches))
+    batches = [with_width(batch, width) for batch in batches]
 
     def atoms(name):
         return np.stack([_padded(getattr(batch, name), n_atoms) for batch in batches])
-
-    def pairs(name):
-        """The actual neighbours, which come first, up to the largest number of any atom."""
-        return np.stack([_padded(getattr(batch, name), n_atoms, width) for batch in batches])
 
     forces = np.zeros((len(members), n_atoms, 3), dtype)
     stress, has_stress = np.zeros((len(members), 3, 3), dtype), np.zeros(len(members), bool)
@@ -126,9 +128,9 @@ def _stack(members, batches, frames, labels, potential: Potential) -> Bucket:
         cells=np.stack([batch.cells[0] for batch in batches]),
         species=atoms("species"),
         atom_mask=atoms("atom_mask"),
-        neighbors=pairs("neighbors"),
-        shifts=pairs("shifts"),
-        neighbor_mask=pairs("neighbor_mask"),
+        neighbors=atoms("neighbors"),
+        shifts=atoms("shifts"),
+        neighbor_mask=atoms("neighbor_mask"),
         energy=np.array(energies, dtype),
         forces=forces,
         has_forces=np.array([label.forces is not None for label in chosen]),
@@ -137,11 +139,10 @@ def _stack(members, batches, frames, labels, potential: Potential) -> Bucket:
     )
 
 
-def _padded(array: np.ndarray, *sizes: int) -> np.ndarray:
-    """The array with these first dimensions: cut off, or filled with zeros."""
-    array = array[tuple(slice(size) for size in sizes)]
-    missing = [(0, size - n) for size, n in zip(sizes, array.shape, strict=False)]
-    return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
+def _padded(array: np.ndarray, count: int) -> np.ndarray:
+    """The array with so many rows: cut off, or filled with zeros."""
+    missing = (0, max(0, count - len(array)))
+    return np.pad(array[:count], [missing] + [(0, 0)] * (array.ndim - 1))
 
 
 @jax.jit

@@ -23,7 +23,7 @@ from tripletjax.kernels.tuning import tuned
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
 from tripletjax.training.consistency import warn_of_units
-from tripletjax.training.data import make_buckets
+from tripletjax.training.data import split_buckets
 from tripletjax.training.figures import calibration_figure, parity_figure
 from tripletjax.training.folder import CALIBRATION, CHECKPOINT, METRICS, OWN, PARITY, claimed
 from tripletjax.training.kept_settings import write_settings
@@ -145,10 +145,8 @@ def _fitted(
     log.info("fitted for %.0f s; evaluating the fit", seconds)
     dtype = precision_of(potential)
     with computing_in(dtype):
-        buckets = {
-            name: make_buckets(part.frames, countable(*part), potential, dtype)
-            for name, part in parts.items()
-        }
+        counted = {name: (part.frames, countable(*part)) for name, part in parts.items()}
+        buckets = split_buckets(counted, potential, dtype)
         compared = {name: compare(potential, rows) for name, rows in buckets.items()}
         checked = {
             name: errors_and_deviations(potential, rows)

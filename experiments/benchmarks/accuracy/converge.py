@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from experiments.architectures.run import labelled
 from experiments.benchmarks.accuracy.run import RESULTS, split
+from experiments.files import labelled
 from tripletjax.io import provenance, save_json
 from tripletjax.training import TrainConfig, train
 from tripletjax.types import InputError
