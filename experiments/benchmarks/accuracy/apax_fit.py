@@ -13,6 +13,7 @@ import json
 import math
 import sys
 import time
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def fit(train: str, valid: str, test: str, folder: str, minutes: str) -> dict:
         "force_rmse_ev_per_A": float(np.sqrt((forces**2).mean())),
         "epochs": n_epochs,
         "seconds": sum(seconds[1:]) * n_epochs / (n_epochs - 1),
+        "version": version("apax"),
     }
 
 

@@ -2,26 +2,27 @@
 
     python -m experiments.benchmarks.accuracy.converge --data DIR [--minutes 80] [--scratch DIR]
 
-The same structures as in the row ethanol-1000 of ``run``, on one core. A run that was stopped goes
-on from the scratch folder; the end is written to ``results/converged.json``.
+The same structures as in the row ethanol-1000 of ``run``, on one core. An interrupted
+run resumes from the scratch folder; the errors are written to ``results/converged.json``.
 """
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from experiments.benchmarks.accuracy.run import RESULTS, split
+from experiments.benchmarks.accuracy.run import RESULTS, data_row, split
+from experiments.commands import run_command
 from experiments.files import labelled
 from tripletjax.io import provenance, save_json
 from tripletjax.training import TrainConfig, train
-from tripletjax.types import InputError
+
+ROW = "ethanol-1000-20"  # the same structures, for other minutes
 
 
-def converge(data: Path, minutes: float, scratch: Path, name: str, count: int) -> dict:
-    """Errors after so many minutes."""
+def converge(data: Path, minutes: float, scratch: Path) -> dict:
+    """Errors after this many minutes."""
     scratch.mkdir(parents=True, exist_ok=True)
-    fitted, valid, test = map(labelled, split(data, name, count, scratch))
+    fitted, valid, test = map(labelled, split(data_row(ROW, data), scratch))
     config = TrainConfig(max_minutes=minutes)
     _, record = train(fitted, scratch / "fit", config, valid=valid, test=test, resume=True)
     kept = ("train", "valid", "test", "epochs", "steps", "seconds", "uncertainty", "settings")
@@ -29,7 +30,7 @@ def converge(data: Path, minutes: float, scratch: Path, name: str, count: int) -
 
 
 def main() -> None:
-    """Fit, or go on, and write the errors."""
+    """Fit, or resume, and write the errors."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,13 +39,10 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("converge-scratch"), metavar="DIR")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-    found = converge(arguments.data, arguments.minutes, arguments.scratch, "ethanol", 1000)
+    found = converge(arguments.data, arguments.minutes, arguments.scratch)
     save_json(RESULTS / "converged.json", found)
     print(found["test"])
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        sys.exit(str(error))
+    run_command(main)

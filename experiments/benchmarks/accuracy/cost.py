@@ -1,9 +1,10 @@
-"""Time of energy and forces an atom, of tripletjax and apax with their defaults.
+"""Time of energy and forces per atom, of tripletjax and its peers.
 
-    python -m experiments.benchmarks.accuracy.cost --apax PYTHON
+    python -m experiments.benchmarks.accuracy.cost --apax PYTHON --mace PYTHON --nequip PYTHON
 
-512 atoms of silicon with 28 neighbours each, neighbours given, one core, float32; three runs of
-each in turn. Writes ``results/cost.json``. PYTHON: see ``run.py``.
+512 atoms of silicon with 28 neighbours each within 5 Å, neighbours given, one core, float32; three
+runs of each in turn. At least one peer must be given (``run.py`` tells how to install them); writes
+``results/cost.json``.
 """
 
 import argparse
@@ -17,7 +18,15 @@ from pathlib import Path
 
 from ase.build import bulk
 
+from experiments.benchmarks.accuracy.peers import (
+    add_peer_options,
+    chosen_peers,
+    peer_command,
+    peer_environment,
+)
+from experiments.commands import run_command
 from tripletjax.io import provenance, save_json
+from tripletjax.types import InputError
 
 HERE = Path(__file__).parent
 OURS = """
@@ -34,38 +43,49 @@ print(json.dumps({"us_per_atom": seconds(program, batch.positions, 20) / len(fra
 ONE_CORE = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
 
 
-def measured(command: list[str], environment: dict[str, str]) -> float:
-    """Microseconds an atom, as the command prints it last."""
-    found = subprocess.run(
-        command, env=environment | ONE_CORE, capture_output=True, text=True, check=True
-    )
-    return json.loads(found.stdout.strip().splitlines()[-1])["us_per_atom"]
+def measured(name: str, command: list[str], environment: dict[str, str]) -> float:
+    """Time per atom in µs, as the command prints it last."""
+    done = subprocess.run(command, env=environment | ONE_CORE, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"{name} failed; the end of the output:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])["us_per_atom"]
+
+
+def measure_all(pythons: dict[str, str]) -> dict[str, list[float]]:
+    """Times per atom in µs, of three runs of each program."""
+    silicon = bulk("Si", cubic=True) * (4, 4, 4)
+    silicon.rattle(0.05, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        start = f"{folder}/silicon.xyz"
+        silicon.write(start)
+        ours = {"tripletjax": ([sys.executable, "-c", OURS, start], dict(os.environ))}
+        programs = ours | {
+            name: (peer_command(name, python, "cost", start), peer_environment(1))
+            for name, python in pythons.items()
+        }
+        times: dict[str, list[float]] = {name: [] for name in programs}
+        for _ in range(3):
+            for name, program in programs.items():
+                times[name].append(measured(name, *program))
+    return times
 
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--apax", required=True, metavar="PYTHON")
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_peer_options(parser)
+    pythons = chosen_peers(parser.parse_args())
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # what is started inherits it
-    silicon = bulk("Si", cubic=True) * (4, 4, 4)
-    silicon.rattle(0.05, seed=1)
-    environment = dict(os.environ)
-    alone = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    times: dict[str, list[float]] = {"tripletjax": [], "apax": []}
-    with tempfile.TemporaryDirectory() as folder:
-        start = f"{folder}/silicon.xyz"
-        silicon.write(start)
-        for _ in range(3):
-            times["tripletjax"].append(measured([sys.executable, "-c", OURS, start], environment))
-            script = str(HERE / "apax_fit.py")
-            times["apax"].append(measured([arguments.apax, script, "cost", start], alone))
+    times = measure_all(pythons)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    ratio = medians["tripletjax"] / medians["apax"]
-    record = {"us_per_atom": times, "medians": medians, "ratio": ratio}
+    ratios = {name: medians["tripletjax"] / medians[name] for name in pythons}
+    record = {"us_per_atom": times, "medians": medians, "ratios": ratios}
     save_json(HERE / "results" / "cost.json", record | provenance())
-    print(f"µs an atom: {medians}; ratio {ratio:.2f}")
+    for name, median in medians.items():
+        print(f"{name:14s}{median:10.1f} µs/atom")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
