@@ -11,9 +11,11 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
+import optax
 from ase.build import bulk
 
 from experiments.benchmarks.timing import seconds
@@ -22,7 +24,8 @@ from experiments.files import labelled
 from experiments.rows import complete_rows
 from tripletjax.data.sets import load_frames
 from tripletjax.potentials.base import Potential
-from tripletjax.training import Dataset, TrainConfig, read_labels, train
+from tripletjax.training import Dataset, TrainConfig, read_labels, step, train
+from tripletjax.training.optimizer import bounded
 from tripletjax.types import InputError
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,11 +47,15 @@ ROWS = {
     "radial-8": {"n_radial": 8},
     "cutoff-4": {"cutoff": 4.0},
     "cutoff-6": {"cutoff": 6.0},
-    "rate-0.05": {"learning_rate": 0.05},
-    "rate-0.2": {"learning_rate": 0.2},
+    "amsgrad": {"learning_rate": 0.1},
+    "rate-0.02": {"learning_rate": 0.02},
+    "rate-0.1": {"learning_rate": 0.1},
     "ema-0.99": {"ema": 0.99},
     "huber-0.1": {"huber": 0.1},
 }  # fmt: skip
+
+
+OPTIMIZERS = {"amsgrad": bounded(optax.scale_by_amsgrad())}  # of rows with another one
 
 
 def evaluation_cost(potential: Potential) -> float:
@@ -68,7 +75,8 @@ def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     """Train with these settings; errors on the test set and what it costs."""
     settings = ROWS[name] | {"max_minutes": minutes}
     config = TrainConfig(laplace_members=0).with_settings(settings)
-    potential, record = train(data, None, config, test=test, show=False)
+    with mock.patch.object(step, "OPTIMIZER", OPTIMIZERS.get(name, step.OPTIMIZER)):
+        potential, record = train(data, None, config, test=test, show=False)
     cost = evaluation_cost(potential)
     return {
         "changes": ROWS[name],

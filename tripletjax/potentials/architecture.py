@@ -8,6 +8,7 @@ from typing import Any
 from tripletjax.checks import (
     CUTOFF_FUNCTIONS,
     InputError,
+    as_choice,
     as_cutoff_function,
     as_integer,
     as_positive,
@@ -28,7 +29,9 @@ class Architecture(Settings):
         4.0
     """
 
-    unrecorded = MappingProxyType({"order": 2, "tag_channels": None})  # in files of before
+    unrecorded = MappingProxyType(
+        {"order": 2, "tag_channels": None, "repulsion": False}
+    )  # in files of before
 
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
     cutoff_function: str | Callable[..., Any] = setting(
@@ -59,6 +62,10 @@ class Architecture(Settings):
     odd_units: int = setting(8, "hidden units of a triplet that are products of pseudoscalars")
     width: int = setting(64, "width of the hidden layers after pooling")
 
+    repulsion: bool = setting(
+        True, "whether energies include the repulsion of nuclei that are closer than a bond"
+    )
+
     @property
     def fall(self) -> float:
         """Å, over which the cutoff function falls."""
@@ -70,6 +77,7 @@ class Architecture(Settings):
             cutoff=as_positive("cutoff", self.cutoff, "Å"),
             n_pairs=as_positive("n_pairs", self.n_pairs, "pairs"),
         )
+        settle(self, repulsion=as_choice("repulsion", self.repulsion, (False, True)))
         as_cutoff_function("cutoff_function", self.cutoff_function)
         if self.cutoff_width is not None:
             width = as_positive("cutoff_width", self.cutoff_width, "Å")

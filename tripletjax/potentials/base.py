@@ -42,8 +42,9 @@ class EnergyModel(Protocol):
     """A formula for the energies of atoms; hashable and static under ``jit``.
 
     A model may have ``deviations(potential, batch) -> Deviations`` besides: standard deviations of
-    what a potential with this model predicts; and ``dtype``, "float64" if ``predict``, the
-    calculator and molecular dynamics should use it unless another is asked for.
+    what a potential with this model predicts; ``fixed_energies(environments)``, energies of atoms
+    [C] in eV without weights, or None; and ``dtype``, "float64" if ``predict``, the calculator and
+    molecular dynamics should use it unless another is asked for.
     """
 
     @property
@@ -242,7 +243,9 @@ class Potential:
         with jax.default_matmul_precision("highest"):
             energies = self.model.energies(weights, environments)
         require_energies(energies, environments)
-        return jnp.where(is_real, energies, 0) * jnp.asarray(self.scale, energies.dtype)
+        energies *= jnp.asarray(self.scale, energies.dtype)
+        fixed = fixed_energies(self.model, environments)
+        return jnp.where(is_real, energies if fixed is None else energies + fixed, 0)
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Save the potential to a folder, atomically, for ``tripletjax.load``.
@@ -257,6 +260,11 @@ class Potential:
         if self.references is None:
             return None
         return np.asarray(self.references, jnp.asarray(batch.positions).dtype)
+
+
+def fixed_energies(model: Any, environments: Environments) -> Array | None:
+    """Energies of atoms that do not depend on weights, [C] eV; None: the model has none."""
+    return model.fixed_energies(environments) if hasattr(model, "fixed_energies") else None
 
 
 @jax.jit

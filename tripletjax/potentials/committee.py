@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from tripletjax.numerics import array_module
-from tripletjax.potentials.base import EnergyModel, Potential
+from tripletjax.potentials.base import EnergyModel, Potential, fixed_energies
 from tripletjax.potentials.mechanics import Deviations, per_structure
 from tripletjax.types import Array, Batch, Environments, InputError
 
@@ -60,6 +60,10 @@ class CommitteeModel:
             return self.model.energies(weights["potential"], environments)
         of_member = lambda member: self.model.energies(member, environments)  # noqa: E731
         return jnp.mean(_over_members(of_member, weights), 0)
+
+    def fixed_energies(self, environments: Environments) -> Array | None:
+        """Those of the members' model, [C] eV; None: it has none."""
+        return fixed_energies(self.model, environments)
 
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
         """Standard deviations over the members, multiplied by the factors."""

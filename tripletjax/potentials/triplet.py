@@ -14,6 +14,7 @@ from tripletjax.potentials.network import (
     AtomicEnergy,
     initial_weights,
 )
+from tripletjax.potentials.repulsion import repulsion_energies
 from tripletjax.types import Array, Environments
 
 
@@ -53,6 +54,12 @@ class TripletModel:
     def energies(self, weights: Any, environments: Environments) -> Array:
         """Energy of every atom, [C]."""
         return local_energies(self._energy, weights, *environments[:4])
+
+    def fixed_energies(self, environments: Environments) -> Array | None:
+        """The repulsion of close nuclei, [C] eV, if the architecture has it."""
+        if not self.architecture.repulsion:
+            return None
+        return repulsion_energies(environments, self.species)
 
     def _energy(self, weights, vectors, species, mask, center) -> Array:
         energy: Any = self.network.apply({"params": weights}, vectors, species, mask, center)

@@ -16,7 +16,7 @@ from tripletjax.io import atomic_open, to_json
 from tripletjax.sealing import DamagedError, sealed, unsealed
 from tripletjax.types import InputError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Checkpoint(NamedTuple):

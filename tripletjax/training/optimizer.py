@@ -1,4 +1,4 @@
-"""The optimiser: AMSGrad, robust against single bad gradients and steps.
+"""The optimiser: Adam in the eigenbasis of the gradients, robust against single bad ones.
 
 The energy is a polynomial in many weights: outside the region explored by a fit it grows without
 bounds, and a step that leaves this region is rarely recovered.
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from tripletjax.training.eigenbasis import scale_by_eigenbasis
 from tripletjax.types import Array
 
 DECAY = 0.99  # of the running norm
@@ -57,9 +58,14 @@ def clip_by_running_norm(limit: float, decay: float = DECAY) -> optax.GradientTr
     return optax.GradientTransformation(init, update)
 
 
-OPTIMIZER = optax.chain(
-    optax.clip_by_global_norm(FIRST),
-    clip_by_running_norm(LONGEST),
-    optax.scale_by_amsgrad(),
-    optax.clip_by_block_rms(LARGEST),
-)
+def bounded(scaling: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A scaling of gradients, within bounds for single gradients and steps; without a rate."""
+    return optax.chain(
+        optax.clip_by_global_norm(FIRST),
+        clip_by_running_norm(LONGEST),
+        scaling,
+        optax.clip_by_block_rms(LARGEST),
+    )
+
+
+OPTIMIZER = bounded(scale_by_eigenbasis())
