@@ -31,9 +31,9 @@ def repulsion_energies(environments: Environments, species: tuple[int, ...]) -> 
         species: atomic numbers, ascending.
 
     Example:
-        >>> close = Environments(*map(np.array, ([[[0.5, 0, 0]]], [[0]], [[True]], [0], [[0]])))
-        >>> repulsion_energies(close, (14,)).astype(float).round().tolist()
-        [223.0]
+        >>> close = Environments(*map(np.array, ([[[1.0, 0, 0]]], [[0]], [[True]], [0], [[0]])))
+        >>> repulsion_energies(close, (14,)).astype(float).round(1).tolist()
+        [15.5]
     """
     numbers, radii = np.array(species), covalent_radii[np.array(species)]
     vectors, kinds, mask = (jnp.asarray(part) for part in environments[:3])
