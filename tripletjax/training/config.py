@@ -50,7 +50,7 @@ class TrainConfig(Settings):
     )
     seed: int = setting(0, "seed of the weights, the order of the data and the validation split")
     batch_size: int | None = setting(None, "structures per step", none="about 40 atoms per step")
-    learning_rate: float = setting(0.05, "learning rate at its peak, before the cosine decay")
+    learning_rate: float = setting(0.02, "learning rate at its peak, before the cosine decay")
     final_learning_rate: float = setting(0.002, "learning rate at the end, relative to the peak")
     # Shorter ones at times diverge and do not recover.
     warm_up: float = setting(0.1, "fraction of the run during which the learning rate rises")

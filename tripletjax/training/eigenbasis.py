@@ -11,7 +11,7 @@ combinations with small gradients are as long as those along others.
 Source: SOAP, Vyas et al., arXiv 2409.11321 (2024); Shampoo, Gupta et al., ICML 2018.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,14 +65,13 @@ def scale_by_eigenbasis(
         (3, 2)
     """
 
-    def init(params) -> EigenbasisState:
-        arrays = jax.tree.leaves(params)
-        zeros = [jnp.zeros_like(_matrix(array)) for array in arrays]
+    def init(params) -> Any:
+        zeros: list[Array] = [jnp.zeros_like(_matrix(array)) for array in jax.tree.leaves(params)]
         sides = [_sides(matrix) for matrix in zeros]
-        copies = [jnp.copy(array) for array in zeros]
+        copies: list[Array] = [jnp.copy(array) for array in zeros]
         return EigenbasisState(jnp.zeros((), jnp.int32), zeros, copies, sides)
 
-    def update(updates, state: EigenbasisState, params=None):
+    def update(updates, state, params=None):
         del params
         arrays, structure = jax.tree.flatten(updates)
         gradients = [_matrix(array) for array in arrays]
