@@ -14,7 +14,7 @@ from tripletjax.potentials.triplet import untrained
 from tripletjax.types import Environments
 
 SMALL = Architecture(cutoff=4.0, channels=4, units=4, width=4)
-DISTANCES = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+CLOSE = (0.02, 0.05, 0.1, 0.2, 0.3)  # Å
 
 
 def dimers(first, second, distances):
@@ -59,7 +59,7 @@ def test_beyond_the_radii_nothing_is_added():
 def test_close_dimers_repel_whatever_the_weights(seed):
     potential = untrained({1, 8}, SMALL, seed=seed)
     for pair in (("O", "O"), ("O", "H"), ("H", "H")):
-        frames = dimers(*pair, DISTANCES[:5])
+        frames = dimers(*pair, CLOSE)
         assert (np.diff(energies(potential, frames)) < 0).all()
 
 

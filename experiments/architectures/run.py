@@ -54,8 +54,6 @@ ROWS = {
     "ema-0.99": {"ema": 0.99},
     "huber-0.1": {"huber": 0.1},
 }  # fmt: skip
-
-
 OPTIMIZERS = {"amsgrad": bounded(optax.scale_by_amsgrad())}  # of rows with another one
 
 

@@ -12,7 +12,6 @@ import csv
 import json
 import math
 import sys
-import time
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +24,7 @@ from apax.config.train_config import Config
 from apax.md.ase_calc import ASECalculator
 from apax.train.run import run
 from ase.io import read
+from peer_data import errors, median_seconds, total_seconds
 from vesin import NeighborList
 
 CALIBRATION_STEPS = 1000
@@ -78,19 +78,11 @@ def fit(train: str, valid: str, test: str, folder: str, minutes: str) -> dict:
     seconds = epoch_seconds(final)
     frames = read(test, ":")
     predicted = ASECalculator(final / "fit").batch_eval(frames, batch_size=10, silent=True)
-    energy = [
-        (p.get_potential_energy() - f.get_potential_energy()) / len(f) * 1000
-        for p, f in zip(predicted, frames, strict=True)
-    ]
-    forces = np.concatenate(
-        [p.get_forces() - f.get_forces() for p, f in zip(predicted, frames, strict=True)]
-    )
-    return {
-        "energy_mae_mev_per_atom": float(np.abs(energy).mean()),
-        "force_mae_ev_per_A": float(np.abs(forces).mean()),
-        "force_rmse_ev_per_A": float(np.sqrt((forces**2).mean())),
+    energies = np.array([one.get_potential_energy() for one in predicted])
+    found = errors(energies, [one.get_forces() for one in predicted], frames)
+    return found | {
         "epochs": n_epochs,
-        "seconds": sum(seconds[1:]) * n_epochs / (n_epochs - 1),
+        "seconds": total_seconds(seconds),
         "version": version("apax"),
     }
 
@@ -110,13 +102,8 @@ def cost(start: str) -> dict:
     rest += (jnp.asarray(box.T), jnp.asarray(shifts @ box))
     weights = model.init(jax.random.key(0), fractional, *rest)
     program = jax.jit(lambda positions: model.apply(weights, positions, *rest))
-    jax.block_until_ready(program(fractional))
-    times = []
-    for _ in range(20):
-        began = time.perf_counter()
-        jax.block_until_ready(program(fractional))
-        times.append(time.perf_counter() - began)
-    return {"us_per_atom": float(np.median(times)) / len(frame) * 1e6, "pairs": len(i)}
+    seconds = median_seconds(lambda: jax.block_until_ready(program(fractional)))
+    return {"us_per_atom": seconds / len(frame) * 1e6, "pairs": len(i)}
 
 
 if __name__ == "__main__":
