@@ -56,6 +56,14 @@ def test_bases_become_the_eigenvectors():
     assert np.abs(outside).max() < 0.02 * np.diag(diagonal).max()
 
 
+def test_the_precision_is_that_of_the_gradients():
+    gradients = [{"w": jnp.ones((3, 2), jnp.float32), "b": jnp.ones(2)}] * 2
+    found, state = run(scale_by_eigenbasis(), gradients)
+    for step in found:
+        assert (step["b"].dtype, step["w"].dtype) == ("float64", "float32")
+    assert [array.dtype for array in state.square] == ["float64", "float32"]
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3, 4), (LONGEST_SIDE + 1, 2), (3, 1)])
 def test_arrays_of_any_shape_keep_it(shape):
     gradient = jnp.asarray(np.random.default_rng(2).normal(size=shape))

@@ -86,12 +86,18 @@ def scale_by_eigenbasis(
             turned = _turn(own, gradient)
             kept.append(b1 * mean + (1 - b1) * turned)
             squares.append(b2 * square + (1 - b2) * turned**2)
-            root = _root(squares[-1] / (1 - b2**count))
-            steps.append(_turn_back(own, kept[-1] / (1 - b1**count) / root))
+            root = _root(squares[-1] / _weight(b2, count, square.dtype))
+            mean = kept[-1] / _weight(b1, count, square.dtype)
+            steps.append(_turn_back(own, mean / root))
         steps = [step.reshape(array.shape) for step, array in zip(steps, arrays, strict=True)]
         return jax.tree.unflatten(structure, steps), EigenbasisState(count, kept, squares, sides)
 
     return optax.GradientTransformation(init, update)
+
+
+def _weight(decay: float, count: Array, dtype: Any) -> Array:
+    """Sum of the weights of all steps so far in a decaying mean."""
+    return 1 - decay ** count.astype(dtype)
 
 
 def _matrix(array: Array) -> Array:
