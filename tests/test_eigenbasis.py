@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from tripletjax.training.eigenbasis import FLOOR, LONGEST_SIDE, scale_by_eigenbasis
+from tripletjax.training.eigenbasis import FLOOR, LONGEST_SIDE, THINNEST, scale_by_eigenbasis
 
 pytestmark = pytest.mark.once("float64")
 
@@ -70,6 +70,12 @@ def test_arrays_of_any_shape_keep_it(shape):
     (step,), _ = run(scale_by_eigenbasis(), [{"w": gradient}])
     assert step["w"].shape == shape
     assert np.isfinite(step["w"]).all()
+
+
+def test_the_long_side_of_a_thin_matrix_is_not_turned():
+    for rows, turned in ((2 * THINNEST, True), (2 * THINNEST + 1, False)):
+        (sides,) = scale_by_eigenbasis().init({"w": jnp.ones((rows, 2))}).sides
+        assert [side is not None for side in sides] == [turned, True]
 
 
 def test_without_sides_it_is_adam():

@@ -20,6 +20,7 @@ import optax
 from tripletjax.types import Array
 
 LONGEST_SIDE = 512  # of a matrix that is turned; a longer one is left as it is along this side
+THINNEST = 32  # times as long as the other side; a longer side is left as it is too
 FLOOR = 1e-6  # of √v, relative to its root mean square: components that are only rounding
 TINY = 1e-12  # the same in absolute terms, where all gradients are zero
 
@@ -109,9 +110,9 @@ def _sides(matrix: Array) -> Sides:
     """Rows and columns before the first gradient."""
     rows, columns = (
         Side(jnp.zeros((n, n), matrix.dtype), jnp.eye(n, dtype=matrix.dtype))
-        if 1 < n <= LONGEST_SIDE
+        if 1 < n <= min(LONGEST_SIDE, THINNEST * other)
         else None
-        for n in matrix.shape
+        for n, other in zip(matrix.shape, matrix.shape[::-1], strict=True)
     )
     return rows, columns
 
