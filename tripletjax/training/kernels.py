@@ -37,6 +37,7 @@ from tripletjax.training.laplace import errors_and_deviations, quality_of
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies
+from tripletjax.training.shortcomings import warn_of_shortcomings
 from tripletjax.types import InputError
 
 TRUNCATION = 2e-4  # of the principal axes of environments in sparse fits
@@ -139,6 +140,7 @@ def _fitted(
     """The potential, the record of the fit, and its predictions and deviations by part."""
     parts = checked_parts(data, valid, test, config.seed)
     warn_of_units(*parts["train"])
+    warn_of_shortcomings(*parts["train"])
     began = time.monotonic()
     potential = _conditioned(parts["train"], config, iteration, show)
     seconds = time.monotonic() - began

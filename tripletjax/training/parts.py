@@ -1,5 +1,6 @@
 """The parts of labelled data: training, validation and test."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, Self, TypeVar
@@ -12,6 +13,8 @@ from tripletjax.structures import first_unknown
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.labels import Labels
 from tripletjax.types import InputError
+
+log = logging.getLogger(__name__)
 
 
 class Dataset(NamedTuple):
@@ -48,7 +51,7 @@ def named_parts(
 
     Raises:
         InputError: a structure cannot be used, validation or test data have a species that the
-            training data lack, or there is nothing to set aside.
+            training data lack.
     """
     parts = checked_parts(data, valid, test, config.seed)
     frames = parts["train"].frames
@@ -71,25 +74,20 @@ def checked_parts(data: Data, valid: Data | None, test: Data | None, seed: int) 
 def split_dataset(data: Data, valid: Data | None, seed: int) -> tuple[Data, Data]:
     """Training and validation data: a tenth is set aside, at least one, unless ``valid`` is given.
 
-    Every species stays in training, and so do isolated atoms, whose energies are references.
-
-    Raises:
-        InputError: one structure alone, or none whose species all occur in others.
+    Every species stays in training, and so do isolated atoms, whose energies are references. Where
+    nothing remains to set aside, validation uses the training data, and a warning says so.
     """
     count = len(data.frames)
     if valid is not None:
         return data, valid
-    if count < 2:
-        raise InputError(
-            "one structure is too few: expected at least two, or validation data of their own"
-        )
     order = np.random.Generator(np.random.PCG64(seed)).permutation(count)
     aside = _set_aside(data.frames, order, max(1, count // 10))
     if not aside:
-        raise InputError(
-            "no structure can be set aside for validation: every structure is an isolated atom or "
-            "has a species that no other structure has; give validation data of their own"
+        log.warning(
+            "no structure can be set aside: each is an isolated atom or has a species that no "
+            "other structure has; validation uses the training data, and says nothing about others"
         )
+        return data, data
     kept = np.setdiff1d(np.arange(count), aside)
     return data.chosen(kept), data.chosen(np.sort(aside))
 

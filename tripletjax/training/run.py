@@ -22,6 +22,7 @@ from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, named_parts
+from tripletjax.training.shortcomings import warn_of_shortcomings
 from tripletjax.training.starts import Choices, force_scale, starting_point
 from tripletjax.training.step import Loss
 
@@ -94,6 +95,7 @@ def _train(
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
     data = data_of["train"]
     warn_of_units(*data)
+    warn_of_shortcomings(*data)
     start = starting_point(data, config, choices)
     energies = np.array([label.energy for label in data.labels])
     marks = {"n_train": len(energies), "energy_sum": float(energies.sum())}
