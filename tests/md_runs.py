@@ -19,6 +19,7 @@ SIZES = Architecture(
     n_radial=3,
     l_max=1,
     channels=2,
+    messages=0,
     order=2,
     tags=4,
     tag_channels=None,

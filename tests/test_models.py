@@ -24,7 +24,15 @@ from tripletjax.testing import (
 )
 
 SMALL = Architecture(
-    cutoff=3.0, n_radial=3, channels=4, tags=5, tag_channels=3, units=6, odd_units=4, width=8
+    cutoff=3.0,
+    n_radial=3,
+    channels=4,
+    messages=0,
+    tags=5,
+    tag_channels=3,
+    units=6,
+    odd_units=4,
+    width=8,
 )
 N_SPECIES = 3
 

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.once("float32")
 
 WATER = molecule("H2O")
 CUTOFF = 3.0
-SIZES = Architecture(cutoff=CUTOFF, n_radial=3, l_max=1, channels=2, tags=4, units=4, width=4)
+SIZES = Architecture(
+    cutoff=CUTOFF, n_radial=3, l_max=1, channels=2, messages=0, tags=4, units=4, width=4
+)
 SOAP = {"cutoff": CUTOFF, "n_max": 1, "l_max": 1}
 
 

@@ -21,7 +21,9 @@ from tripletjax.volumes import has_volume
 
 pytestmark = pytest.mark.once("float32")
 
-TINY = Architecture(cutoff=3.0, n_radial=3, l_max=1, channels=2, tags=2, units=4, width=4)
+TINY = Architecture(
+    cutoff=3.0, n_radial=3, l_max=1, channels=2, messages=0, tags=2, units=4, width=4
+)
 POTENTIAL = untrained([1, 8], TINY)
 CONFIG = TrainConfig(stress_weight=10.0, final_energy_weight=1e-3)
 VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]

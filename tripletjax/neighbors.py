@@ -141,7 +141,7 @@ def prepare(
         shifts=shifts,
         neighbor_mask=mask,
         elements=elements.astype(np.int32),
-        prepared=Prepared(cutoff, tuple(elements.tolist())),
+        prepared=Prepared(cutoff, tuple(elements.tolist()), all_atoms=len(centers) == sizes.sum()),
     )
 
 

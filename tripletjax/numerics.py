@@ -103,7 +103,7 @@ def apply_in_blocks(function, arrays, size: int):
         >>> apply_in_blocks(lambda a: 2 * a, (jnp.arange(5.0),), 2).tolist()
         [0.0, 2.0, 4.0, 6.0, 8.0]
     """
-    count = len(arrays[0])
+    count = len(jax.tree.leaves(arrays)[0])
     if count <= size:
         return function(*arrays)
     n_blocks = -(-count // size)

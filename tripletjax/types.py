@@ -41,6 +41,7 @@ class Prepared:
 
     cutoff: float  # Å
     elements: tuple[int, ...]  # atomic numbers, ascending
+    all_atoms: bool = True  # whether every atom has an environment
 
 
 class Batch(NamedTuple):

@@ -16,7 +16,13 @@ from tripletjax.checks import (
 )
 from tripletjax.settings import Settings, setting
 
-RANGES = {"odd_units": (0, 1024), "tags": (0, 1024), "l_max": (1, 8), "order": (2, 6)}
+RANGES = {
+    "l_max": (1, 8),
+    "messages": (0, 1024),
+    "odd_units": (0, 1024),
+    "order": (2, 6),
+    "tags": (0, 1024),
+}
 FALL = 0.6  # of the cutoff, over which the cutoff function falls where no width is given
 
 
@@ -30,7 +36,7 @@ class Architecture(Settings):
     """
 
     unrecorded = MappingProxyType(
-        {"order": 2, "tag_channels": None, "repulsion": False}
+        {"order": 2, "tag_channels": None, "repulsion": False, "messages": 0}
     )  # in files of before
 
     cutoff: float = setting(5.0, "atoms strictly inside are neighbours", "Å")
@@ -50,6 +56,11 @@ class Architecture(Settings):
     species_channels: int = setting(
         4, "species channels of the density; with more species, they are shared by an embedding"
     )
+    messages: int | None = setting(
+        None, "numbers that every atom sends to its neighbours, and channels of the density that "
+        "they are made of; 0: none, so that the energy of an atom depends on its own environment "
+        "alone", none="16 for energies, 0 for tensors",
+    )  # fmt: skip
     tags: int | None = setting(
         None, "maximum number of tagged neighbours; 0: no triplets, which is faster and blind to "
         "what invariants of these orders do not see", none="0 for energies, 4 for tensors",

@@ -43,8 +43,10 @@ class EnergyModel(Protocol):
 
     A model may have ``deviations(potential, batch) -> Deviations`` besides: standard deviations of
     what a potential with this model predicts; ``fixed_energies(environments)``, energies of atoms
-    [C] in eV without weights, or None; and ``dtype``, "float64" if ``predict``, the calculator and
-    molecular dynamics should use it unless another is asked for.
+    [C] in eV without weights, or None; ``needs_all_environments``, True if it uses
+    ``environments.neighbors``, so that batches of only some atoms are refused; and ``dtype``,
+    "float64" if ``predict``, the calculator and molecular dynamics should use it unless another is
+    asked for.
     """
 
     @property

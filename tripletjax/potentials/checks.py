@@ -79,12 +79,23 @@ def require_energies(energies: Any, environments: Environments) -> None:
         )
 
 
+def needs_all_environments(model: Any) -> bool:
+    """Whether the energies of a model depend on the environments of neighbours."""
+    return getattr(model, "needs_all_environments", False)
+
+
 def require_batch(potential: Any, batch: Batch) -> None:
-    """Raise InputError for a batch with a smaller cutoff or unknown species.
+    """Raise InputError for a batch with a smaller cutoff, unknown species or too few environments.
 
     Under ``jit`` the static settings of ``prepare`` are checked.
     """
     require_prepared(batch, potential.cutoff, potential.species, "the potential")
+    all_atoms = batch.prepared is None or batch.prepared.all_atoms
+    if needs_all_environments(potential.model) and not all_atoms:
+        raise InputError(
+            "the batch was prepared with centers=..., but energies of this potential depend on the "
+            "environments of neighbours; prepare it without centers, and choose atoms afterwards"
+        )
     elements: Array = batch.elements
     if isinstance(elements, np.ndarray) and not np.isin(elements, potential.species).all():
         raise InputError(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from tripletjax.numerics import array_module
 from tripletjax.potentials.base import EnergyModel, Potential, fixed_energies
+from tripletjax.potentials.checks import needs_all_environments
 from tripletjax.potentials.mechanics import Deviations, per_structure
 from tripletjax.types import Array, Batch, Environments, InputError
 
@@ -60,6 +61,11 @@ class CommitteeModel:
             return self.model.energies(weights["potential"], environments)
         of_member = lambda member: self.model.energies(member, environments)  # noqa: E731
         return jnp.mean(_over_members(of_member, weights), 0)
+
+    @property
+    def needs_all_environments(self) -> bool:
+        """Whether their energies depend on the environments of neighbours."""
+        return needs_all_environments(self.model)
 
     def fixed_energies(self, environments: Environments) -> Array | None:
         """Those of the members' model, [C] eV; None: it has none."""

@@ -62,10 +62,11 @@ def local_model(
     return LocalModel(energy, init, as_positive("cutoff", cutoff, "Å"), tuple(numbers))
 
 
-def local_energies(energy, weights, vectors, species, mask, center) -> Array:
+def local_energies(energy, weights, inputs, species, mask, center) -> Array:
     """``energy`` of every environment, [C], in blocks that stay in the cache of a core.
 
-    When differentiated with respect to the vectors, value and gradient are computed in one pass.
+    ``inputs`` are the vectors, or a pytree of these and other numbers of each environment. When
+    differentiated with respect to them, value and gradient are computed in one pass.
     """
 
     def values(weights, *environments):
@@ -75,18 +76,19 @@ def local_energies(energy, weights, vectors, species, mask, center) -> Array:
         of_atom = jax.value_and_grad(partial(energy, weights))
         return map_blocks(of_atom, environments, ATOMS_A_BLOCK)
 
-    return energies_with_slopes(values, with_slopes, weights, vectors, species, mask, center)
+    return energies_with_slopes(values, with_slopes, weights, inputs, species, mask, center)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def energies_with_slopes(values, with_slopes, weights, vectors, species, mask, center) -> Array:
+def energies_with_slopes(values, with_slopes, weights, inputs, species, mask, center) -> Array:
     """Energies of independent environments, [C], whose slopes are computed with them.
 
     Args:
-        values: of ``(weights, vectors, species, mask, center)``; returns energies [C].
-        with_slopes: returns energies [C] and their derivatives [C, K, 3].
+        values: of ``(weights, inputs, species, mask, center)``; returns energies [C].
+        with_slopes: returns energies [C] and their derivatives, like ``inputs``.
         weights: a pytree.
-        vectors, species, mask, center: environments, [C, K, 3], [C, K], [C, K] and [C].
+        inputs: vectors [C, K, 3], or a pytree of arrays with a first axis [C].
+        species, mask, center: of the environments, [C, K], [C, K] and [C].
 
     Example:
         >>> def squares(weights, vectors, *others):
@@ -98,25 +100,36 @@ def energies_with_slopes(values, with_slopes, weights, vectors, species, mask, c
         >>> jax.grad(total)(jnp.full((2, 1, 3), 7.0)).ravel().tolist()
         [7.0, 7.0, 7.0, 7.0, 7.0, 7.0]
     """
-    return values(weights, vectors, species, mask, center)
+    return values(weights, inputs, species, mask, center)
 
 
 @partial(energies_with_slopes.defjvp, symbolic_zeros=True)
 def _energies_with_slopes_jvp(values_of, with_slopes, primals, tangents):
     weights, *environments = primals
-    weights_change, vectors_change = tangents[:2]
-    if isinstance(vectors_change, SymbolicZero):
+    weights_change, inputs_change = tangents[:2]
+    if _is_zero(inputs_change):
         values = values_of(weights, *environments)
         change = jnp.zeros_like(values)
     else:
         values, slopes = with_slopes(weights, *environments)
-        change = jnp.sum(slopes * vectors_change, (1, 2))
-    if not all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(weights_change)):
+        inputs_change = jax.tree.map(_instantiated, environments[0], inputs_change)
+        products = jax.tree.map(_product, slopes, inputs_change)
+        change = sum(jax.tree.leaves(products))
+    if not _is_zero(weights_change):
         weights_change = jax.tree.map(_instantiated, weights, weights_change)
         of_weights = lambda w: values_of(w, *environments)  # noqa: E731
         change += jax.jvp(of_weights, (weights,), (weights_change,))[1]
     return values, change
 
 
+def _is_zero(change) -> bool:
+    return all(isinstance(leaf, SymbolicZero) for leaf in jax.tree.leaves(change))
+
+
 def _instantiated(array, change):
     return jnp.zeros_like(array) if isinstance(change, SymbolicZero) else change
+
+
+def _product(slopes, change):
+    """Inner products of each environment, [C]."""
+    return jnp.sum(slopes * change, tuple(range(1, slopes.ndim)))

@@ -1,5 +1,6 @@
 """The neural energy of one atom: invariants of a learned density, and functions of triplets.
 
+Neighbours send messages (``messages``), which weight them in a part of the density (``layers``).
 Invariants of all neighbours, of order 1 to 4 in the learned density (``invariants.spheres``), are
 smooth and cheap, and carry most of the energy. Triplets, which are added if tags are asked for,
 tell apart what invariants of a fixed order do not.
@@ -17,33 +18,29 @@ The readout of invariants and triplets has a linear part and a hidden layer. Eve
 times differentiable.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.basis.angular import edge_frame, harmonic_slice, spherical_harmonics, to_edge_frame
-from tripletjax.basis.cutoffs import cutoff_weights
-from tripletjax.invariants.spheres import powers_of, sphere_invariants
-from tripletjax.numerics import fill_padding, powers, safe_norm
+from tripletjax.basis.angular import edge_frame, to_edge_frame
+from tripletjax.numerics import powers
 from tripletjax.potentials.adaptive_tags import adaptive_weights, nearest
 from tripletjax.potentials.architecture import Architecture as Architecture
+from tripletjax.potentials.layers import BIAS, GAIN, AtomLayers
 from tripletjax.types import Array
 
-ROUGHNESS = -1.5  # power of n that scales the n-th radial function: a prior for smooth functions
-GAIN, BIAS = "gain", "bias"  # suffixes of the names of weights that are initially zero
 LAST_LAYER = ("linear", "readout_3")  # weights in which the energy is linear
-DENSITY_SCALE = 4.0  # scales the density coefficients to order one
-ORDER_SCALE = 0.3  # of invariants, for each order above 2: a prior for functions of low order
-
-jax.tree_util.register_static(Architecture)
 
 
-class AtomicEnergy(nn.Module):
+class AtomicEnergy(AtomLayers):
     """Energy of one atom in units of the potential's scale, from its environment.
 
     Called with ``vectors, species, mask`` of one environment, [K, 3] Å, [K] and [K], neighbours in
-    any order, and ``center``, the species index of the atom.
+    any order, ``center``, the species index of the atom, and ``messages``: those received from the
+    neighbours, [K, n_messages], and those of the atom itself, [n_messages]; None: without them.
 
     Example:
         >>> model = AtomicEnergy(Architecture(units=4, width=4), n_species=1)
@@ -53,10 +50,8 @@ class AtomicEnergy(nn.Module):
         ()
     """
 
-    architecture: Architecture
-    n_species: int
-
     default_tags = 0
+    default_messages = 16
 
     @property
     def n_tags(self) -> int:
@@ -64,21 +59,35 @@ class AtomicEnergy(nn.Module):
         tags = self.architecture.tags
         return self.default_tags if tags is None else tags
 
+    @property
+    def n_messages(self) -> int:
+        """Number of messages of each neighbour."""
+        messages = self.architecture.messages
+        return self.default_messages if messages is None else messages
+
     @nn.compact
-    def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
+    def __call__(
+        self,
+        vectors: Array,
+        species: Array,
+        mask: Array,
+        center: Array | int,
+        messages: tuple[Array, Array] | None = None,
+    ) -> Array:
         center_kind = jax.nn.one_hot(center, self.n_species, dtype=vectors.dtype)
-        density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind)
-        features = [self._smooth(density)]
+        received, own = messages or (None, None)
+        density, tags, edges, weights = self._tagged(vectors, species, mask, center_kind, received)
+        features = [self._smooth(density)] + ([] if own is None else [own])
         if self.n_tags:
             _, _, pooled, second = self._layers(tags, edges, weights, density)
             features += [weights @ second, weights @ pooled]
         return self._readout(jnp.concatenate(features), center_kind)
 
-    def _tagged(self, vectors, species, mask, center_kind):
+    def _tagged(self, vectors, species, mask, center_kind, received=None):
         """Density [c, lm]; directions [t, 3], edges [t, f] and weights [t] of the tags."""
         size = self.architecture
         r, directions, edges = self._edges(vectors, species, mask)
-        density = self._density(directions, edges, center_kind)
+        density = self._density(directions, edges, center_kind, received)
         if not self.n_tags:
             return density, directions[:0], edges[:0], r[:0]
         first = nearest(r, min(self.n_tags, len(mask)))
@@ -88,59 +97,6 @@ class AtomicEnergy(nn.Module):
         )
         weights = adaptive_weights(r, radii, tags, self.n_tags, size.cutoff, size.n_pairs)
         return density, tags, edges, weights
-
-    def _edges(self, vectors, species, mask):
-        """Distances [K], directions [K, 3] and species ⊗ radial functions [K, f]."""
-        size, dtype = self.architecture, vectors.dtype
-        inside = mask & (safe_norm(vectors) < size.cutoff)
-        vectors = fill_padding(vectors, inside, size.cutoff)
-        r = safe_norm(vectors)
-        x = r / size.cutoff
-        envelope = cutoff_weights(r, size.cutoff, size.fall, size.cutoff_function)
-        envelope = jnp.where(inside, envelope, 0)
-        n = np.arange(1, size.n_radial + 1)
-        sizes = n**ROUGHNESS / np.sqrt(np.mean(n ** (2 * ROUGHNESS)))
-        waves = jnp.sin(x[:, None] * (np.pi * n).astype(dtype)) * sizes.astype(dtype)
-        waves = waves * (envelope / x)[:, None]  # [K, n]
-        kinds = jax.nn.one_hot(species, self.n_species, dtype=dtype)
-        if self.n_species > size.species_channels:
-            kinds = self._dense("species", size.species_channels, kinds)
-        edges = kinds[:, :, None] * waves[:, None, :]
-        return r, vectors / r[:, None], edges.reshape(len(r), -1)
-
-    def _density(self, directions, edges, center_kind):
-        """Learned radial functions: c_clm = gain_c(centre) Σ_f W_cfl Σ_j edge_jf Y_lm(r̂_j)."""
-        size = self.architecture
-        harmonics = spherical_harmonics(directions, size.l_max)
-        raw = jnp.einsum("kf,km->fm", edges, harmonics)
-        parts = self._mixed("radial", size.channels, raw)
-        gains = [
-            self._gain(f"density_{l}", size.channels, center_kind)[:, None]
-            for l in range(size.l_max + 1)
-        ]
-        scaled = [part * gain for part, gain in zip(parts, gains, strict=True)]
-        return jnp.concatenate(scaled, -1) * (1 / DENSITY_SCALE)
-
-    def _mixed(self, name: str, count: int, coefficients) -> list[Array]:
-        """For each degree l, ``count`` linear forms of the channels of [c, lm]: [count, m]."""
-        return [
-            self._dense(f"{name}_{l}", count, coefficients[:, harmonic_slice(l)].T).T
-            for l in range(self.architecture.l_max + 1)
-        ]
-
-    def _smooth(self, density):
-        """The isotropic density, its power spectrum and the invariants of higher order of every
-        channel, [c (l_max + 2 + number of these)]; those of order ν times ``ORDER_SCALE``^(ν - 2).
-        """
-        size = self.architecture
-        parts = [density[:, harmonic_slice(l)] for l in range(size.l_max + 1)]
-        invariants: list[Array] = [jnp.sum(part**2, -1) for part in parts]
-        orders = tuple(range(3, size.order + 1))
-        if orders:
-            scales = [ORDER_SCALE ** (nu - 2) for nu in orders for _ in powers_of(nu)]
-            scaled = sphere_invariants(density, orders) * np.array(scales, density.dtype)
-            invariants.append(scaled.T.ravel())
-        return jnp.concatenate([density[:, 0], *invariants])
 
     def _layers(self, tags, edges, weights, density):
         """Hidden units of triplets [t, s, units] and their pseudoscalars [t, s, 2 odd], both
@@ -213,43 +169,22 @@ class AtomicEnergy(nn.Module):
         hidden = self._hidden(features, center_kind)
         return self._dense("readout_3", 1, hidden)[0] + self._dense("linear", 1, features)[0]
 
-    def _hidden(self, features, center_kind):
-        """The hidden layer of the atom, [width]."""
-        size = self.architecture
-        features = features * self._gain("features", len(features), center_kind)
-        shift = self._dense("feature_shift", size.width, center_kind)
-        hidden = nn.silu(self._dense("readout_1", size.width, features) + shift)
-        return hidden + nn.silu(self._dense("readout_2", size.width, hidden, bias=True))
-
-    def _gain(self, name: str, n_outputs: int, inputs: Array) -> Array:
-        """1 + inputs @ W / √n_inputs, with W initially zero."""
-        return 1 + self._dense(f"{name}_{GAIN}", n_outputs, inputs)
-
-    def _dense(self, name: str, n_outputs: int, inputs: Array, bias: bool = False) -> Array:
-        """inputs @ W / √n_inputs (+ b), with W of order one, in the dtype of the inputs."""
-        shape = (inputs.shape[-1], n_outputs)
-        start = nn.initializers.zeros if name.endswith(GAIN) else nn.initializers.normal(1.0)
-        weights = self.param(name, start, shape, jnp.float32)
-        outputs = inputs @ (jnp.asarray(weights, inputs.dtype) * (1 / float(np.sqrt(shape[0]))))
-        if bias:
-            offset = self.param(f"{name}_{BIAS}", nn.initializers.zeros, (n_outputs,), jnp.float32)
-            outputs += jnp.asarray(offset, inputs.dtype)
-        return outputs
-
 
 def other_weights(weights: Array) -> Array:
     """Weights [t, s] of the second tag of a triplet: those of all tags except the first, t."""
     return weights * (1 - jnp.eye(len(weights), dtype=weights.dtype))
 
 
-def weight_shapes(model: AtomicEnergy) -> dict[str, tuple[int, ...]]:
+def weight_shapes(model: AtomLayers) -> dict[str, tuple[int, ...]]:
     """Shape of every array of the model, by name."""
-    environment = jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0
-    found = jax.eval_shape(model.init, jax.random.key(0), *environment)
+    inputs: list = [jnp.eye(2, 3), jnp.zeros(2, jnp.int32), jnp.ones(2, bool), 0]
+    if isinstance(model, AtomicEnergy) and model.n_messages:
+        inputs.append((jnp.zeros((2, model.n_messages)), jnp.zeros(model.n_messages)))
+    found = jax.eval_shape(model.init, jax.random.key(0), *inputs)
     return {name: array.shape for name, array in found["params"].items()}
 
 
-def initial_weights(model: AtomicEnergy, seed: int) -> dict[str, Array]:
+def initial_weights(model: AtomLayers, seed: int | Sequence[int]) -> dict[str, Array]:
     """Weights like those of ``model.init``, but drawn on the host: the same on every machine."""
     random = np.random.Generator(np.random.PCG64(seed))
     return {

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tripletjax.potentials.triplet import TripletModel
+from tripletjax.potentials.triplet import SENDER, TripletModel
 from tripletjax.types import Array
 
 
@@ -35,7 +35,8 @@ def with_species(
     found: dict[str, Any] = {}
     new: Any
     for name, new in larger.init(seed).items():
-        if name == "species" and not embeds[0]:  # each old species had its own channel
+        if name.removeprefix(SENDER) == "species" and not embeds[0]:
+            # Each old species had its own channel.
             own = np.eye(len(model.species), channels) * np.sqrt(len(species))
             found[name] = new.at[places].set(own.astype(new.dtype))
             continue
@@ -55,4 +56,4 @@ def with_species(
 
 def _of_center(name: str) -> bool:
     """Whether the species of the centre is an input of a layer."""
-    return name.startswith(("density_", "feature"))
+    return name.removeprefix(SENDER).startswith(("density_", "feature"))

@@ -1,13 +1,16 @@
 """The neural network on triplets as an energy model."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 
+from tripletjax.numerics import map_blocks
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.local import local_energies
+from tripletjax.potentials.local import ATOMS_A_BLOCK, local_energies
+from tripletjax.potentials.messages import Messages
 from tripletjax.potentials.network import (
     LAST_LAYER,
     Architecture,
@@ -17,10 +20,12 @@ from tripletjax.potentials.network import (
 from tripletjax.potentials.repulsion import repulsion_energies
 from tripletjax.types import Array, Environments
 
+SENDER = "sender_"  # prefix of the names of the weights of messages
+
 
 @dataclass(frozen=True)
 class TripletModel:
-    """Energies of atoms by the network of ``network.AtomicEnergy``.
+    """Energies of atoms by ``network.AtomicEnergy``, with the messages of ``messages.Messages``.
 
     Args:
         architecture: sizes of the network.
@@ -47,13 +52,33 @@ class TripletModel:
         """The flax module."""
         return AtomicEnergy(self.architecture, len(self.species))
 
+    @property
+    def sender(self) -> Messages:
+        """The flax module of the messages."""
+        sizes = replace(self.architecture, channels=self.network.n_messages)
+        return Messages(sizes, len(self.species))
+
+    @property
+    def needs_all_environments(self) -> bool:
+        """Whether energies depend on the environments of neighbours."""
+        return self.network.n_messages > 0
+
     def init(self, seed: int) -> dict[str, Array]:
         """Random weights by name, the same on every machine."""
-        return initial_weights(self.network, seed)
+        weights = initial_weights(self.network, seed)
+        if not self.network.n_messages:
+            return weights
+        sending = initial_weights(self.sender, (seed, 1))
+        return weights | {SENDER + name: array for name, array in sending.items()}
 
     def energies(self, weights: Any, environments: Environments) -> Array:
         """Energy of every atom, [C]."""
-        return local_energies(self._energy, weights, *environments[:4])
+        if not self.network.n_messages:
+            return local_energies(self._energy, weights, *environments[:4])
+        vectors, *others = environments[:4]
+        sent = map_blocks(partial(self._sent, weights), (vectors, *others), ATOMS_A_BLOCK)
+        inputs = vectors, (sent[environments.neighbors], sent)
+        return local_energies(self._energy_with_messages, weights, inputs, *others)
 
     def fixed_energies(self, environments: Environments) -> Array | None:
         """The repulsion of close nuclei, [C] eV, if the architecture has it."""
@@ -61,9 +86,23 @@ class TripletModel:
             return None
         return repulsion_energies(environments, self.species)
 
-    def _energy(self, weights, vectors, species, mask, center) -> Array:
-        energy: Any = self.network.apply({"params": weights}, vectors, species, mask, center)
+    def _energy(self, weights, *environment) -> Array:
+        energy: Any = self.network.apply({"params": weights}, *environment)
         return energy
+
+    def _energy_with_messages(self, weights, inputs, *others) -> Array:
+        vectors, messages = inputs
+        return self._energy(weights, vectors, *others, messages)
+
+    def _sent(self, weights, *environment) -> Array:
+        """The messages of one atom."""
+        own = {
+            name.removeprefix(SENDER): array
+            for name, array in weights.items()
+            if name.startswith(SENDER)
+        }
+        messages: Any = self.sender.apply({"params": own}, *environment)
+        return messages
 
 
 def untrained(

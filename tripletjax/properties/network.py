@@ -47,6 +47,15 @@ class AtomicTensor(AtomicEnergy):
 
     default_tags = 4
 
+    @property
+    def n_messages(self) -> int:
+        """Tensors are made of single environments."""
+        if self.architecture.messages:
+            raise InputError(
+                f"messages={self.architecture.messages}: models of tensors have none; leave it out"
+            )
+        return 0
+
     @nn.compact
     def __call__(self, vectors: Array, species: Array, mask: Array, center: Array | int) -> Array:
         check_degrees(self.degrees)
