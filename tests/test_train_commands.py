@@ -12,7 +12,7 @@ from tests.test_training import clusters
 from tripletjax.cli import main
 from tripletjax.fitting import fit
 from tripletjax.potentials import load, untrained
-from tripletjax.potentials.architecture import Architecture
+from tripletjax.potentials.architecture import SIZES, Architecture
 from tripletjax.settings import read_settings
 from tripletjax.training.config import FitOptions, TrainConfig
 from tripletjax.training.kernel_config import KernelConfig
@@ -260,3 +260,31 @@ def test_members_of_a_committee_share_the_minutes(files, monkeypatch, caplog):
     command = ["train", "--train", str(files / "train.xyz"), "--out", str(files / "fit")]
     assert main([*command, "--committee", "4", "--max-minutes", "10"]) == 130
     assert limits == [2.5] and "member 1 of 4, for 2.5 minutes" in caplog.text
+
+
+def test_a_size_stands_for_settings(files, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--size", "small", "--print-config"])
+    text = capsys.readouterr().out
+    assert all(f"{name}: {value}" in text for name, value in SIZES["small"].items())
+    assert SIZES["small"].keys() == SIZES["large"].keys() | {"order"}
+    (files / "size.yaml").write_text("size: small\nwidth: 8\nmax_epochs: 1\nlaplace_members: 0\n")
+    options = ["--config", str(files / "size.yaml"), "--out", str(files / "fit")]
+    assert main(["train", "--train", str(files / "train.xyz"), *options]) == 0
+    found = load(files / "fit").model.architecture
+    assert found == Architecture(**{**SIZES["small"], "width": 8})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--model", "kernel", "--size", "small"], "invalid --size: fits with --model kernel"),
+        (["--config", "wrong.yaml"], "invalid size='huge'"),
+    ],
+)
+def test_a_size_that_is_not_one_is_an_error(options, words, files, capsys, monkeypatch):
+    monkeypatch.chdir(files)
+    (files / "wrong.yaml").write_text("size: huge\n")
+    assert main(["train", "--train", "train.xyz", "--out", "fit", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not (files / "fit").exists()

@@ -12,9 +12,9 @@ from ase import Atoms
 
 from tripletjax.checks import InputError, require_names, suggestion
 from tripletjax.io import read_frames
+from tripletjax.potentials.architecture import Architecture, of_size
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.checks import require_model
-from tripletjax.potentials.network import Architecture
 from tripletjax.potentials.storage import ZOO, load
 from tripletjax.potentials.triplet import TripletModel
 from tripletjax.settings import divided, read_settings
@@ -59,13 +59,14 @@ def fit(
             ``KernelConfig``; or a custom energy model, for example from ``local_model``. None: that
             of ``config``, by default the network.
         config: settings by name, or a YAML file of settings, such as settings.yaml of an earlier
-            fit, which may also have ``model``, ``start_from``, ``committee`` and ``x64``; None: the
-            defaults.
+            fit, which may also have ``model``, ``start_from``, ``committee`` and ``x64``, and
+            ``size`` in place of those settings that ``potentials.architecture.SIZES`` has for it;
+            None: the defaults.
         valid, test: further structures; without ``valid`` a tenth of ``frames`` is set aside.
         loss: ``loss(potential, batch, labels)``, a number; the ``labels`` are
             ``training.step.BatchLabels``. None: the weighted error of the settings.
-        optimizer: an Optax transformation with its own learning rate; None: AMSGrad with the
-            learning rates of the settings.
+        optimizer: an Optax transformation with its own learning rate; None: that of
+            ``training.optimizer``, with the learning rates of the settings.
         start_from: a fit, or its folder, with the initial weights. New species are allowed.
         committee: number of members to fit, whose spread is the uncertainty.
         resume: resume an interrupted fit in the folder.
@@ -149,7 +150,7 @@ def _chosen(
             )
         return FitOptions(), config
     is_file = isinstance(config, str | Path)
-    given = read_settings(config) if is_file else dict(config or {})
+    given = of_size(read_settings(config) if is_file else config or {})
     name = given.get("model") if model is None else model
     source = str(config) if is_file else "config"
     options, chosen = divided(given, FitOptions(), defaults_of(name), source=source)

@@ -9,8 +9,10 @@ ethanol of the package is used. Leave one core free for each run.
 
 import argparse
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import jax
@@ -23,6 +25,7 @@ from experiments.commands import add_result_options, run_command
 from experiments.files import labelled
 from experiments.rows import complete_rows
 from tripletjax.data.sets import load_frames
+from tripletjax.potentials.architecture import SIZES
 from tripletjax.potentials.base import Potential
 from tripletjax.training import Dataset, TrainConfig, read_labels, step, train
 from tripletjax.training.optimizer import bounded
@@ -30,14 +33,19 @@ from tripletjax.types import InputError
 
 RESULTS = Path(__file__).parent / "results"
 HEADER = "               train/meV/Å test/meV/Å  meV/atom    steps ms a step  µs an atom"
-ROWS = {
+ROWS: dict[str, Mapping[str, Any]] = {
     "default": {},
+    "small": SIZES["small"],
+    "large": SIZES["large"],
+    "local": {"messages": 0},
+    "messages-32": {"messages": 32},
     "order-2": {"order": 2},
     "order-3": {"order": 3},
     "triplets": {"tags": 4},
     "triplets-64": {"tags": 4, "units": 64, "odd_units": 16},
     "before": {
-        "order": 2, "channels": 16, "tags": 4, "tag_channels": None, "units": 64, "odd_units": 16
+        "order": 2, "channels": 16, "messages": 0, "tags": 4, "tag_channels": None, "units": 64,
+        "odd_units": 16,
     },
     "l_max-2": {"l_max": 2},
     "l_max-4": {"l_max": 4},
@@ -72,13 +80,13 @@ def evaluation_cost(potential: Potential) -> float:
 
 def row(name: str, data: Dataset, test: Dataset, minutes: float) -> dict:
     """Train with these settings; errors on the test set and what it costs."""
-    settings = ROWS[name] | {"max_minutes": minutes}
+    settings = {**ROWS[name], "max_minutes": minutes}
     config = TrainConfig(laplace_members=0).with_settings(settings)
     with mock.patch.object(step, "OPTIMIZER", OPTIMIZERS.get(name, step.OPTIMIZER)):
         potential, record = train(data, None, config, test=test, show=False)
     cost = evaluation_cost(potential)
     return {
-        "changes": ROWS[name],
+        "changes": dict(ROWS[name]),
         "train": record["train"],
         "test": record["test"],
         "steps": record["steps"],

@@ -48,15 +48,20 @@ def given_settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 
 def settled(
-    arguments: argparse.Namespace, options: Options, config: Config
+    arguments: argparse.Namespace,
+    options: Options,
+    config: Config,
+    read: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> tuple[Options, Config]:
     """Settings of the file, and of the options, which come first.
 
     Args:
         arguments: of a parser with ``add_config``.
         options, config: the defaults of settings, which have no names in common.
+        read: turns what the file says into settings.
     """
     given, source = given_settings(arguments)
+    given = read(given)
     names = {entry.name for kind in (options, config) for entry in kind.entries()}
     given |= {name: value for name, value in vars(arguments).items() if name in names}
     options, config = divided(given, options, config, source=source)

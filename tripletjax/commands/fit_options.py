@@ -29,8 +29,8 @@ def add_fit_options(
     config: TrainConfig,
     keys: Sequence[str],
     template: Callable[[argparse.Namespace], str] | None = None,
-) -> None:
-    """Data, folder and settings of a fit.
+) -> Any:
+    """Data, folder and settings of a fit; returns the group of the settings.
 
     Args:
         parser: of the command.
@@ -59,6 +59,7 @@ def add_fit_options(
     add_config(settings, template or (lambda _: settings_text(config, options, parser.prog)))
     add_settings(settings, options.entries(), committee="M", start_from="DIR")
     add_settings(settings, named(entries, SETTINGS), reference_energies="H=E,O=E")
+    return settings
 
 
 def named(entries: Sequence[Field], names: Sequence[str]) -> list[Field]:

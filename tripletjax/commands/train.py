@@ -2,7 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tripletjax.checks import InputError
 from tripletjax.commands.config_options import given_settings, settled
@@ -10,33 +12,49 @@ from tripletjax.commands.fit_options import add_fit_options, fit_arguments, prin
 from tripletjax.commands.label_options import labelled
 from tripletjax.commands.outcomes import precision
 from tripletjax.commands.parsing import Command, Parser
+from tripletjax.potentials.architecture import SIZES, of_size
 from tripletjax.training.config import LABEL_KEYS, FitOptions, TrainConfig, settings_text
 from tripletjax.training.kernel_config import KernelConfig, defaults_of, kernel_settings_text
 
 
 def _add_options(parser: Parser) -> None:
-    add_fit_options(parser, FitOptions(), TrainConfig(), LABEL_KEYS, _template)
+    settings = add_fit_options(parser, FitOptions(), TrainConfig(), LABEL_KEYS, _template)
+    settings.add_argument(
+        "--size", choices=tuple(SIZES), default=argparse.SUPPRESS,
+        help="size of the network, in place of single settings: errors against cost "
+        "(default: medium)",
+    )  # fmt: skip
 
 
 def _template(arguments: argparse.Namespace) -> str:
-    """The settings of the model that was chosen before."""
+    """The settings of the model and size that were chosen before."""
     config = defaults_of(getattr(arguments, "model", None))
     if isinstance(config, KernelConfig):
         return kernel_settings_text(config)
-    return settings_text(config, FitOptions())
+    return settings_text(config.with_settings(_of_size(arguments)), FitOptions())
+
+
+def _of_size(arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """The settings that --size stands for."""
+    return SIZES[getattr(arguments, "size", "medium")]
 
 
 def _settled(arguments: argparse.Namespace) -> tuple[FitOptions, TrainConfig | KernelConfig]:
     """The settings of the model that is chosen, which must read all options."""
     model = getattr(arguments, "model", given_settings(arguments)[0].get("model"))
     config = defaults_of(model)
-    for name in sorted({entry.name for entry in TrainConfig.entries()} & set(vars(arguments))):
-        if name not in {entry.name for entry in config.entries()}:
+    readable = {entry.name for entry in config.entries()}
+    if not isinstance(config, KernelConfig):
+        readable.add("size")
+        vars(arguments).update(_of_size(arguments))
+    names = {entry.name for entry in TrainConfig.entries()} | {"size"}
+    for name in sorted(names & set(vars(arguments))):
+        if name not in readable:
             raise InputError(
                 f"invalid --{name.replace('_', '-')}: fits with --model {model} do not read it; "
                 "leave it out"
             )
-    return settled(arguments, FitOptions(), config)
+    return settled(arguments, FitOptions(), config, of_size)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """Sizes of the neural potential: settings, without JAX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,13 @@ RANGES = {
     "order": (2, 6),
     "tags": (0, 1024),
 }
+SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "small": {"channels": 16, "messages": 0, "order": 3, "width": 32},
+        "medium": {},  # the defaults
+        "large": {"channels": 64, "messages": 32, "width": 128},
+    }
+)
 FALL = 0.6  # of the cutoff, over which the cutoff function falls where no width is given
 
 
@@ -103,3 +110,18 @@ class Architecture(Settings):
             if field.type is int or (field.type == int | None and value is not None):
                 low, high = RANGES.get(field.name, (1, 1024))
                 settle(self, **{field.name: as_integer(field.name, value, low, high)})
+
+
+def of_size(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in which ``size`` is replaced by what it stands for; other settings come first.
+
+    Raises:
+        InputError: there is no such size.
+
+    Example:
+        >>> of_size({"size": "large", "width": 256})
+        {'channels': 64, 'messages': 32, 'width': 256}
+    """
+    given = dict(settings)
+    size = given.pop("size", "medium")
+    return {**SIZES[as_choice("size", size, tuple(SIZES))], **given}

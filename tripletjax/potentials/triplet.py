@@ -21,6 +21,9 @@ from tripletjax.potentials.repulsion import repulsion_energies
 from tripletjax.types import Array, Environments
 
 SENDER = "sender_"  # prefix of the names of the weights of messages
+SENDER_ORDER = (
+    2  # of the invariants that messages are made of: higher ones cost more than they gain
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class TripletModel:
     @property
     def sender(self) -> Messages:
         """The flax module of the messages."""
-        sizes = replace(self.architecture, channels=self.network.n_messages)
+        sizes = replace(self.architecture, channels=self.network.n_messages, order=SENDER_ORDER)
         return Messages(sizes, len(self.species))
 
     @property
