@@ -3,8 +3,8 @@
     python -m experiments.benchmarks.accuracy.cost --apax PYTHON --mace PYTHON --nequip PYTHON
 
 512 atoms of silicon with 28 neighbours each within 5 Å, neighbours given, one core, float32; three
-runs of each in turn. At least one peer must be given (``run.py`` tells how to install them); writes
-``results/cost.json``.
+runs of each in turn (``run.py`` tells how to install the peers). Writes ``results/cost.json``, with
+ratios to the first of tripletjax's sizes.
 """
 
 import argparse
@@ -19,8 +19,10 @@ from pathlib import Path
 from ase.build import bulk
 
 from experiments.benchmarks.accuracy.peers import (
+    OWN,
     add_peer_options,
     chosen_peers,
+    own_names,
     peer_command,
     peer_environment,
 )
@@ -33,9 +35,10 @@ OURS = """
 import json, sys, jax
 from ase.io import read
 from experiments.benchmarks.timing import seconds
+from tripletjax.potentials.architecture import SIZES, Architecture
 from tripletjax.potentials.triplet import untrained
 frame = read(sys.argv[1])
-potential = untrained([14])
+potential = untrained([14], Architecture(**SIZES[sys.argv[2]]))
 batch = potential.prepare(frame)
 program = jax.jit(lambda x: potential.energy_forces_stress(batch._replace(positions=x)))
 print(json.dumps({"us_per_atom": seconds(program, batch.positions, 20) / len(frame) * 1e6}))
@@ -51,14 +54,15 @@ def measured(name: str, command: list[str], environment: dict[str, str]) -> floa
     return json.loads(done.stdout.strip().splitlines()[-1])["us_per_atom"]
 
 
-def measure_all(pythons: dict[str, str]) -> dict[str, list[float]]:
+def measure_all(own: list[str], pythons: dict[str, str]) -> dict[str, list[float]]:
     """Times per atom in µs, of three runs of each program."""
     silicon = bulk("Si", cubic=True) * (4, 4, 4)
     silicon.rattle(0.05, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         start = f"{folder}/silicon.xyz"
         silicon.write(start)
-        ours = {"tripletjax": ([sys.executable, "-c", OURS, start], dict(os.environ))}
+        command = [sys.executable, "-c", OURS, start]
+        ours = {name: ([*command, OWN[name]], dict(os.environ)) for name in own}
         programs = ours | {
             name: (peer_command(name, python, "cost", start), peer_environment(1))
             for name, python in pythons.items()
@@ -76,15 +80,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_peer_options(parser)
-    pythons = chosen_peers(parser.parse_args())
+    arguments = parser.parse_args()
+    own, pythons = own_names(arguments), chosen_peers(arguments)
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])  # what is started inherits it
-    times = measure_all(pythons)
+    times = measure_all(own, pythons)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    ratios = {name: medians["tripletjax"] / medians[name] for name in pythons}
+    ratios = {name: medians[name] / medians[own[0]] for name in (*own, *pythons)}
     record = {"us_per_atom": times, "medians": medians, "ratios": ratios}
     save_json(HERE / "results" / "cost.json", record | provenance())
     for name, median in medians.items():
-        print(f"{name:14s}{median:10.1f} µs/atom")
+        print(f"{name:18s}{median:10.1f} µs/atom, ratio {ratios[name]:.2f}")
 
 
 if __name__ == "__main__":

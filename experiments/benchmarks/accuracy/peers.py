@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from tripletjax.potentials.architecture import SIZES
 from tripletjax.types import InputError
 
 HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ PEERS = {
     "nequip-small": Peer("nequip", "nequip_fit.py", ("small",)),
     "nequip-large": Peer("nequip", "nequip_fit.py", ("large",)),
 }
+OWN = {f"tripletjax-{size}": size for size in SIZES}  # sizes of the network, by name
 PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values()))
 
 
@@ -40,6 +42,10 @@ def add_peer_options(parser: argparse.ArgumentParser) -> None:
     """Options for the interpreters, and for which of the models to run."""
     for package in PACKAGES:
         parser.add_argument(f"--{package}", metavar="PYTHON", help=f"interpreter with {package}")
+    parser.add_argument(
+        "--sizes", nargs="+", choices=SIZES, default=["medium"],
+        help="of tripletjax (default: medium)",
+    )  # fmt: skip
     parser.add_argument(
         "--peers", nargs="+", choices=PEERS, help="only these (default: all with an interpreter)"
     )
@@ -53,8 +59,8 @@ def chosen_peers(arguments: argparse.Namespace) -> dict[str, str]:
     """
     given = {package: getattr(arguments, package) for package in PACKAGES}
     options = ", ".join(f"--{package}" for package in PACKAGES)
-    if not any(given.values()):
-        raise InputError(f"no peer to compare with; give at least one of {options}")
+    if not any(given.values()) and arguments.sizes == ["medium"]:
+        raise InputError(f"nothing to compare with; give --sizes, or at least one of {options}")
     for package, python in given.items():
         if python and shutil.which(python) is None:
             raise InputError(f"--{package} {python} is not an executable file")
@@ -63,6 +69,11 @@ def chosen_peers(arguments: argparse.Namespace) -> dict[str, str]:
         if not given[PEERS[name].package]:
             raise InputError(f"{name} needs --{PEERS[name].package} PYTHON")
     return {name: str(Path(given[PEERS[name].package]).absolute()) for name in names}
+
+
+def own_names(arguments: argparse.Namespace) -> list[str]:
+    """Names of the chosen sizes of tripletjax."""
+    return [name for name, size in OWN.items() if size in arguments.sizes]
 
 
 def peer_command(name: str, python: str, *arguments: str) -> list[str]:

@@ -1,12 +1,11 @@
-"""Errors of tripletjax, apax, MACE and NequIP after the same minutes of training.
+"""Errors of tripletjax in its sizes, apax, MACE and NequIP after the same minutes of training.
 
     python -m experiments.benchmarks.accuracy.run --data DIR --apax PYTHON --mace PYTHON \\
         --nequip PYTHON [--rows ethanol-50-5]
     python -m experiments.benchmarks.accuracy.run --train XYZ --test XYZ --size N --minutes M \\
         --mace PYTHON [--peers mace-small]
 
-DIR holds ethanol_train.xyz, ethanol_test.xyz, water_train.xyz and water_test.xyz. At least one
-peer must be given.
+DIR holds ethanol_train.xyz, ethanol_test.xyz, water_train.xyz and water_test.xyz.
 {install}
 All programs train on the same structures with a schedule that ends with the minutes, compilation
 not included, each on half of the cores: two of them at the same time, more than two one after the
@@ -29,9 +28,11 @@ from ase.io import write
 
 from experiments.benchmarks.accuracy.peers import (
     INSTALL,
+    OWN,
     PEERS,
     add_peer_options,
     chosen_peers,
+    own_names,
     peer_command,
     peer_environment,
 )
@@ -42,7 +43,7 @@ from tripletjax.types import InputError
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ROWS = ("ethanol-50-5", "ethanol-200-5", "ethanol-1000-5", "ethanol-1000-20", "water-160-20")
-OURS = "tripletjax"
+OURS = "tripletjax-medium"
 ERRORS = ("force_mae_ev_per_A", "energy_mae_mev_per_atom")
 
 
@@ -79,23 +80,26 @@ def split(row: Row, folder: Path) -> tuple[Path, Path, Path]:
     return train, valid, row.test.resolve()
 
 
-def commands(row: Row, folder: Path, pythons: dict[str, str]) -> dict[str, list[str]]:
+def commands(
+    row: Row, folder: Path, own: list[str], pythons: dict[str, str]
+) -> dict[str, list[str]]:
     """What trains and tests each program."""
     train, valid, test = map(str, split(row, folder))
     minutes = f"{row.minutes:g}"
-    ours = [sys.executable, "-m", "tripletjax.cli", "train", "--train", train, "--valid", valid]
-    ours += ["--test", test, "--out", str(folder / "fit"), "--max-minutes", minutes]
+    start = [sys.executable, "-m", "tripletjax.cli", "train", "--train", train, "--valid", valid]
+    start += ["--test", test, "--max-minutes", minutes]
+    ours = {n: [*start, "--size", OWN[n], "--out", str(folder / n)] for n in own}
     files = (train, valid, test)
     peers = {
         name: peer_command(name, python, "fit", *files, str(folder / name), minutes)
         for name, python in pythons.items()
     }
-    return {OURS: ours} | peers
+    return ours | peers
 
 
 def start(name: str, command: list[str], cores: list[int], log: Path) -> subprocess.Popen:
     """Start a program on some cores, its output in a file."""
-    environment = dict(os.environ) if name == OURS else peer_environment(len(cores))
+    environment = dict(os.environ) if name in OWN else peer_environment(len(cores))
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)  # what is started inherits it
     try:
@@ -120,14 +124,16 @@ def run_together(programs: dict[str, list[str]], shares: list[list[int]], folder
 
 def outcome(name: str, folder: Path) -> dict:
     """Errors and length of the fit of one program."""
-    if name != OURS:
+    if name not in OWN:
         return json.loads((folder / f"{name}.log").read_text().strip().splitlines()[-1])
-    metrics = json.loads((folder / "fit" / "metrics.json").read_text())
+    metrics = json.loads((folder / name / "metrics.json").read_text())
     errors = {key: metrics["test"][key] for key in (*ERRORS, "force_rmse_ev_per_A")}
     return errors | {key: metrics[key] for key in ("epochs", "steps", "seconds")}
 
 
-def complete_row(row: Row, path: Path, pythons: dict[str, str], in_turn: bool) -> None:
+def complete_row(
+    row: Row, path: Path, own: list[str], pythons: dict[str, str], in_turn: bool
+) -> None:
     """Run the programs that the file of the row lacks; it is written whenever some have ended."""
     cores = sorted(os.sched_getaffinity(0))
     half = max(1, len(cores) // 2)
@@ -139,13 +145,13 @@ def complete_row(row: Row, path: Path, pythons: dict[str, str], in_turn: bool) -
     record = json.loads(path.read_text()) if path.is_file() else settings | provenance()
     if any(record[key] != value for key, value in settings.items()):
         raise InputError(f"{path} has other settings than {settings}; move it away to repeat it")
-    missing = [name for name in (OURS, *pythons) if name not in record]
+    missing = [name for name in (*own, *pythons) if name not in record]
     together = len(missing) == 2 and len(cores) > 1 and not in_turn
     groups = [missing] if together else [[name] for name in missing]
     shares = [cores] if in_turn else [cores[:half], cores[half : 2 * half]]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        programs = commands(row, folder, pythons)
+        programs = commands(row, folder, own, pythons)
         for group in groups:
             print(f"{row.name}: {' and '.join(group)}, {row.minutes:g} minutes", flush=True)
             run_together({name: programs[name] for name in group}, shares[: len(group)], folder)
@@ -155,15 +161,15 @@ def complete_row(row: Row, path: Path, pythons: dict[str, str], in_turn: bool) -
 
 def table() -> str:
     """All results, force errors also relative to those of tripletjax."""
-    lines = [f"{'row':28s}cores  {'program':14s}force MAE / eV/Å   ratio   energy MAE / meV/atom"]
+    lines = [f"{'row':28s}cores  {'program':18s}force MAE / eV/Å   ratio   energy MAE / meV/atom"]
     for path in sorted(RESULTS.glob("*.json")):
         record = json.loads(path.read_text())
         ours = record.get(OURS)
-        for name in (OURS, *PEERS) if ours and "cores_each" in record else ():
+        for name in (*OWN, *PEERS) if ours and "cores_each" in record else ():
             if name in record:
                 force, energy = (record[name][key] for key in ERRORS)
                 lines.append(
-                    f"{path.stem:28s}{record['cores_each']:5d}  {name:14s}{force:16.4f} "
+                    f"{path.stem:28s}{record['cores_each']:5d}  {name:18s}{force:16.4f} "
                     f"{force / ours[ERRORS[0]]:7.2f} {energy:23.2f}"
                 )
     return "\n".join(lines)
@@ -201,7 +207,7 @@ def main() -> None:
         suffix = "-in-turn" if arguments.in_turn else ""
         for row in rows_to_run(arguments):
             path = RESULTS / f"{row.name}{suffix}.json"
-            complete_row(row, path, pythons, arguments.in_turn)
+            complete_row(row, path, own_names(arguments), pythons, arguments.in_turn)
     print(table())
 
 
