@@ -35,6 +35,7 @@ PEERS = {
     "nequip-large": Peer("nequip", "nequip_fit.py", ("large",)),
 }
 OWN = {f"tripletjax-{size}": size for size in SIZES}  # sizes of the network, by name
+OURS = "tripletjax-medium"  # the default
 PACKAGES = tuple(dict.fromkeys(peer.package for peer in PEERS.values()))
 
 

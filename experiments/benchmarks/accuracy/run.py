@@ -28,6 +28,7 @@ from ase.io import write
 
 from experiments.benchmarks.accuracy.peers import (
     INSTALL,
+    OURS,
     OWN,
     PEERS,
     add_peer_options,
@@ -43,7 +44,6 @@ from tripletjax.types import InputError
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 ROWS = ("ethanol-50-5", "ethanol-200-5", "ethanol-1000-5", "ethanol-1000-20", "water-160-20")
-OURS = "tripletjax-medium"
 ERRORS = ("force_mae_ev_per_A", "energy_mae_mev_per_atom")
 
 
