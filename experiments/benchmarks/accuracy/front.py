@@ -42,15 +42,19 @@ def draw(path: Path, found: dict[str, tuple[float, float]], title: str) -> None:
         for name, place in found.items():
             marker, color = ("o", POINTS) if name in OWN else ("x", CONNECTED)
             axis.plot(*place, marker, color=color)
-            axis.annotate(name, place, xytext=(6, 4), textcoords="offset points", fontsize=9)
+            axis.annotate(
+                OWN.get(name, name), place, xytext=(4, 5), textcoords="offset points",
+                rotation=40, rotation_mode="anchor", fontsize=9,
+            )  # fmt: skip
         own = sorted(place for name, place in found.items() if name in OWN)
-        axis.plot(*zip(*own, strict=True), color=POINTS)
+        axis.plot(*zip(*own, strict=True), color=POINTS, label="tripletjax")
+        axis.legend(loc="upper left", frameon=False)
         axis.set(
             xscale="log", yscale="log", title=title,
             xlabel="energy and forces / µs per atom",
             ylabel="force MAE on other structures / meV/Å",
         )  # fmt: skip
-        axis.margins(0.25)
+        axis.margins(0.25, 0.35)
 
 
 def main() -> None:
@@ -61,7 +65,9 @@ def main() -> None:
     parser.add_argument("row", metavar="ROW", help="such as malonaldehyde-1000-15")
     name = parser.parse_args().row
     found = points(name)
-    draw(RESULTS / f"{name}-front.png", found, f"{name.replace('-', ', ')} minutes")
+    kind, count, minutes = name.split("-")[:3]
+    title = f"{kind}, {count} structures, {minutes} minutes of training"
+    draw(RESULTS / f"{name}-front.png", found, title)
     for program, (cost, error) in found.items():
         print(f"{program:18s}{cost:8.1f} µs an atom{error:8.1f} meV/Å")
 
