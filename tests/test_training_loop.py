@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -144,3 +145,26 @@ def _impatient(init):
         self.mininterval = 0
 
     return changed
+
+
+class Slow(Cliff):
+    """Counts validations, the first of which takes all the time that is left."""
+
+    def __init__(self, seconds: float):
+        super().__init__(1.0)
+        self.seconds, self.count = seconds, 0
+
+    def validate(self, weights):
+        self.count += 1
+        if self.count == 2:  # the first one is compiled
+            time.sleep(self.seconds)
+        return super().validate(weights)
+
+
+def test_an_epoch_without_steps_keeps_the_loss_of_the_one_before():
+    config = replace(CONFIG, max_epochs=1000, max_minutes=0.3 / 60)
+    start = at_start({"w": jnp.ones(())})
+    progress = run_epochs(Slow(0.4), config, start, lambda _: None, show=False)
+    assert len(progress.history) == 2  # after the first epoch, and at the end
+    assert progress.history[1]["step"] == progress.history[0]["step"]
+    assert progress.history[1]["train_loss"] == progress.history[0]["train_loss"] > 0

@@ -232,7 +232,7 @@ class _Loop:
                 state=state,
                 steps_of_epoch=steps,
                 loss_of_epoch=total,
-                train_loss=total / max(steps, 1),
+                train_loss=total / steps if steps else progress.train_loss,
                 seconds=self.elapsed(),
             )
 
