@@ -26,7 +26,15 @@ from tripletjax.training.kept_settings import save_settings
 from tripletjax.types import CUTOFF_FUNCTIONS
 
 SMALL = {"n_max": 1, "l_max": 1}
-NETWORK = {"cutoff": 3.0, "units": 4, "odd_units": 2, "width": 4, "channels": 2, "n_radial": 3}
+NETWORK = {
+    "messages": 0,
+    "cutoff": 3.0,
+    "units": 4,
+    "odd_units": 2,
+    "width": 4,
+    "channels": 2,
+    "n_radial": 3,
+}
 
 
 def cosine(r, cutoff, width):
