@@ -86,9 +86,9 @@ def commands(
     """What trains and tests each program."""
     train, valid, test = map(str, split(row, folder))
     minutes = f"{row.minutes:g}"
-    start = [sys.executable, "-m", "tripletjax.cli", "train", "--train", train, "--valid", valid]
-    start += ["--test", test, "--max-minutes", minutes]
-    ours = {n: [*start, "--size", OWN[n], "--out", str(folder / n)] for n in own}
+    command = [sys.executable, "-m", "tripletjax.cli", "train", "--train", train, "--valid", valid]
+    command += ["--test", test, "--max-minutes", minutes]
+    ours = {name: [*command, "--size", OWN[name], "--out", str(folder / name)] for name in own}
     files = (train, valid, test)
     peers = {
         name: peer_command(name, python, "fit", *files, str(folder / name), minutes)
