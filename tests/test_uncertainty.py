@@ -16,11 +16,10 @@ from tripletjax.potentials.saving import FORMAT
 from tripletjax.potentials.storage import load
 from tripletjax.potentials.triplet import untrained
 from tripletjax.training import read_labels, train, train_committee
-from tripletjax.training.data import make_buckets
+from tripletjax.training.calibration import calibrate, errors_and_deviations
+from tripletjax.training.data import make_buckets, thinned
 from tripletjax.training.laplace import (
     _precision,
-    calibrate,
-    errors_and_deviations,
     laplace_committee,
     last_layer_features,
     posterior_draws,
@@ -144,6 +143,34 @@ def test_the_deviation_grows_away_from_the_data(drawn):
     far.positions *= 0.8
     spreads = [predicted(drawn, frame)[1] for frame in (near, far)]
     assert np.mean(spreads[1].forces) > 1.5 * np.mean(spreads[0].forces)
+
+
+@pytest.mark.parametrize("kind", ["drawn", "members"])
+def test_errors_and_deviations_are_those_of_the_committee(kind, request):
+    """The members one by one, in batches, as all together for one structure."""
+    committee = request.getfixturevalue(kind)
+    committee = calibrated(committee, 2.0, 3.0)
+    data = dataset(3, 5)
+    energy, forces = errors_and_deviations(committee, make_buckets(*data, committee))
+    start = 0
+    for row, (frame, label) in enumerate(zip(data.frames, data.labels, strict=True)):
+        mean, deviation = predicted(committee, frame)
+        error = mean.energy[0] - (label.energy - committee.reference(frame))
+        np.testing.assert_allclose(energy[:, row], [error, deviation.energy[0]], atol=1e-4)
+        error = (mean.forces[: len(frame)] - label.forces).ravel()
+        spread = np.asarray(deviation.forces)[: len(frame)].ravel()
+        rows = forces[:, start : start + len(error)]
+        np.testing.assert_allclose(rows, [error, spread], atol=1e-4)
+        start += len(error)
+
+
+def test_thinned_data_are_spread_over_all():
+    buckets = make_buckets(*dataset(40), potential())
+    few = thinned(buckets, 60)
+    assert 20 <= sum(bucket.atom_mask.sum() for bucket in few) <= 60
+    frames = np.concatenate([bucket.frames for bucket in few])
+    assert len(set(frames)) == len(frames) and frames.max() - frames.min() > 20
+    assert thinned(buckets, 10**6) == buckets
 
 
 def test_calibration_makes_the_ratio_one(drawn):

@@ -79,19 +79,50 @@ class CommitteeModel:
             found = Potential(self.model, member, None, potential.scale).mechanics(batch)
             return per_structure(batch, found.atoms), found.forces
 
-        energy, forces = _over_members(of_member, weights)
-        if self.centered:  # draws vary about the potential's own weights
-            mean, divisor = of_member(weights["potential"]), len(energy)
-        else:
-            mean, divisor = (jnp.mean(energy, 0), jnp.mean(forces, 0)), len(energy) - 1
-        spread = [
-            jnp.sqrt(jnp.sum((values - center) ** 2, 0) / divisor)
-            for values, center in zip((energy, forces), mean, strict=True)
-        ]
-        factors = [
-            jnp.asarray(weights[name], energy.dtype) for name in ("energy_factor", "forces_factor")
-        ]
-        return Deviations(*(f * s for f, s in zip(factors, spread, strict=True)))
+        found = _over_members(of_member, weights)
+        about = of_member(weights["potential"]) if self.centered else (None, None)
+        return spread(potential, *zip(found, about, strict=True))
+
+
+def spread(potential: Potential, energies, forces) -> Deviations:
+    """Standard deviations of a committee from the predictions of its members.
+
+    Args:
+        potential: with the factors that deviations are multiplied by.
+        energies, forces: those of the members, [M, ...], with those of the potential about whose
+            weights the members are drawn; None: the members are fits, and vary about their mean.
+    """
+
+    def deviation(name: str, values: Array, about: Array | None) -> Array:
+        xp = array_module(values)
+        divisor = len(values) - (about is None)
+        about = xp.mean(values, 0) if about is None else about
+        factor = xp.asarray(potential.weights[name], values.dtype)
+        return factor * xp.sqrt(xp.sum((values - about) ** 2, 0) / divisor)
+
+    return Deviations(deviation("energy_factor", *energies), deviation("forces_factor", *forces))
+
+
+def members(potential: Potential) -> list[Potential]:
+    """The members of a committee as potentials of their own."""
+    weights, model = potential.weights, potential.model
+
+    def member(index: int) -> Potential:
+        own = jax.tree.map(lambda array: array[index], weights["members"])
+        whole = weights["potential"] | own if isinstance(own, Mapping) else own
+        return Potential(model.model, whole, potential.references, potential.scale)
+
+    return [member(index) for index in range(size(potential))]
+
+
+def drawn_about(potential: Potential) -> Potential:
+    """The potential about whose weights the members of a committee are drawn."""
+    return Potential(
+        potential.model.model,
+        potential.weights["potential"],
+        potential.references,
+        potential.scale,
+    )
 
 
 def _over_members(function, weights: dict[str, Any]):

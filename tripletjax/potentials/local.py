@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from tripletjax.numerics import map_blocks
 from tripletjax.types import Array, Environments, as_integer, as_positive
 
+ATOMS_AT_ONCE = 512  # up to this number there are no blocks, and no values to be recomputed
 ATOMS_A_BLOCK = 64  # intermediate values for this number stay in the cache of a core
 
 
@@ -62,6 +63,16 @@ def local_model(
     return LocalModel(energy, init, as_positive("cutoff", cutoff, "Å"), tuple(numbers))
 
 
+def map_atoms(function, arrays):
+    """``vmap(function)(*arrays)``, by blocks of atoms if there are many (``map_blocks``).
+
+    A fit to structures of a few hundred atoms is faster without blocks, which would be computed
+    twice, and so is its compilation; memory does not grow with the number of atoms beyond.
+    """
+    count = len(jax.tree.leaves(arrays)[0])
+    return map_blocks(function, arrays, count if count <= ATOMS_AT_ONCE else ATOMS_A_BLOCK)
+
+
 def local_energies(energy, weights, inputs, species, mask, center) -> Array:
     """``energy`` of every environment, [C], in blocks that stay in the cache of a core.
 
@@ -70,11 +81,11 @@ def local_energies(energy, weights, inputs, species, mask, center) -> Array:
     """
 
     def values(weights, *environments):
-        return map_blocks(partial(energy, weights), environments, ATOMS_A_BLOCK)
+        return map_atoms(partial(energy, weights), environments)
 
     def with_slopes(weights, *environments):
         of_atom = jax.value_and_grad(partial(energy, weights))
-        return map_blocks(of_atom, environments, ATOMS_A_BLOCK)
+        return map_atoms(of_atom, environments)
 
     return energies_with_slopes(values, with_slopes, weights, inputs, species, mask, center)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from tripletjax.numerics import map_blocks
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.local import ATOMS_A_BLOCK, local_energies
+from tripletjax.potentials.local import local_energies, map_atoms
 from tripletjax.potentials.messages import Messages
 from tripletjax.potentials.network import (
     LAST_LAYER,
@@ -79,7 +78,7 @@ class TripletModel:
         if not self.network.n_messages:
             return local_energies(self._energy, weights, *environments[:4])
         vectors, *others = environments[:4]
-        sent = map_blocks(partial(self._sent, weights), (vectors, *others), ATOMS_A_BLOCK)
+        sent = map_atoms(partial(self._sent, weights), (vectors, *others))
         inputs = vectors, (sent[environments.neighbors], sent)
         return local_energies(self._energy_with_messages, weights, inputs, *others)
 

@@ -13,10 +13,9 @@ from ase import Atoms
 
 from tripletjax.io import FolderFormat, atomic_folder
 from tripletjax.neighbors import environments_of
-from tripletjax.numerics import map_blocks
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import require_batch
-from tripletjax.potentials.local import ATOMS_A_BLOCK
+from tripletjax.potentials.local import map_atoms
 from tripletjax.potentials.mechanics import per_structure
 from tripletjax.potentials.network import Architecture, initial_weights, weight_shapes
 from tripletjax.potentials.records import of_fields
@@ -95,7 +94,7 @@ class TensorModel:
         model = AtomicTensor(self.architecture, len(self.species), self.degrees)
         apply = partial(model.apply, {"params": self.weights})
         with jax.default_matmul_precision("highest"):
-            found: Any = map_blocks(apply, (vectors, kinds, mask, centers), ATOMS_A_BLOCK)
+            found: Any = map_atoms(apply, (vectors, kinds, mask, centers))
         present = jnp.asarray(batch.center_mask)
         atoms = jnp.where(present[:, None], found, 0) * jnp.asarray(self.scale, found.dtype)
         if self.target == "dipole":

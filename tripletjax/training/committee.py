@@ -11,11 +11,11 @@ import optax
 from tripletjax.io import remove_own, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.committee import committee_of
+from tripletjax.training.calibration import calibrate, uncertainty_metrics
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import split_buckets
 from tripletjax.training.folder import METRICS, OWN, claimed
 from tripletjax.training.kept_settings import save_settings
-from tripletjax.training.laplace import calibrate, uncertainty_metrics
 from tripletjax.training.parts import Dataset, named_parts
 from tripletjax.training.run import train
 from tripletjax.training.starts import Choices, starting_point

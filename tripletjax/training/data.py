@@ -194,6 +194,18 @@ def pieces(
             yield jax.tree.map(lambda array, index=index: array[index], bucket), present
 
 
+def thinned(buckets: Sequence[Bucket], atoms: int) -> list[Bucket]:
+    """Every n-th structure, so that there are not more than about so many atoms in all."""
+    total = sum(int(bucket.atom_mask.sum()) for bucket in buckets)
+    every = -(-total // atoms)
+    if every <= 1:
+        return list(buckets)
+    found = []
+    for bucket in buckets:
+        found.append(jax.tree.map(lambda array: array[::every], bucket))
+    return found
+
+
 def epoch_order(buckets: Sequence[Bucket], size: int, seed: int, epoch: int):
     """All steps of one epoch in random order: (bucket, indices [size], present [size])."""
     random = np.random.Generator(np.random.PCG64([seed, epoch]))

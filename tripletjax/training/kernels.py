@@ -22,6 +22,7 @@ from tripletjax.kernels.sparse import fit_sparse_potential
 from tripletjax.kernels.tuning import tuned
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.precision import computing_in, precision_of
+from tripletjax.training.calibration import errors_and_deviations, quality_of
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import split_buckets
 from tripletjax.training.figures import calibration_figure, parity_figure
@@ -33,7 +34,6 @@ from tripletjax.training.kernel_config import (
     kernel_settings_text,
 )
 from tripletjax.training.labels import countable
-from tripletjax.training.laplace import errors_and_deviations, quality_of
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, checked_parts
 from tripletjax.training.references import reference_energies

@@ -13,18 +13,17 @@ The sum over force components is estimated from random signs v,
 Source: MacKay, Neural Computation 4, 448 (1992); Daxberger et al., NeurIPS 2021 (last layer).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
-from scipy.stats import spearmanr
 
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.committee import calibrated
 from tripletjax.potentials.committee import draws as draws_about
+from tripletjax.training.calibration import calibrate
 from tripletjax.training.data import Bucket, as_batch, pieces
 from tripletjax.training.metrics import compare
 
@@ -125,61 +124,3 @@ def last_layer_features(potential: Potential, rows: Bucket, elements, signs):
         return value, -jax.vmap(along)(signs)
 
     return jax.vmap(of_structure, (0, 1), (0, 1))(rows, signs)
-
-
-def calibrate(committee: Potential, valid: Sequence[Bucket]) -> Potential:
-    """Scale the deviations so that their mean square matches that of the errors on these data.
-
-    With ε an error and s its predicted standard deviation, the factor is √⟨ε²/s²⟩; for forces over
-    components.
-    """
-    energy, forces = errors_and_deviations(calibrated(committee, 1, 1), valid)
-    return calibrated(committee, _ratio(*energy), _ratio(*forces))
-
-
-def _ratio(errors: np.ndarray, deviations: np.ndarray) -> float:
-    if not len(errors):
-        return 1.0
-    return float(np.sqrt(np.mean((errors / np.maximum(deviations, 1e-12)) ** 2)))
-
-
-def uncertainty_metrics(potential: Potential, parts: Mapping[str, Sequence[Bucket]]):
-    """``quality_of`` the predicted deviations, for each part of the data."""
-    return quality_of({name: errors_and_deviations(potential, own) for name, own in parts.items()})
-
-
-def quality_of(checked: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    """The quality of ``errors_and_deviations`` of each part of the data.
-
-    ``ratio`` is √⟨ε²/s²⟩, 1 if calibrated; ``correlation`` is that of Spearman between |ε| and s.
-    """
-    found = {}
-    for name, kinds in checked.items():
-        for kind, (errors, deviations) in zip(("energy", "forces"), kinds, strict=True):
-            if len(errors) > 1:
-                found[f"{name}_{kind}_ratio"] = _ratio(errors, deviations)
-                rank: Any = spearmanr(np.abs(errors), deviations)
-                found[f"{name}_{kind}_correlation"] = float(np.nan_to_num(rank.statistic))
-    return found
-
-
-def errors_and_deviations(potential: Potential, buckets: Sequence[Bucket]):
-    """Errors and their predicted deviations, of energies [F], eV, and of force components [N]."""
-    bare, elements = potential.without_references, np.array(potential.species, np.int32)
-    energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
-    for rows, present in pieces(buckets, STRUCTURES_A_CHUNK):
-        mean, deviation = _predict(bare, rows, elements, present)
-        energies.append(np.stack([mean.energy - rows.energy, deviation.energy])[:, present])
-        known = rows.atom_mask & (rows.has_forces & present)[:, None]
-        shape = (*known.shape, 3)
-        error = np.asarray(mean.forces).reshape(shape) - rows.forces
-        spread = np.asarray(deviation.forces).reshape(shape)
-        forces.append(np.stack([error[known].ravel(), spread[known].ravel()]))
-    return np.concatenate(energies, 1), np.concatenate(forces, 1)
-
-
-@jax.jit
-def _predict(potential: Potential, rows: Bucket, elements, present):
-    """Energy, forces and stress of some structures of a bucket, and their deviations."""
-    batch = as_batch(rows, elements, present)
-    return potential.energy_forces_stress(batch), potential.deviations(batch)

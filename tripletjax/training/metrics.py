@@ -95,7 +95,7 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
     bare = potential.without_references
     order, energies, stresses, forces = [], [], [], {}
     for rows, present in pieces(buckets):
-        found = _predictions(bare, rows, elements, present)
+        found = predictions(bare, rows, elements, present)
         energy, force, stress = map(np.asarray, found)
         force = force.reshape(*rows.species.shape, 3)
         for row in np.flatnonzero(present):
@@ -131,6 +131,6 @@ def compare(potential: Potential, buckets: Sequence[Bucket]) -> Comparison:
 
 
 @jax.jit
-def _predictions(potential: Potential, rows: Bucket, elements, present):
+def predictions(potential: Potential, rows: Bucket, elements, present):
     """Energy, forces and stress of some structures of a bucket."""
     return potential.energy_forces_stress(as_batch(rows, elements, present))

@@ -11,6 +11,7 @@ import optax
 from tripletjax.io import provenance, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.storage import COMMITTEE
+from tripletjax.training.calibration import uncertainty_metrics
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.consistency import warn_of_units
 from tripletjax.training.data import Bucket, split_buckets
@@ -18,7 +19,7 @@ from tripletjax.training.energies import EnergyTask
 from tripletjax.training.figures import loss_figure, parity_figure
 from tripletjax.training.folder import LOSS, METRICS, PARITY, begun, claimed, keeper, run_settings
 from tripletjax.training.kept_settings import save_settings
-from tripletjax.training.laplace import laplace_committee, uncertainty_metrics
+from tripletjax.training.laplace import laplace_committee
 from tripletjax.training.loop import run_epochs
 from tripletjax.training.metrics import compare
 from tripletjax.training.parts import Dataset, named_parts
