@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from tripletjax.commands import audit, demo, describe, evaluate, md, tensors, train
+from tripletjax.commands.compiled import kept_programs
 from tripletjax.commands.outcomes import STATUS, settings, status_of
 from tripletjax.commands.parsing import Parser
 
@@ -21,9 +22,10 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status, without changing Python's settings."""
-    parsed = _build_parser().parse_args(arguments)
-    with settings(getattr(parsed, "x64", False)):
-        return status_of(parsed.run, parsed)
+    with kept_programs():
+        parsed = _build_parser().parse_args(arguments)
+        with settings(getattr(parsed, "x64", False)):
+            return status_of(parsed.run, parsed)
 
 
 def _build_parser() -> Parser:

@@ -1,0 +1,78 @@
+"""Compiled programs, kept for later commands on the same machine."""
+
+import hashlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
+EVERYTHING = {  # small programs too: there are hundreds
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+DAYS = 30  # after which a program is compiled again, so that the folder does not grow forever
+
+
+@contextmanager
+def kept_programs() -> Iterator[None]:
+    """Context in which JAX, if it is imported within, reads and writes compiled programs.
+
+    ``JAX_COMPILATION_CACHE_DIR`` names another folder; empty, nothing is kept.
+    """
+    before = {name: os.environ.get(name) for name in (FOLDER, *EVERYTHING)}
+    if before[FOLDER] is None:
+        with suppress(OSError):  # no home, or not to be written: compile every time
+            os.environ.update(EVERYTHING | {FOLDER: str(_prepared(programs_folder()))})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def programs_folder() -> Path:
+    """The user's folder of programs for this kind of processor, which others may not run.
+
+    Example:
+        >>> programs_folder().parent.name
+        'tripletjax'
+    """
+    kind = hashlib.sha256(_processor().encode()).hexdigest()[:12]
+    return _caches() / "tripletjax" / f"programs-{kind}"
+
+
+def _caches() -> Path:
+    """The folder for caches of this user."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _processor() -> str:
+    """What the processor can do."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        features = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
+        return "\n".join(sorted(features))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _prepared(folder: Path) -> Path:
+    """The folder, created for this user alone and without old programs."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    oldest = time.time() - DAYS * 24 * 3600
+    for path in folder.iterdir():
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(folder)
+    return folder
