@@ -267,7 +267,8 @@ def test_a_size_stands_for_settings(files, capsys):
         main(["train", "--size", "small", "--print-config"])
     text = capsys.readouterr().out
     assert all(f"{name}: {value}" in text for name, value in SIZES["small"].items())
-    assert SIZES["small"].keys() == SIZES["large"].keys() | {"order"}
+    assert Architecture(**SIZES["medium"]) == Architecture()
+    assert len({frozenset(settings) for settings in SIZES.values()}) == 1  # one replaces another
     (files / "size.yaml").write_text("size: small\nwidth: 8\nmax_epochs: 1\nlaplace_members: 0\n")
     options = ["--config", str(files / "size.yaml"), "--out", str(files / "fit")]
     assert main(["train", "--train", str(files / "train.xyz"), *options]) == 0
@@ -275,16 +276,33 @@ def test_a_size_stands_for_settings(files, capsys):
     assert found == Architecture(**{**SIZES["small"], "width": 8})
 
 
+def test_a_size_replaces_that_of_a_file(files, monkeypatch):
+    found = []
+
+    def noted(task, config, *_):
+        found.append(config.architecture)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tripletjax.training.run.run_epochs", noted)
+    (files / "size.yaml").write_text("size: small\nwidth: 8\n")
+    options = ["--config", str(files / "size.yaml"), "--out", str(files / "fit")]
+    command = ["train", "--train", str(files / "train.xyz"), *options, "--size", "medium"]
+    assert main(command) == 130
+    assert found == [Architecture()]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--model", "kernel", "--size", "small"], "invalid --size: fits with --model kernel"),
         (["--config", "wrong.yaml"], "invalid size='huge'"),
+        (["--config", "kernel.yaml"], "'size'"),
     ],
 )
 def test_a_size_that_is_not_one_is_an_error(options, words, files, capsys, monkeypatch):
     monkeypatch.chdir(files)
     (files / "wrong.yaml").write_text("size: huge\n")
+    (files / "kernel.yaml").write_text("model: kernel\nsize: small\n")
     assert main(["train", "--train", "train.xyz", "--out", "fit", *options]) == 2
     assert words in capsys.readouterr().err
     assert not (files / "fit").exists()

@@ -150,10 +150,12 @@ def _chosen(
             )
         return FitOptions(), config
     is_file = isinstance(config, str | Path)
-    given = of_size(read_settings(config) if is_file else config or {})
-    name = given.get("model") if model is None else model
+    given = read_settings(config) if is_file else config or {}
+    defaults = defaults_of(given.get("model") if model is None else model)
+    if isinstance(defaults, TrainConfig):
+        given = of_size(given)
     source = str(config) if is_file else "config"
-    options, chosen = divided(given, FitOptions(), defaults_of(name), source=source)
+    options, chosen = divided(given, FitOptions(), defaults, source=source)
     return options, chosen
 
 

@@ -35,18 +35,21 @@ def _template(arguments: argparse.Namespace) -> str:
 
 
 def _of_size(arguments: argparse.Namespace) -> Mapping[str, Any]:
-    """The settings that --size stands for."""
-    return SIZES[getattr(arguments, "size", "medium")]
+    """The settings that --size stands for; none if it is not given."""
+    return SIZES[arguments.size] if hasattr(arguments, "size") else {}
 
 
 def _settled(arguments: argparse.Namespace) -> tuple[FitOptions, TrainConfig | KernelConfig]:
     """The settings of the model that is chosen, which must read all options."""
     model = getattr(arguments, "model", given_settings(arguments)[0].get("model"))
     config = defaults_of(model)
-    readable = {entry.name for entry in config.entries()}
-    if not isinstance(config, KernelConfig):
+    readable, is_kernel = (
+        {entry.name for entry in config.entries()},
+        isinstance(config, KernelConfig),
+    )
+    if not is_kernel:
         readable.add("size")
-        vars(arguments).update(_of_size(arguments))
+        vars(arguments).update({**_of_size(arguments), **vars(arguments)})
     names = {entry.name for entry in TrainConfig.entries()} | {"size"}
     for name in sorted(names & set(vars(arguments))):
         if name not in readable:
@@ -54,7 +57,7 @@ def _settled(arguments: argparse.Namespace) -> tuple[FitOptions, TrainConfig | K
                 f"invalid --{name.replace('_', '-')}: fits with --model {model} do not read it; "
                 "leave it out"
             )
-    return settled(arguments, FitOptions(), config, of_size)
+    return settled(arguments, FitOptions(), config, dict if is_kernel else of_size)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -23,13 +23,6 @@ RANGES = {
     "order": (2, 6),
     "tags": (0, 1024),
 }
-SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
-    {
-        "small": {"channels": 16, "messages": 0, "order": 3, "width": 32},
-        "medium": {},  # the defaults
-        "large": {"channels": 64, "messages": 32, "width": 128},
-    }
-)
 FALL = 0.6  # of the cutoff, over which the cutoff function falls where no width is given
 
 
@@ -112,6 +105,14 @@ class Architecture(Settings):
                 settle(self, **{field.name: as_integer(field.name, value, low, high)})
 
 
+_SMALL = {"channels": 16, "messages": 0, "order": 3, "width": 32}
+_LARGE = {"channels": 64, "messages": 32, "order": 4, "width": 128}
+_MEDIUM = {field.name: field.default for field in fields(Architecture) if field.name in _SMALL}
+SIZES: Mapping[str, Mapping[str, int | None]] = MappingProxyType(
+    {"small": _SMALL, "medium": _MEDIUM, "large": _LARGE}
+)
+
+
 def of_size(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings in which ``size`` is replaced by what it stands for; other settings come first.
 
@@ -120,8 +121,10 @@ def of_size(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Example:
         >>> of_size({"size": "large", "width": 256})
-        {'channels': 64, 'messages': 32, 'width': 256}
+        {'channels': 64, 'messages': 32, 'order': 4, 'width': 256}
     """
     given = dict(settings)
-    size = given.pop("size", "medium")
-    return {**SIZES[as_choice("size", size, tuple(SIZES))], **given}
+    if "size" not in given:
+        return given
+    size = as_choice("size", given.pop("size"), tuple(SIZES))
+    return {**SIZES[size], **given}

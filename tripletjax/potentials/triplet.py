@@ -20,9 +20,7 @@ from tripletjax.potentials.repulsion import repulsion_energies
 from tripletjax.types import Array, Environments
 
 SENDER = "sender_"  # prefix of the names of the weights of messages
-SENDER_ORDER = (
-    2  # of the invariants that messages are made of: higher ones cost more than they gain
-)
+SENDER_ORDER = 2  # of the invariants of messages: higher ones cost more than they gain
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,12 @@ class TripletModel:
 
     def energies(self, weights: Any, environments: Environments) -> Array:
         """Energy of every atom, [C]."""
-        if not self.network.n_messages:
-            return local_energies(self._energy, weights, *environments[:4])
         vectors, *others = environments[:4]
-        sent = map_atoms(partial(self._sent, weights), (vectors, *others))
-        inputs = vectors, (sent[environments.neighbors], sent)
-        return local_energies(self._energy_with_messages, weights, inputs, *others)
+        messages = None
+        if self.network.n_messages:
+            sent = map_atoms(partial(self._sent, weights), (vectors, *others))
+            messages = sent[environments.neighbors], sent
+        return local_energies(self._energy, weights, (vectors, messages), *others)
 
     def fixed_energies(self, environments: Environments) -> Array | None:
         """The repulsion of close nuclei, [C] eV, if the architecture has it."""
@@ -88,13 +86,10 @@ class TripletModel:
             return None
         return repulsion_energies(environments, self.species)
 
-    def _energy(self, weights, *environment) -> Array:
-        energy: Any = self.network.apply({"params": weights}, *environment)
-        return energy
-
-    def _energy_with_messages(self, weights, inputs, *others) -> Array:
+    def _energy(self, weights, inputs, *others) -> Array:
         vectors, messages = inputs
-        return self._energy(weights, vectors, *others, messages)
+        energy: Any = self.network.apply({"params": weights}, vectors, *others, messages)
+        return energy
 
     def _sent(self, weights, *environment) -> Array:
         """The messages of one atom."""
