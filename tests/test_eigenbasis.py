@@ -35,9 +35,9 @@ def test_updates_are_those_of_the_formula():
         g = gradients[count - 1]
         rows = g @ g.T if rows is None else MEMORY * rows + (1 - MEMORY) * g @ g.T
         columns = g.T @ g if columns is None else MEMORY * columns + (1 - MEMORY) * g.T @ g
-        np.testing.assert_allclose(state.sides[0][0].moment, rows, atol=1e-12)
-        np.testing.assert_allclose(state.sides[0][1].moment, columns, atol=1e-12)
-        u, v = (np.asarray(side.basis) for side in state.sides[0])
+        np.testing.assert_allclose(state.moments[0][0], rows, atol=1e-12)
+        np.testing.assert_allclose(state.moments[0][1], columns, atol=1e-12)
+        u, v = map(np.asarray, state.bases[0])
         np.testing.assert_allclose(u.T @ u, np.eye(5), atol=1e-12)
         mean, square = B1 * mean + (1 - B1) * g, B2 * square + (1 - B2) * (u.T @ g @ v) ** 2
         root = np.sqrt((square + FLOOR**2 * square.mean()) / (1 - B2**count))
@@ -50,8 +50,8 @@ def test_bases_become_the_eigenvectors():
     mixing = random.normal(size=(4, 4))
     gradients = [jnp.asarray(mixing @ random.normal(size=(4, 2))) for _ in range(3000)]
     _, state = run(scale_by_eigenbasis(memory=0.999, interval=1), gradients)
-    rows, _ = state.sides[0]
-    diagonal = np.asarray(rows.basis.T @ rows.moment @ rows.basis)
+    (basis, _), (moment, _) = state.bases[0], state.moments[0]
+    diagonal = np.asarray(basis.T @ moment @ basis)
     outside = diagonal - np.diag(np.diag(diagonal))
     assert np.abs(outside).max() < 0.02 * np.diag(diagonal).max()
 
@@ -74,7 +74,7 @@ def test_arrays_of_any_shape_keep_it(shape):
 
 def test_the_long_side_of_a_thin_matrix_is_not_turned():
     for rows, turned in ((2 * THINNEST, True), (2 * THINNEST + 1, False)):
-        (sides,) = scale_by_eigenbasis().init({"w": jnp.ones((rows, 2))}).sides
+        (sides,) = scale_by_eigenbasis().init({"w": jnp.ones((rows, 2))}).bases
         assert [side is not None for side in sides] == [turned, True]
 
 

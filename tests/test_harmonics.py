@@ -10,6 +10,8 @@ from tripletjax.basis.angular import (
     degree_of,
     edge_frame,
     harmonic_slice,
+    harmonics_of_monomials,
+    monomials,
     spherical_harmonics,
     to_edge_frame,
     wigner_matrix,
@@ -33,6 +35,16 @@ def test_published_table():
     for (l, m), formula in reference.PUBLISHED.items():
         expected = np.broadcast_to(formula(*u.T), len(u))
         np.testing.assert_allclose(values[:, l * (l + 1) + m], expected, atol=2e-15)
+
+
+@pytest.mark.parametrize("degree", range(1, 9))
+def test_harmonics_are_linear_forms_of_monomials(degree, dtype):
+    """The matrix from one set of directions, at others; in the precision of the input."""
+    u = directions(seed=1)
+    found = monomials(jnp.asarray(u, dtype), degree) @ harmonics_of_monomials(degree).astype(dtype)
+    assert found.dtype == dtype
+    atol = 1e-12 if dtype == np.float64 else 3e-5
+    np.testing.assert_allclose(found, spherical_harmonics(u, degree), atol=atol)
 
 
 @pytest.mark.parametrize("l_max", [0, 1, 12, 20])

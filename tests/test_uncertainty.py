@@ -151,7 +151,8 @@ def test_errors_and_deviations_are_those_of_the_committee(kind, request):
     committee = request.getfixturevalue(kind)
     committee = calibrated(committee, 2.0, 3.0)
     data = dataset(3, 5)
-    energy, forces = errors_and_deviations(committee, make_buckets(*data, committee))
+    found = errors_and_deviations(committee, make_buckets(*data, committee))
+    energy, forces = map(np.stack, found)
     start = 0
     for row, (frame, label) in enumerate(zip(data.frames, data.labels, strict=True)):
         mean, deviation = predicted(committee, frame)

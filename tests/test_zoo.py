@@ -16,7 +16,7 @@ from tripletjax.training import evaluate, read_labels
 pytestmark = pytest.mark.once("float32")
 
 ZOO = Path(tripletjax.__file__).parent / "zoo"
-SETS = {"ethanol_gfn2": "ethanol"}
+SETS = {"ethanol_gfn2": "ethanol", "water_gfn2": "water"}
 MODELS = sorted(path.name for path in ZOO.iterdir() if path.is_dir())
 
 

@@ -108,7 +108,7 @@ class Architecture(Settings):
 _SMALL = {"channels": 16, "messages": 0, "order": 3, "width": 32}
 _LARGE = {"channels": 64, "messages": 32, "order": 4, "width": 128}
 _MEDIUM = {field.name: field.default for field in fields(Architecture) if field.name in _SMALL}
-SIZES: Mapping[str, Mapping[str, int | None]] = MappingProxyType(
+SIZES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"small": _SMALL, "medium": _MEDIUM, "large": _LARGE}
 )
 

@@ -71,6 +71,23 @@ class CommitteeModel:
         """Those of the members' model, [C] eV; None: it has none."""
         return fixed_energies(self.model, environments)
 
+    def members(self, potential: Potential) -> list[Potential]:
+        """The members of a committee as potentials of their own."""
+        weights = potential.weights
+
+        def member(index: int) -> Potential:
+            own = jax.tree.map(lambda array: array[index], weights["members"])
+            return self._single(potential, _whole(weights["potential"], own))
+
+        return [member(index) for index in range(size(potential))]
+
+    def drawn_about(self, potential: Potential) -> Potential | None:
+        """The potential about which the members are drawn; None: they are fits."""
+        return self._single(potential, potential.weights["potential"]) if self.centered else None
+
+    def _single(self, potential: Potential, weights: Any) -> Potential:
+        return Potential(self.model, weights, potential.references, potential.scale)
+
     def deviations(self, potential: Potential, batch: Batch) -> Deviations:
         """Standard deviations over the members, multiplied by the factors."""
         weights = potential.weights
@@ -95,44 +112,24 @@ def spread(potential: Potential, energies, forces) -> Deviations:
 
     def deviation(name: str, values: Array, about: Array | None) -> Array:
         xp = array_module(values)
-        divisor = len(values) - (about is None)
-        about = xp.mean(values, 0) if about is None else about
+        middle, divisor = (
+            (xp.mean(values, 0), len(values) - 1) if about is None else (about, len(values))
+        )
         factor = xp.asarray(potential.weights[name], values.dtype)
-        return factor * xp.sqrt(xp.sum((values - about) ** 2, 0) / divisor)
+        return factor * xp.sqrt(xp.sum((values - middle) ** 2, 0) / divisor)
 
     return Deviations(deviation("energy_factor", *energies), deviation("forces_factor", *forces))
 
 
-def members(potential: Potential) -> list[Potential]:
-    """The members of a committee as potentials of their own."""
-    weights, model = potential.weights, potential.model
-
-    def member(index: int) -> Potential:
-        own = jax.tree.map(lambda array: array[index], weights["members"])
-        whole = weights["potential"] | own if isinstance(own, Mapping) else own
-        return Potential(model.model, whole, potential.references, potential.scale)
-
-    return [member(index) for index in range(size(potential))]
-
-
-def drawn_about(potential: Potential) -> Potential:
-    """The potential about whose weights the members of a committee are drawn."""
-    return Potential(
-        potential.model.model,
-        potential.weights["potential"],
-        potential.references,
-        potential.scale,
-    )
-
-
 def _over_members(function, weights: dict[str, Any]):
     """A function of the weights of one member, mapped over all."""
-    shared = weights["potential"]
-
-    def of_member(own):
-        return function(shared | own if isinstance(own, Mapping) else own)
-
+    of_member = lambda own: function(_whole(weights["potential"], own))  # noqa: E731
     return jax.vmap(of_member)(weights["members"])
+
+
+def _whole(shared: Any, own: Any) -> Any:
+    """All weights of a member."""
+    return shared | own if isinstance(own, Mapping) else own
 
 
 def committee_weights(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
+from tripletjax.basis.angular import harmonic_slice, harmonics_of_monomials, monomials
 from tripletjax.basis.cutoffs import cutoff_weights
 from tripletjax.invariants.spheres import powers_of, sphere_invariants
 from tripletjax.numerics import fill_padding, safe_norm
@@ -54,12 +54,13 @@ class AtomLayers(nn.Module):
     def _density(self, directions, edges, center_kind, received=None):
         """The density c_clm of the species, and of messages [K, g] where they are received."""
         size = self.architecture
-        harmonics = spherical_harmonics(directions, size.l_max)
-        raw = jnp.einsum("kf,km->fm", edges, harmonics)
+        powers = monomials(directions, size.l_max)
+        harmonics = harmonics_of_monomials(size.l_max).astype(directions.dtype)
+        raw = jnp.einsum("kf,kp->fp", edges, powers) @ harmonics
         parts = self._mixed("radial", size.channels, raw)
         if received is not None:
             edges = self._dense("message_radial", received.shape[-1], edges) * received
-            raw = jnp.einsum("kg,km->gm", edges, harmonics)
+            raw = jnp.einsum("kg,kp->gp", edges, powers) @ harmonics
             of_messages = self._mixed("message", size.channels, raw)
             parts = [part + other for part, other in zip(parts, of_messages, strict=True)]
         gains = [

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.committee import CommitteeModel, calibrated, drawn_about, members, spread
+from tripletjax.potentials.committee import calibrated, spread
 from tripletjax.training.data import Bucket, as_batch, pieces, thinned
 from tripletjax.training.metrics import predictions
 
@@ -66,17 +66,19 @@ def errors_and_deviations(
 ) -> tuple[Checked, Checked]:
     """Errors and their predicted deviations, of energies [F], eV, and of force components [N]."""
     bare, elements = potential.without_references, np.array(potential.species, np.int32)
-    is_committee = isinstance(potential.model, CommitteeModel)
-    predict, size = (_of_members(bare), None) if is_committee else (_predict, STRUCTURES_A_CHUNK)
+    one_by_one = hasattr(potential.model, "members")
+    predict, size = (_of_members(bare), None) if one_by_one else (_predict, STRUCTURES_A_CHUNK)
     energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
     for rows, present in pieces(buckets, size):
         (energy, force), deviation = predict(bare, rows, elements, present)
-        energies.append(np.stack([energy - rows.energy, deviation.energy])[:, present])
+        errors = np.asarray(energy) - rows.energy
+        energies.append(np.stack([errors, deviation.energy])[:, present])
         known = rows.atom_mask & (rows.has_forces & present)[:, None]
-        error = np.asarray(force).reshape(rows.forces.shape) - rows.forces
+        errors = np.asarray(force).reshape(rows.forces.shape) - rows.forces
         found = np.asarray(deviation.forces).reshape(rows.forces.shape)
-        forces.append(np.stack([error[known].ravel(), found[known].ravel()]))
-    return np.concatenate(energies, 1), np.concatenate(forces, 1)
+        forces.append(np.stack([errors[known].ravel(), found[known].ravel()]))
+    of_energies, of_forces = np.concatenate(energies, 1), np.concatenate(forces, 1)
+    return (of_energies[0], of_energies[1]), (of_forces[0], of_forces[1])
 
 
 @jax.jit
@@ -89,14 +91,16 @@ def _predict(potential: Potential, rows: Bucket, elements, present):
 
 def _of_members(committee: Potential):
     """``_predict`` of a committee, its members one by one: by the program for the errors."""
-    each, centered = members(committee), committee.model.centered
-    every = [*each, drawn_about(committee)] if centered else each
+    model: Any = committee.model
+    each, middle = model.members(committee), model.drawn_about(committee)
 
     def predict(potential: Potential, rows: Bucket, elements, present):
-        found = [predictions(one, rows, elements, present)[:2] for one in every]
-        of_members = [np.stack(values) for values in zip(*found[: len(each)], strict=True)]
-        about = [np.asarray(values) for values in found[-1]] if centered else (None, None)
-        mean = about if centered else [values.mean(0) for values in of_members]
+        def predicted(one):
+            return tuple(map(np.asarray, predictions(one, rows, elements, present)[:2]))
+
+        of_members = [np.stack(values) for values in zip(*map(predicted, each), strict=True)]
+        about = (None, None) if middle is None else predicted(middle)
+        mean = [values.mean(0) for values in of_members] if middle is None else about
         return mean, spread(potential, *zip(of_members, about, strict=True))
 
     return predict

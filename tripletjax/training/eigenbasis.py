@@ -25,14 +25,7 @@ FLOOR = 1e-6  # of √v, relative to its root mean square: components that are o
 TINY = 1e-12  # the same in absolute terms, where all gradients are zero
 
 
-class Side(NamedTuple):
-    """Rows or columns of a matrix."""
-
-    moment: Array  # [n, n] decaying mean of G Gᵀ
-    basis: Array  # [n, n] its eigenvectors, approximately
-
-
-Sides = tuple[Side | None, Side | None]  # rows and columns; None: not turned
+Pair = tuple[Array | None, Array | None]  # of the rows and columns of a matrix; None: not turned
 
 
 class EigenbasisState(NamedTuple):
@@ -41,7 +34,8 @@ class EigenbasisState(NamedTuple):
     count: Array  # steps so far
     mean: list[Array]  # m, in the eigenbasis, as matrices
     square: list[Array]  # v, in the eigenbasis
-    sides: list[Sides]
+    moments: list[Pair]  # A and B
+    bases: list[Pair]  # U and V, approximately
 
 
 def scale_by_eigenbasis(
@@ -68,9 +62,10 @@ def scale_by_eigenbasis(
 
     def init(params) -> Any:
         zeros: list[Array] = [jnp.zeros_like(_matrix(array)) for array in jax.tree.leaves(params)]
-        sides = [_sides(matrix) for matrix in zeros]
         copies: list[Array] = [jnp.copy(array) for array in zeros]
-        return EigenbasisState(jnp.zeros((), jnp.int32), zeros, copies, sides)
+        moments = [_on_sides(lambda n, dtype: jnp.zeros((n, n), dtype), m) for m in zeros]
+        bases = [_on_sides(lambda n, dtype: jnp.eye(n, dtype=dtype), m) for m in zeros]
+        return EigenbasisState(jnp.zeros((), jnp.int32), zeros, copies, moments, bases)
 
     def update(updates, state, params=None):
         del params
@@ -78,12 +73,17 @@ def scale_by_eigenbasis(
         gradients = [_matrix(array) for array in arrays]
         count = state.count + 1
         fresh = jnp.where(count == 1, 1, 1 - memory)
-        sides = [_seen(*pair, fresh) for pair in zip(state.sides, gradients, strict=True)]
-        sides, means = jax.lax.cond(
-            (count - 1) % interval == 0, _refined, lambda *kept: kept, sides, state.mean
+        moments = [_seen(*pair, fresh) for pair in zip(state.moments, gradients, strict=True)]
+        bases, means = jax.lax.cond(
+            (count - 1) % interval == 0,
+            _refined,
+            lambda _, *kept: kept,
+            moments,
+            state.bases,
+            state.mean,
         )
         kept, squares, steps = [], [], []
-        for gradient, mean, square, own in zip(gradients, means, state.square, sides, strict=True):
+        for gradient, mean, square, own in zip(gradients, means, state.square, bases, strict=True):
             turned = _turn(own, gradient)
             kept.append(b1 * mean + (1 - b1) * turned)
             squares.append(b2 * square + (1 - b2) * turned**2)
@@ -91,7 +91,9 @@ def scale_by_eigenbasis(
             mean = kept[-1] / _weight(b1, count, square.dtype)
             steps.append(_turn_back(own, mean / root))
         steps = [step.reshape(array.shape) for step, array in zip(steps, arrays, strict=True)]
-        return jax.tree.unflatten(structure, steps), EigenbasisState(count, kept, squares, sides)
+        return jax.tree.unflatten(structure, steps), EigenbasisState(
+            count, kept, squares, moments, bases
+        )
 
     return optax.GradientTransformation(init, update)
 
@@ -106,23 +108,21 @@ def _matrix(array: Array) -> Array:
     return array.reshape(-1, array.shape[-1] if array.ndim > 1 else 1)
 
 
-def _sides(matrix: Array) -> Sides:
-    """Rows and columns before the first gradient."""
+def _on_sides(function, matrix: Array) -> Pair:
+    """``function(n, dtype)`` of those sides of a matrix that are turned, of length n."""
     rows, columns = (
-        Side(jnp.zeros((n, n), matrix.dtype), jnp.eye(n, dtype=matrix.dtype))
-        if 1 < n <= min(LONGEST_SIDE, THINNEST * other)
-        else None
+        function(n, matrix.dtype) if 1 < n <= min(LONGEST_SIDE, THINNEST * other) else None
         for n, other in zip(matrix.shape, matrix.shape[::-1], strict=True)
     )
     return rows, columns
 
 
-def _seen(sides: Sides, gradient: Array, fresh: Array) -> Sides:
-    """The sides with the second moments of one more gradient, with this weight."""
-    rows, columns = sides
+def _seen(moments: Pair, gradient: Array, fresh: Array) -> Pair:
+    """The second moments with those of one more gradient, with this weight."""
+    rows, columns = moments
     return (
-        rows and rows._replace(moment=_mixed(rows.moment, gradient @ gradient.T, fresh)),
-        columns and columns._replace(moment=_mixed(columns.moment, gradient.T @ gradient, fresh)),
+        None if rows is None else _mixed(rows, gradient @ gradient.T, fresh),
+        None if columns is None else _mixed(columns, gradient.T @ gradient, fresh),
     )
 
 
@@ -135,29 +135,27 @@ def _root(square: Array) -> Array:
     return jnp.sqrt(square + FLOOR**2 * jnp.mean(square)) + TINY
 
 
-def _refined(sides: list[Sides], means: list[Array]) -> tuple[list[Sides], list[Array]]:
+def _refined(
+    moments: list[Pair], bases: list[Pair], means: list[Array]
+) -> tuple[list[Pair], list[Array]]:
     """One step of orthogonal iteration for every basis, and the means in the new ones."""
-
-    def refined(side: Side) -> Side:
-        return side._replace(basis=jnp.linalg.qr(side.moment @ side.basis)[0])
-
-    new = jax.tree.map(refined, sides, is_leaf=lambda one: isinstance(one, Side))
+    new = jax.tree.map(lambda moment, basis: jnp.linalg.qr(moment @ basis)[0], moments, bases)
     turned = [
         _turn(after, _turn_back(before, mean))
-        for before, after, mean in zip(sides, new, means, strict=True)
+        for before, after, mean in zip(bases, new, means, strict=True)
     ]
     return new, turned
 
 
-def _turn(sides: Sides, matrix: Array) -> Array:
+def _turn(bases: Pair, matrix: Array) -> Array:
     """Uᵀ M V."""
-    rows, columns = sides
-    matrix = matrix if rows is None else rows.basis.T @ matrix
-    return matrix if columns is None else matrix @ columns.basis
+    rows, columns = bases
+    matrix = matrix if rows is None else rows.T @ matrix
+    return matrix if columns is None else matrix @ columns
 
 
-def _turn_back(sides: Sides, matrix: Array) -> Array:
+def _turn_back(bases: Pair, matrix: Array) -> Array:
     """U M Vᵀ."""
-    rows, columns = sides
-    matrix = matrix if rows is None else rows.basis @ matrix
-    return matrix if columns is None else matrix @ columns.basis.T
+    rows, columns = bases
+    matrix = matrix if rows is None else rows @ matrix
+    return matrix if columns is None else matrix @ columns.T
