@@ -23,20 +23,35 @@ def caches(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_programs_are_kept_by_commands_and_read_by_the_next(caches, tmp_path):
-    water = tmp_path / "water.xyz"
+@pytest.fixture
+def described(caches):
+    """Describe a molecule in a new process; returns its programs, and what it says of errors."""
+    water = caches / "water.xyz"
     water.write_text("3\n\nO 0 0 0\nH 0.76 0.58 0\nH -0.76 0.58 0\n")
-    command = [sys.executable, "-m", "tripletjax.cli", "describe", str(water)]
 
     def described(name):
-        out = tmp_path / name
         options = ["--kind", "power_spectrum", "--cutoff", "3"]
-        subprocess.run([*command, str(out), *options], check=True, capture_output=True)
-        return {path.name: path.stat().st_mtime_ns for path in programs_folder().iterdir()}
+        command = [sys.executable, "-m", "tripletjax.cli", "describe", str(water)]
+        found = subprocess.run(
+            [*command, str(caches / name), *options], check=True, capture_output=True, text=True
+        )
+        programs = {path: path.stat().st_mtime_ns for path in programs_folder().iterdir()}
+        return programs, found.stderr
 
-    first = described("first.npz")
-    assert any("cache" in name for name in first)
-    assert described("second.npz") == first
+    return described
+
+
+def test_programs_are_kept_by_commands_and_read_by_the_next(described):
+    first, _ = described("first.npz")
+    assert any("describe" in path.name for path in first)
+    assert described("second.npz")[0] == first
+
+
+def test_damaged_programs_are_compiled_again(described):
+    programs, _ = described("first.npz")
+    for path in programs:
+        path.write_bytes(path.read_bytes()[:-20])
+    assert "warning" not in described("second.npz")[1]
 
 
 def test_the_environment_is_as_before(caches):
@@ -58,8 +73,9 @@ def test_old_programs_are_removed(caches):
     folder = programs_folder()
     folder.mkdir(parents=True)
     for name, days in (("old", DAYS + 1), ("new", DAYS - 1)):
-        (folder / name).touch()
+        (folder / name).write_text("program")
         os.utime(folder / name, (time.time() - days * 86400,) * 2)
+    (folder / "empty").touch()
     with kept_programs():
         assert [path.name for path in folder.iterdir()] == ["new"]
 

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,8 @@ EVERYTHING = {  # small programs too: there are hundreds
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-DAYS = 30  # after which a program is compiled again, so that the folder does not grow forever
+DAYS = 30  # after which a program is compiled again, so that the folders do not grow forever
+UNREADABLE = ".*persistent compilation cache entry"  # damaged, or the disk is full: JAX compiles
 
 
 @contextmanager
@@ -25,10 +27,12 @@ def kept_programs() -> Iterator[None]:
     """
     before = {name: os.environ.get(name) for name in (FOLDER, *EVERYTHING)}
     if before[FOLDER] is None:
-        with suppress(OSError):  # no home, or not to be written: compile every time
+        with suppress(OSError, RuntimeError):  # no home, or not to be written: compile every time
             os.environ.update(EVERYTHING | {FOLDER: str(_prepared(programs_folder()))})
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", UNREADABLE)
+            yield
     finally:
         for name, value in before.items():
             if value is None:
@@ -67,12 +71,14 @@ def _processor() -> str:
 
 
 def _prepared(folder: Path) -> Path:
-    """The folder, created for this user alone and without old programs."""
+    """The folder, created for this user alone; old and empty programs are removed from all."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     oldest = time.time() - DAYS * 24 * 3600
-    for path in folder.iterdir():
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+    for path in folder.parent.glob("programs-*/*"):
+        with suppress(OSError):  # another command may have removed it
+            found = path.stat()
+            if found.st_mtime < oldest or not found.st_size:
+                path.unlink()
     if not os.access(folder, os.W_OK):
         raise PermissionError(folder)
     return folder

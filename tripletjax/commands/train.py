@@ -43,10 +43,8 @@ def _settled(arguments: argparse.Namespace) -> tuple[FitOptions, TrainConfig | K
     """The settings of the model that is chosen, which must read all options."""
     model = getattr(arguments, "model", given_settings(arguments)[0].get("model"))
     config = defaults_of(model)
-    readable, is_kernel = (
-        {entry.name for entry in config.entries()},
-        isinstance(config, KernelConfig),
-    )
+    readable = {entry.name for entry in config.entries()}
+    is_kernel = isinstance(config, KernelConfig)
     if not is_kernel:
         readable.add("size")
         vars(arguments).update({**_of_size(arguments), **vars(arguments)})

@@ -195,15 +195,12 @@ def pieces(
 
 
 def thinned(buckets: Sequence[Bucket], atoms: int) -> list[Bucket]:
-    """Every n-th structure, so that there are not more than about so many atoms in all."""
+    """Every n-th structure of each size, so that there are about so many atoms at most."""
     total = sum(int(bucket.atom_mask.sum()) for bucket in buckets)
     every = -(-total // atoms)
     if every <= 1:
         return list(buckets)
-    found = []
-    for bucket in buckets:
-        found.append(jax.tree.map(lambda array: array[::every], bucket))
-    return found
+    return [jax.tree.map(lambda array: array[::every], bucket) for bucket in buckets]
 
 
 def epoch_order(buckets: Sequence[Bucket], size: int, seed: int, epoch: int):

@@ -91,9 +91,8 @@ def scale_by_eigenbasis(
             mean = kept[-1] / _weight(b1, count, square.dtype)
             steps.append(_turn_back(own, mean / root))
         steps = [step.reshape(array.shape) for step, array in zip(steps, arrays, strict=True)]
-        return jax.tree.unflatten(structure, steps), EigenbasisState(
-            count, kept, squares, moments, bases
-        )
+        after = EigenbasisState(count, kept, squares, moments, bases)
+        return jax.tree.unflatten(structure, steps), after
 
     return optax.GradientTransformation(init, update)
 
