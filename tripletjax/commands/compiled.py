@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 FOLDER = "JAX_COMPILATION_CACHE_DIR"
@@ -62,11 +63,12 @@ def _caches() -> Path:
 
 
 def _processor() -> str:
-    """What the processor can do."""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        features = {line for line in lines if line.startswith(("flags", "Features", "model name"))}
-        return "\n".join(sorted(features))
+    """What the processor can do: that of the first core, as there may be hundreds."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        first = takewhile(str.strip, lines)
+        return "".join(
+            line for line in first if line.startswith(("flags", "Features", "model name"))
+        )
     return f"{platform.machine()} {platform.processor()}"
 
 

@@ -93,7 +93,7 @@ class CommitteeModel:
         weights = potential.weights
 
         def of_member(member):
-            found = Potential(self.model, member, None, potential.scale).mechanics(batch)
+            found = self._single(potential, member).mechanics(batch)
             return per_structure(batch, found.atoms), found.forces
 
         found = _over_members(of_member, weights)
@@ -112,9 +112,8 @@ def spread(potential: Potential, energies, forces) -> Deviations:
 
     def deviation(name: str, values: Array, about: Array | None) -> Array:
         xp = array_module(values)
-        middle, divisor = (
-            (xp.mean(values, 0), len(values) - 1) if about is None else (about, len(values))
-        )
+        middle = xp.mean(values, 0) if about is None else about
+        divisor = len(values) - (about is None)
         factor = xp.asarray(potential.weights[name], values.dtype)
         return factor * xp.sqrt(xp.sum((values - middle) ** 2, 0) / divisor)
 

@@ -1,6 +1,7 @@
 """Predicted standard deviations beside the errors on labelled structures."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -67,10 +68,11 @@ def errors_and_deviations(
     """Errors and their predicted deviations, of energies [F], eV, and of force components [N]."""
     bare, elements = potential.without_references, np.array(potential.species, np.int32)
     one_by_one = hasattr(potential.model, "members")
-    predict, size = (_of_members(bare), None) if one_by_one else (_predict, STRUCTURES_A_CHUNK)
+    predict = _of_members(bare) if one_by_one else partial(_predict, bare)
+    size = None if one_by_one else STRUCTURES_A_CHUNK
     energies, forces = [np.zeros((2, 0))], [np.zeros((2, 0))]
     for rows, present in pieces(buckets, size):
-        (energy, force), deviation = predict(bare, rows, elements, present)
+        (energy, force), deviation = predict(rows, elements, present)
         errors = np.asarray(energy) - rows.energy
         energies.append(np.stack([errors, deviation.energy])[:, present])
         known = rows.atom_mask & (rows.has_forces & present)[:, None]
@@ -90,17 +92,17 @@ def _predict(potential: Potential, rows: Bucket, elements, present):
 
 
 def _of_members(committee: Potential):
-    """``_predict`` of a committee, its members one by one: by the program for the errors."""
+    """``_predict`` of this committee, its members one by one: by the program for the errors."""
     model: Any = committee.model
     each, middle = model.members(committee), model.drawn_about(committee)
 
-    def predict(potential: Potential, rows: Bucket, elements, present):
+    def predict(rows: Bucket, elements, present):
         def predicted(one):
             return tuple(map(np.asarray, predictions(one, rows, elements, present)[:2]))
 
         of_members = [np.stack(values) for values in zip(*map(predicted, each), strict=True)]
         about = (None, None) if middle is None else predicted(middle)
         mean = [values.mean(0) for values in of_members] if middle is None else about
-        return mean, spread(potential, *zip(of_members, about, strict=True))
+        return mean, spread(committee, *zip(of_members, about, strict=True))
 
     return predict
