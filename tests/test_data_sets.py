@@ -10,13 +10,15 @@ from tripletjax.training.consistency import energy_slope
 
 pytestmark = pytest.mark.once("float32")
 
-COUNTS = {"ethanol": 400, "molecules": 360, "water": 60}
+COUNTS = {"ethanol": 400, "molecules": 360, "silicon": 100, "water": 60}
+PERIODIC = ("copper", "silicon", "water")
+BULK_MODULI = {"silicon": 0.56, "copper": 0.87}  # eV/Å³ (90 and 140 GPa), PBE
 SYMMETRIC = "H2 N2 CO2 CH4 NCCN C2H2 C2H4 C2H6 C3H6_D3h C6H6".split()
 
 
 def test_names_are_what_a_wrong_one_is_told():
     assert names() == sorted(COUNTS)
-    with pytest.raises(InputError, match="ethanol, molecules, water"):
+    with pytest.raises(InputError, match="ethanol, molecules, silicon, water"):
         load_frames("benzene")
 
 
@@ -24,13 +26,13 @@ def test_names_are_what_a_wrong_one_is_told():
 def test_labels_are_complete_and_finite(name):
     frames = load_frames(name)
     assert len(frames) == COUNTS[name]
-    wanted = {"energy", "forces", "stress" if name == "water" else "dipole"}
+    wanted = {"energy", "forces", "stress" if name in PERIODIC else "dipole"}
     for frame in frames:
         assert set(frame.calc.results) == wanted
         assert all(np.isfinite(value).all() for value in frame.calc.results.values())
         # nothing pulls at a structure as a whole; six decimals are kept
         assert np.abs(frame.get_forces().sum(0)).max() < 1e-4
-        assert frame.pbc.all() == (name == "water")
+        assert frame.pbc.all() == (name in PERIODIC)
     assert len(np.unique([frame.positions[-1] for frame in frames], axis=0)) == len(frames)
 
 
@@ -53,6 +55,20 @@ def test_stress_is_that_of_a_liquid_under_pressure():
     assert density.min() == pytest.approx(0.91, abs=0.01)
     assert np.polyfit(volumes / volumes.mean(), traces, 1)[0] > 0
     assert np.abs(traces).max() < 0.1  # eV/Å³, 16 GPa
+
+
+@pytest.mark.parametrize("name", ["silicon"])
+def test_stress_of_crystals_rises_with_their_volume(name):
+    """And the coldest ones have the lowest energies."""
+    frames = load_frames(name)
+    volumes = np.array([frame.get_volume() for frame in frames])
+    traces = np.array([frame.get_stress()[:3].sum() for frame in frames])
+    kind = np.arange(len(frames)) // 5 % 4  # four temperatures in turn
+    energies = np.array([frame.get_potential_energy() / len(frame) for frame in frames])
+    mean = [energies[kind == k].mean() for k in range(4)]
+    assert mean == sorted(mean) and 0.2 < mean[-1] - mean[0] < 1.5  # eV an atom
+    modulus = np.polyfit(volumes[kind < 2] / volumes.mean(), traces[kind < 2], 1)[0] / 3
+    assert BULK_MODULI[name] * 0.6 < modulus < BULK_MODULI[name] * 1.4
 
 
 def test_molecules_of_high_symmetry_have_no_dipole():

@@ -151,7 +151,7 @@ def require_elements(frames: Sequence[Atoms], species: Iterable[int] | None) -> 
         return np.unique(np.concatenate(numbers))
     if not isinstance(species, Iterable):
         raise InputError(f"invalid species={species!r}: expected a list of numbers or symbols")
-    elements = np.unique([_atomic_number(s) for s in species])
+    elements = np.unique([atomic_number(s) for s in species])
     if unknown := first_unknown(frames, elements):
         index, atom = unknown
         raise InputError(
@@ -203,7 +203,16 @@ def require_known(frames: Iterable[Atoms], known: Sequence[int], owner: str) -> 
         )
 
 
-def _atomic_number(species: Any) -> int:
+def atomic_number(species: Any) -> int:
+    """Atomic number of a number or a symbol.
+
+    Raises:
+        InputError: it is neither.
+
+    Example:
+        >>> atomic_number("Si"), atomic_number(14)
+        (14, 14)
+    """
     from ase.data import atomic_numbers
 
     number = species

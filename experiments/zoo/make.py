@@ -14,16 +14,21 @@ from tripletjax.io import atomic_folder
 from tripletjax.training import Dataset, TrainConfig, read_labels, train
 
 ZOO = Path(tripletjax.__file__).parent / "zoo"
-MODELS = {"ethanol_gfn2": "ethanol", "water_gfn2": "water"}  # and the set that each is fitted to
-TESTED = 10  # one structure in so many is for the errors alone
+MODELS = {  # their sets, of which one structure in so many is for the errors alone
+    "ethanol_gfn2": ("ethanol", 10),
+    "water_gfn2": ("water", 10),
+    "silicon_pbe": ("silicon", 5),  # of every trajectory the first
+    "copper_pbe": ("copper", 5),
+}
 KEPT = ("model", "committee", "metrics.json", "parity.png")
 
 
 def make(name: str, minutes: float, scratch: Path) -> dict:
     """Fit one model and put it into the zoo."""
-    frames = load_frames(MODELS[name])
+    of, every = MODELS[name]
+    frames = load_frames(of)
     data = Dataset(frames, read_labels(frames))
-    tested = [i % TESTED == 0 for i in range(len(frames))]
+    tested = [i % every == 0 for i in range(len(frames))]
     parts = [data.chosen([i for i, t in enumerate(tested) if t == kind]) for kind in (False, True)]
     config = TrainConfig(max_minutes=minutes)
     _, record = train(parts[0], scratch / name, config, test=parts[1], resume=True)

@@ -1,7 +1,8 @@
 """The labelled structures included in the package.
 
 ``ethanol``: one molecule at 500 K; ``molecules``: 40 small molecules, with polarisabilities;
-``water``: a periodic liquid at ten volumes, with stress. All labels are GFN2-xTB.
+``water``: a periodic liquid at ten volumes, with stress; labels are GFN2-xTB. ``silicon``: strained
+crystals and melts of a few atoms, with stress; labels are PBE.
 """
 
 from importlib import resources
@@ -11,7 +12,7 @@ from ase import Atoms
 from tripletjax.io import read_frames
 from tripletjax.types import InputError
 
-ENDING = "_gfn2.xyz"
+METHODS = ("gfn2", "pbe")  # of the labels, in the names of the files
 
 
 def names() -> list[str]:
@@ -19,10 +20,9 @@ def names() -> list[str]:
 
     Example:
         >>> names()
-        ['ethanol', 'molecules', 'water']
+        ['ethanol', 'molecules', 'silicon', 'water']
     """
-    files = (file.name for file in resources.files("tripletjax.data").iterdir())
-    return sorted(name.removesuffix(ENDING) for name in files if name.endswith(ENDING))
+    return sorted(_files())
 
 
 def load_frames(name: str) -> list[Atoms]:
@@ -44,5 +44,12 @@ def load_frames(name: str) -> list[Atoms]:
     """
     if name not in names():
         raise InputError(f"unknown data set {name!r}: expected one of {', '.join(names())}")
-    with resources.as_file(resources.files("tripletjax.data") / f"{name}{ENDING}") as path:
+    with resources.as_file(_files()[name]) as path:
         return read_frames(path)
+
+
+def _files() -> dict:
+    """The file of every set by its name."""
+    files = resources.files("tripletjax.data").iterdir()
+    endings = tuple(f"_{method}.xyz" for method in METHODS)
+    return {file.name.rpartition("_")[0]: file for file in files if file.name.endswith(endings)}

@@ -11,9 +11,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from tripletjax.neighbors import with_width
 from tripletjax.potentials.base import Potential
-from tripletjax.potentials.checks import require_potential
 from tripletjax.potentials.precision import computing_in, in_precision, precision_of
-from tripletjax.potentials.storage import load, load_uncertain
+from tripletjax.potentials.storage import potential_of
 from tripletjax.types import InputError
 from tripletjax.volumes import has_volume
 
@@ -60,16 +59,7 @@ class TripletCalculator(Calculator):
         super().__init__(**options)
         if dtype not in (None, "float32", "float64"):
             raise InputError(f"invalid dtype={dtype!r}: expected 'float32', 'float64' or None")
-        if isinstance(model, str | Path):
-            potential = load_uncertain(model) if uncertainty else load(model)
-        else:
-            potential = model
-        require_potential(potential)
-        if uncertainty and not potential.has_deviations:
-            raise InputError(
-                "the potential has no uncertainty; give a committee or a Gaussian process"
-            )
-        self.potential = potential
+        self.potential = potential_of(model, uncertainty)
         self.has_deviations = uncertainty
         self.dtype = dtype
         self._placed: tuple[np.dtype, Potential] | None = None

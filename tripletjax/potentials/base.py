@@ -23,11 +23,14 @@ from tripletjax.potentials.checks import (
     require_weights,
 )
 from tripletjax.potentials.mechanics import (
+    AtomicMechanics,
     Deviations,
     Mechanics,
     Predictions,
-    forces_and_stress,
+    forces_of,
     per_structure,
+    stress_of,
+    virials_of,
 )
 from tripletjax.potentials.precision import of_type
 from tripletjax.potentials.predictions import FramePredictions, predict_frames
@@ -44,9 +47,9 @@ class EnergyModel(Protocol):
     A model may have ``deviations(potential, batch) -> Deviations`` besides: standard deviations of
     what a potential with this model predicts; ``fixed_energies(environments)``, energies of atoms
     [C] in eV without weights, or None; ``needs_all_environments``, True if it uses
-    ``environments.neighbors``, so that batches of only some atoms are refused; and ``dtype``,
-    "float64" if ``predict``, the calculator and molecular dynamics should use it unless another is
-    asked for.
+    ``environments.neighbors``, so that batches of only some atoms are refused, and then ``reach``,
+    Å from an atom to the furthest one that its energy depends on; and ``dtype``, "float64" if
+    ``predict``, the calculator and molecular dynamics should use it unless another is asked for.
     """
 
     @property
@@ -172,6 +175,11 @@ class Potential:
         require_batch(self, batch)
         return _mechanics(self.without_references, batch)
 
+    def atomic_mechanics(self, batch: Batch) -> AtomicMechanics:
+        """Energies of atoms without reference energies, forces, and virials of environments."""
+        require_batch(self, batch)
+        return _atomic_mechanics(self.without_references, batch)
+
     def atomic_energies(self, batch: Batch) -> Array:
         """Energy of every environment without its reference energy, [C] eV."""
         require_batch(self, batch)
@@ -281,7 +289,7 @@ def _energy(potential: Potential, references: Array | None, batch: Batch) -> Arr
 
 
 @jax.jit
-def _mechanics(potential: Potential, batch: Batch) -> Mechanics:
+def _atomic_mechanics(potential: Potential, batch: Batch) -> AtomicMechanics:
     environments, is_real = environments_of(batch, potential.species), batch.center_mask
 
     def total(vectors):
@@ -289,7 +297,14 @@ def _mechanics(potential: Potential, batch: Batch) -> Mechanics:
         return jnp.sum(energies), energies
 
     slopes, energies = jax.grad(total, has_aux=True)(environments.vectors)  # [C, K, 3]
-    return Mechanics(energies, *forces_and_stress(batch, slopes, environments.vectors))
+    virials = virials_of(slopes, environments.vectors)
+    return AtomicMechanics(energies, forces_of(batch, slopes), virials)
+
+
+@jax.jit
+def _mechanics(potential: Potential, batch: Batch) -> Mechanics:
+    found = _atomic_mechanics(potential, batch)
+    return Mechanics(found.atoms, found.forces, stress_of(batch, found.virials))
 
 
 @jax.jit

@@ -84,6 +84,19 @@ def needs_all_environments(model: Any) -> bool:
     return getattr(model, "needs_all_environments", False)
 
 
+def reach_of(model: Any) -> float | None:
+    """Å from an atom to the furthest one that its energy depends on; None: the model doesn't say.
+
+    Example:
+        >>> from tripletjax.potentials.network import Architecture
+        >>> from tripletjax.potentials.triplet import untrained
+        >>> reach_of(untrained([1], Architecture(cutoff=3.0, messages=4)).model)
+        6.0
+    """
+    reach = getattr(model, "reach", None)
+    return model.cutoff if reach is None and not needs_all_environments(model) else reach
+
+
 def require_batch(potential: Any, batch: Batch) -> None:
     """Raise InputError for a batch with a smaller cutoff, unknown species or too few environments.
 

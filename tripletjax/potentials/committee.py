@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from tripletjax.numerics import array_module
 from tripletjax.potentials.base import EnergyModel, Potential, fixed_energies
-from tripletjax.potentials.checks import needs_all_environments
+from tripletjax.potentials.checks import needs_all_environments, reach_of
 from tripletjax.potentials.mechanics import Deviations, per_structure
 from tripletjax.types import Array, Batch, Environments, InputError
 
@@ -66,6 +66,11 @@ class CommitteeModel:
     def needs_all_environments(self) -> bool:
         """Whether their energies depend on the environments of neighbours."""
         return needs_all_environments(self.model)
+
+    @property
+    def reach(self) -> float | None:
+        """Å from an atom to the furthest one that their energies depend on; None: not known."""
+        return reach_of(self.model)
 
     def fixed_energies(self, environments: Environments) -> Array | None:
         """Those of the members' model, [C] eV; None: it has none."""

@@ -24,6 +24,14 @@ class Mechanics(NamedTuple):
     stress: Array  # [S, 3, 3] eV/Å³; for structures with three periodic directions
 
 
+class AtomicMechanics(NamedTuple):
+    """What engines need that share the atoms of one system; including padding."""
+
+    atoms: Array  # [C] eV, without reference energies, zero on padding
+    forces: Array  # [A, 3] eV/Å, zero on padding
+    virials: Array  # [C, 3, 3] eV, Σ_j dE/dr_ij ⊗ r_ij of every environment; their sum is dE/dε
+
+
 class Deviations(NamedTuple):
     """Standard deviations of predictions, without the noise of the labels."""
 
@@ -37,19 +45,27 @@ def per_structure(batch: Batch, values: Array) -> Array:
     return jax.ops.segment_sum(values, structure, len(batch.cells))
 
 
-def forces_and_stress(batch: Batch, slopes: Array, vectors: Array) -> tuple[Array, Array]:
-    """F_i = -dE/dr_i [A, 3], and dE/dε / V [S, 3, 3] with ε a strain of positions and cell.
-
-    The stress has ASE's sign: positive under tension.
+def forces_of(batch: Batch, slopes: Array) -> Array:
+    """F_i = -dE/dr_i, [A, 3] eV/Å.
 
     Args:
         batch: from ``prepare``.
         slopes: ``[C, K, 3]`` dE / dr_ij, zero on padding.
-        vectors: ``[C, K, 3]`` r_ij.
     """
     forces = jnp.zeros_like(jnp.asarray(batch.positions))
     forces = forces.at[batch.centers].add(jnp.sum(slopes, 1))
-    forces = forces.at[batch.neighbors].add(-slopes)
-    virials = jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
+    return forces.at[batch.neighbors].add(-slopes)
+
+
+def virials_of(slopes: Array, vectors: Array) -> Array:
+    """Σ_j dE/dr_ij ⊗ r_ij of every environment, [C, 3, 3] eV."""
+    return jnp.einsum("cka,ckb->cab", slopes, vectors, precision="highest")
+
+
+def stress_of(batch: Batch, virials: Array) -> Array:
+    """dE/dε / V, [S, 3, 3] eV/Å³, with ε a strain of positions and cell.
+
+    The sign is ASE's: positive under tension.
+    """
     volumes = jnp.abs(jnp.linalg.det(jnp.asarray(batch.cells)))
-    return forces, per_structure(batch, virials) / volumes[:, None, None]
+    return per_structure(batch, virials) / volumes[:, None, None]

@@ -10,6 +10,7 @@ import numpy as np
 
 from tripletjax.io import FolderFormat
 from tripletjax.potentials.base import EnergyModel, Potential
+from tripletjax.potentials.checks import require_potential
 from tripletjax.potentials.committee import CommitteeModel, committee_weights
 from tripletjax.potentials.network import Architecture, weight_shapes
 from tripletjax.potentials.precision import on_device
@@ -86,6 +87,26 @@ def load_uncertain(folder: str | Path) -> Potential:
             f"{folder} has no uncertainty: no {COMMITTEE} beside the model; fit with "
             "laplace_members above 0, several members, or a Gaussian process"
         )
+    return potential
+
+
+def potential_of(given: str | Path | Potential, uncertainty: bool = False) -> Potential:
+    """The potential given or that of a folder, with standard deviations if they are asked for.
+
+    Raises:
+        InputError: as for ``load``, it is not a potential, or it has no uncertainty.
+
+    Example:
+        >>> potential_of("zoo:ethanol_gfn2").species
+        (1, 6, 8)
+    """
+    if isinstance(given, str | Path):
+        potential = load_uncertain(given) if uncertainty else load(given)
+    else:
+        potential = given
+    require_potential(potential)
+    if uncertainty and not potential.has_deviations:
+        raise InputError("the potential has no uncertainty; give a committee or a Gaussian process")
     return potential
 
 

@@ -63,6 +63,11 @@ class TripletModel:
         """Whether energies depend on the environments of neighbours."""
         return self.network.n_messages > 0
 
+    @property
+    def reach(self) -> float:
+        """Å from an atom to the furthest one that its energy depends on."""
+        return self.cutoff * (2 if self.needs_all_environments else 1)
+
     def init(self, seed: int) -> dict[str, Array]:
         """Random weights by name, the same on every machine."""
         weights = initial_weights(self.network, seed)

@@ -1,34 +1,25 @@
 """Sample structures and label them with GFN2-xTB. Needs the package ``tblite``.
 
-python -m experiments.data.make ethanol
-python -m experiments.data.make molecules
-python -m experiments.data.make water
-
-Each set is made in parts, every part from its own seed, and kept in ``--parts`` until the last one
-is done: an interrupted run goes on where it stopped and gives the same file.
+python -m experiments.data.gfn2 ethanol
+python -m experiments.data.gfn2 molecules
+python -m experiments.data.gfn2 water
 """
 
-import argparse
 import json
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms, units
 from ase.build import molecule
-from ase.constraints import FixCom
-from ase.io import read
-from ase.md.langevin import Langevin
 from scipy.spatial.transform import Rotation
 from tblite import library
 from tblite.ase import TBLite
 from tblite.interface import Calculator
 
+from experiments.data.dynamics import trajectory
 from experiments.data.flexible_water import FlexibleWater, water_box
+from experiments.data.parts import DECIMALS, frame_text, main, rounded
 
-HERE = Path(__file__).parent
-DECIMALS = 6  # of positions, rounded before labelling, and of labels
 ACCURACY = 1e-3  # of the self-consistent field; tblite's own is 1
 FIELD = 1e-3  # a.u., 0.051 V/Å: alpha changes by less than 1e-4 Å³ when it is halved
 
@@ -78,69 +69,13 @@ def polarizability(atoms: Atoms) -> np.ndarray:
 
 def labelled(atoms: Atoms, with_polarizability: bool = False) -> str:
     """One frame of extended xyz, positions rounded before they are labelled."""
-    atoms = atoms.copy()
-    atoms.positions = atoms.positions.round(DECIMALS)
-    atoms.cell = atoms.cell.array.round(DECIMALS)
+    atoms = rounded(atoms)
     labels = label(atoms)
     if with_polarizability:
         # ASE's readers leave nine numbers flat, but take a matrix as JSON
         matrix = (polarizability(atoms).round(DECIMALS) + 0.0).tolist()
         labels["polarizability"] = "_JSON " + json.dumps(matrix)
-    forces = labels.pop("forces")
-    fields = {}
-    if atoms.pbc.any():
-        fields["Lattice"] = atoms.cell.array
-    fields["Properties"] = "species:S:1:pos:R:3:forces:R:3"
-    fields |= atoms.info | labels | {"pbc": " ".join("FT"[int(p)] for p in atoms.pbc)}
-    rows = zip(atoms.symbols, np.hstack([atoms.positions, forces]), strict=True)
-    lines = [str(len(atoms)), " ".join(f"{k}={_text(v)}" for k, v in fields.items())]
-    return "\n".join(lines + [f"{s} {_numbers(row)}" for s, row in rows]) + "\n"
-
-
-def _text(value) -> str:
-    if isinstance(value, str):
-        return f'"{value}"' if " " in value else value
-    return f'"{_numbers(value)}"' if np.ndim(value) else _numbers(value)
-
-
-def _numbers(values, decimals: int = DECIMALS) -> str:
-    # adding 0.0 makes -0 into 0
-    return " ".join(f"{v:.{decimals}f}" for v in np.ravel(values).round(decimals) + 0.0)
-
-
-def trajectory(
-    atoms: Atoms,
-    calculator,
-    temperature: float,
-    seed: int,
-    *,
-    equilibrate: int,
-    every: int,
-    frames: int,
-    friction: float = 0.01,  # 1/fs
-    timestep: float = 0.5,  # fs
-) -> list[Atoms]:
-    """Frames of a Langevin trajectory; ``equilibrate`` and ``every`` count its steps."""
-    rng = np.random.default_rng(seed)
-    atoms = atoms.copy()
-    atoms.calc = calculator
-    spread = np.sqrt(atoms.get_masses() * units.kB * temperature)[:, None]
-    atoms.set_momenta(spread * rng.normal(size=(len(atoms), 3)))
-    atoms.set_constraint(FixCom())
-    dynamics = Langevin(
-        atoms,
-        timestep * units.fs,
-        temperature_K=temperature,
-        friction=friction / units.fs,
-        fixcm=False,  # the constraint does it
-        rng=rng,
-    )
-    dynamics.run(equilibrate)
-    chosen = []
-    for _ in range(frames):
-        dynamics.run(every)
-        chosen.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc))
-    return chosen
+    return frame_text(atoms, labels)
 
 
 def turned(atoms: Atoms, rng: np.random.Generator) -> Atoms:
@@ -191,41 +126,12 @@ def water(part: int) -> str:
     return "".join(labelled(frame) for frame in frames)
 
 
-SETS: dict[str, tuple[Callable[[int], str], int]] = {
+SETS = {
     "ethanol": (ethanol, 8),
     "molecules": (molecules, len(MOLECULES)),
     "water": (water, 10),
 }
 
 
-def make(name: str, folder: Path, out: Path) -> None:
-    """Make the parts of a set that are missing, then join them."""
-    function, count = SETS[name]
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [folder / f"{name}_{part:02d}.xyz" for part in range(count)]
-    for part, path in enumerate(parts):
-        if not path.exists():
-            _write(path, function(part))
-            print(path.name, len(read(path, index=":")), "frames", flush=True)
-    _write(out, "".join(path.read_text() for path in parts))
-    print(out, len(read(out, index=":")), "frames", out.stat().st_size // 1000, "kB")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=sorted(SETS))
-    parser.add_argument("--parts", type=Path, default=HERE / "results-local")
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
-    default = HERE.parents[1] / "tripletjax" / "data" / f"{arguments.name}_gfn2.xyz"
-    make(arguments.name, arguments.parts, arguments.out or default)
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__, "gfn2", SETS)
