@@ -26,7 +26,7 @@ def degree_of(coefficients: Array) -> int:
 
 
 @cache
-def _legendre_recursion(l: int) -> tuple[np.ndarray, np.ndarray, float]:
+def _legendre_recursion(l: int) -> tuple[list[float], list[float], float]:
     """Factors a, b (m = 0 ... l-1) and diagonal of P̃_l^m = a (z P̃_{l-1}^m + b P̃_{l-2}^m)."""
     m = np.arange(l, dtype=float)
     a = np.sqrt((4.0 * l**2 - 1) / (l**2 - m**2))
@@ -35,7 +35,7 @@ def _legendre_recursion(l: int) -> tuple[np.ndarray, np.ndarray, float]:
         b[:-1] = -np.sqrt(((l - 1) ** 2 - m[:-1] ** 2) / (4.0 * (l - 1) ** 2 - 1))
     k = np.arange(1, l + 1)
     diagonal = np.sqrt(np.prod((2 * k + 1) / (2 * k)) / (4 * np.pi))
-    return a, b, float(diagonal)
+    return a.tolist(), b.tolist(), float(diagonal)
 
 
 def spherical_harmonics(directions: Array, l_max: int) -> Array:
@@ -59,24 +59,39 @@ def spherical_harmonics(directions: Array, l_max: int) -> Array:
         >>> bool(np.allclose(y, [np.sqrt(1 / 4 / np.pi), 0, np.sqrt(3 / 4 / np.pi), 0]))
         True
     """
-    xp = array_module(directions)
+    return array_module(directions).stack(_components(directions, l_max), -1)
+
+
+def harmonics_first(directions: Array, l_max: int) -> Array:
+    """``spherical_harmonics`` with (l, m) as the first axis, ``[(l_max + 1)², ...]``.
+
+    Every component is a contiguous array, with which sums over neighbours and their derivatives
+    take half of the time.
+    """
+    return array_module(directions).stack(_components(directions, l_max))
+
+
+def _components(directions: Array, l_max: int) -> list[Array]:
+    """Y_lm in the order l (l + 1) + m, each [...]."""
     x, y, z = (directions[..., i] for i in range(3))
-    dtype = directions.dtype
-    root2 = np.sqrt(2.0)
-    cosines, sines = powers(x, y, l_max)  # [..., m]
-    ones = xp.ones_like(z)[..., None]
-    before = xp.zeros((*z.shape, 0), dtype)
-    current = ones * float(np.sqrt(1 / (4 * np.pi)))  # [..., m = 0 ... l]
-    components = [current]
+    root2 = float(np.sqrt(2.0))
+    ones = array_module(directions).ones_like(z)
+    cosines, sines = [ones], [0 * ones]  # (x + iy)^m
+    before, current = [], [float(np.sqrt(1 / (4 * np.pi))) * ones]  # P̃ of m = 0 ... l
+    components = [current[0]]
     for l in range(1, l_max + 1):
+        cosines.append(x * cosines[-1] - y * sines[-1])
+        sines.append(x * sines[-1] + y * cosines[-2])
         a, b, diagonal = _legendre_recursion(l)
-        padded = xp.concatenate([before, xp.zeros((*z.shape, l - before.shape[-1]), dtype)], -1)
-        lower = _cast(a, dtype) * (z[..., None] * current + _cast(b, dtype) * padded)
-        before, current = current, xp.concatenate([lower, diagonal * ones], -1)
-        tail = float(root2) * current[..., 1:]
-        negative = xp.flip(tail * sines[..., 1 : l + 1], -1)
-        components += [negative, current[..., :1], tail * cosines[..., 1 : l + 1]]
-    return xp.concatenate(components, -1)
+        lower = [a[m] * z * current[m] for m in range(l)]
+        for m in range(l - 1):
+            lower[m] = lower[m] + a[m] * b[m] * before[m]
+        before, current = current, [*lower, diagonal * ones]
+        tail = [root2 * p for p in current[1:]]
+        negative = [p * s for p, s in zip(tail, sines[1:], strict=True)]
+        positive = [p * c for p, c in zip(tail, cosines[1:], strict=True)]
+        components += [*negative[::-1], current[0], *positive]
+    return components
 
 
 def _cast(table: np.ndarray, dtype) -> np.ndarray:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.basis.angular import harmonic_slice, spherical_harmonics
+from tripletjax.basis.angular import harmonic_slice, harmonics_first
 from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.basis.radial import radial_functions, radial_scaling
 from tripletjax.numerics import fill_padding, safe_norm
@@ -43,7 +43,7 @@ class Neighborhood(NamedTuple):
     density_weights: Array  # [K] f_c(r) u(r), the weights in the density
     channels: Array  # [K, a] one-hot species, or mixed
     radial: Array  # [K, l, n] R_nl(r)
-    harmonics: Array  # [K, (l_max + 1)²]
+    harmonics: Array  # [(l_max + 1)², K]
 
 
 def neighborhood(
@@ -78,7 +78,7 @@ def neighborhood(
         weights * radial_scaling(distances, basis),
         channels,
         radial,
-        spherical_harmonics(directions, basis.l_max),
+        harmonics_first(directions, basis.l_max),
     )
 
 
@@ -109,8 +109,8 @@ def pairs_of(hood: Neighborhood) -> Array:
     weighted = hood.density_weights[:, None, None] * hood.radial  # [K, l, n]
     parts = []
     for l in range(hood.radial.shape[1]):
-        harmonics = hood.harmonics[:, None, harmonic_slice(l)]
-        parts.append(weighted[:, l, :, None] * harmonics)
+        harmonics = hood.harmonics[harmonic_slice(l)].T
+        parts.append(weighted[:, l, :, None] * harmonics[:, None])
     return jnp.concatenate(parts, axis=-1)
 
 
@@ -147,12 +147,12 @@ def density_coefficients(
 
 def density_of(hood: Neighborhood) -> Array:
     """``density_coefficients`` of a given neighbourhood, [a, n, lm]."""
-    channels = hood.channels * hood.density_weights[:, None]  # [K, a]
+    weighted = hood.density_weights * hood.harmonics  # [lm, K]
     parts = []
     for l in range(hood.radial.shape[1]):
-        radial = channels[:, :, None] * hood.radial[:, l, None, :]  # [K, a, n]
-        harmonics = hood.harmonics[:, harmonic_slice(l)]
-        parts.append(jnp.einsum("kan,km->anm", radial, harmonics, precision="highest"))
+        radial = hood.channels[:, :, None] * hood.radial[:, l, None, :]  # [K, a, n]
+        harmonics = weighted[harmonic_slice(l)]
+        parts.append(jnp.einsum("kan,mk->anm", radial, harmonics, precision="highest"))
     return jnp.concatenate(parts, axis=-1)
 
 
@@ -182,7 +182,7 @@ def density_slopes(
     def parts(vectors):
         hood = neighborhood(vectors, species, mask, basis, n_species, mixing)
         radial = hood.density_weights[:, None, None] * hood.radial
-        return (jnp.swapaxes(radial, 1, 2), hood.harmonics), hood.channels
+        return (jnp.swapaxes(radial, 1, 2), hood.harmonics.T), hood.channels
 
     vectors = jnp.asarray(vectors)
     (radial, harmonics), push, channels = jax.linearize(parts, vectors, has_aux=True)

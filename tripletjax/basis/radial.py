@@ -7,6 +7,7 @@ matrix product: no knots, no table look-up.
 
 from functools import cache, lru_cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
@@ -60,10 +61,26 @@ def radial_functions(distances: Array, basis: Basis) -> Array:
         (3, 5, 2)
     """
     if basis.radial in ("gto", "laplacian"):
-        table = _series(basis).astype(distances.dtype)  # [degree + 1, l, n]
-        x = _to_series_interval(distances, basis.cutoff)
-        return jnp.tensordot(_chebyshev(x, len(table) - 1), table, axes=1, precision="highest")
+        return _sum_of_series(distances, basis, 0)
     return _in_closed_form(distances, basis)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _sum_of_series(distances: Array, basis: Basis, order: int) -> Array:
+    """The derivative of this order of the radial functions, [..., l, n].
+
+    It is a series of its own: the gradient does not go back through the Chebyshev polynomials.
+    """
+    table = _series(basis, order).astype(distances.dtype)  # [degree + 1, l, n]
+    x = _to_series_interval(distances, basis.cutoff)
+    return jnp.tensordot(_chebyshev(x, len(table) - 1), table, axes=1, precision="highest")
+
+
+@_sum_of_series.defjvp
+def _sum_of_series_jvp(basis: Basis, order: int, primals, tangents):
+    (distances,), (moved,) = primals, tangents
+    slopes = _sum_of_series(distances, basis, order + 1)
+    return _sum_of_series(distances, basis, order), slopes * moved[..., None, None]
 
 
 def _in_closed_form(distances: Array, basis: Basis) -> Array:
@@ -134,8 +151,13 @@ def _to_series_interval(distances, cutoff: float):
 
 
 @lru_cache(maxsize=64)
-def _series(basis: Basis) -> np.ndarray:
-    """Chebyshev coefficients [degree + 1, l, n] of the radial functions."""
+def _series(basis: Basis, order: int = 0) -> np.ndarray:
+    """Chebyshev coefficients [degree + 1, l, n] of a derivative of the radial functions."""
+    if order:
+        slope = float(
+            _to_series_interval(1.0, basis.cutoff) - _to_series_interval(0.0, basis.cutoff)
+        )
+        return slope * np.polynomial.chebyshev.chebder(_series(basis, order - 1))
     function = _tabulated(basis)
     margin = _SERIES_MARGIN * basis.cutoff
     for degree in _SERIES_DEGREES:

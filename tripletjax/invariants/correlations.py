@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import combinations_with_replacement
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,13 +36,23 @@ def power_spectrum(coefficients: Array) -> Array:
     l_max = degree_of(coefficients)
     flat = coefficients.reshape(-1, coefficients.shape[-1])  # [q, lm]
     first, second = np.triu_indices(len(flat))
-    weight = np.where(first < second, np.sqrt(2.0), 1.0).astype(flat.dtype)
-    parts = []
-    for l in range(l_max + 1):
-        part = flat[:, harmonic_slice(l)] / float(np.sqrt(2 * l + 1))
-        products = jnp.einsum("pm,qm->pq", part, flat[:, harmonic_slice(l)], precision="highest")
-        parts.append(weight * products[first, second])
-    return jnp.concatenate(parts)
+    degrees = np.arange(l_max + 1)[:, None]
+    weight = np.where(first < second, np.sqrt(2.0), 1.0) / np.sqrt(2 * degrees + 1)
+    products = jnp.stack([_gram(flat[:, harmonic_slice(l)]) for l in range(l_max + 1)])
+    return (weight.astype(flat.dtype) * products[:, first, second]).ravel()
+
+
+@jax.custom_jvp
+def _gram(rows: Array) -> Array:
+    """Inner products of rows [q, m] with each other, [q, q]; one product for each derivative."""
+    return jnp.matmul(rows, rows.T, precision="highest")
+
+
+@_gram.defjvp
+def _gram_jvp(primals, tangents):
+    (rows,), (moved,) = primals, tangents
+    half = jnp.matmul(moved, rows.T, precision="highest")
+    return _gram(rows), half + half.T
 
 
 def power_spectrum_index(n_channels: int, l_max: int) -> list[tuple[int, int, int]]:
