@@ -18,7 +18,7 @@ ORDER = [
     {"types"},
     {"numerics", "structures", "locks"},
     {"basis", "pairs"},
-    {"extended_xyz", "neighbors"},
+    {"extended_xyz", "neighbors", "devices"},
     {"reading"},
     {"io"},
     {"data", "volumes", "plotting"},

@@ -109,13 +109,16 @@ def apply_in_blocks(function, arrays, size: int):
     n_blocks = -(-count // size)
     size = -(-count // n_blocks)  # equal blocks: the last one is nearly full
 
+    # row r is in block r % n_blocks, so that rows divided among devices are in every block
     def blocked(array):
         padded = jnp.concatenate([array, array[: n_blocks * size - count]])
-        return padded.reshape(n_blocks, size, *array.shape[1:])
+        return jnp.swapaxes(padded.reshape(size, n_blocks, *array.shape[1:]), 0, 1)
+
+    def joined(array):
+        return jnp.swapaxes(array, 0, 1).reshape(-1, *array.shape[2:])[:count]
 
     of_rows = jax.checkpoint(lambda rows: function(*rows))
-    found = jax.lax.map(of_rows, jax.tree.map(blocked, tuple(arrays)))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], found)
+    return jax.tree.map(joined, jax.lax.map(of_rows, jax.tree.map(blocked, tuple(arrays))))
 
 
 def powers(x: Array, y: Array, degree: int) -> tuple[Array, Array]:

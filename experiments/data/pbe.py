@@ -1,89 +1,53 @@
-"""Sample silicon and copper with empirical potentials and label them with PBE.
+"""Sample silicon with an empirical potential and label it with PBE.
 
 ESPRESSO_PSEUDO=DIR python -m experiments.data.pbe silicon
-ESPRESSO_PSEUDO=DIR python -m experiments.data.pbe copper
 
 Needs ``pw.x`` of Quantum ESPRESSO 6.7, and its pseudopotentials in DIR.
 """
 
 import os
-from functools import partial
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator
-from ase.calculators.emt import EMT
 from ase.calculators.espresso import Espresso, EspressoProfile
 from ase.calculators.tersoff import Tersoff, TersoffParameters
 
 from experiments.data.dynamics import trajectory
 from experiments.data.parts import frame_text, main, rounded
 
-FRAMES = 5  # of a part: one strained cell at one temperature
+PARTS, FRAMES = 12, 5  # FRAMES of one strained cell at one temperature
+TEMPERATURES = 300.0, 800.0, 1400.0, 4000.0  # K; the last one melts it
 VOLUMES, STRAIN = (0.92, 1.08), 0.02  # range of V/V₀; spread of the symmetric strain
-SILICON = TersoffParameters(  # J. Tersoff, Phys. Rev. B 37, 6991 (1988)
+LATTICE = 5.47  # Å, equilibrium
+TERSOFF = TersoffParameters(  # J. Tersoff, Phys. Rev. B 37, 6991 (1988)
     m=3.0, gamma=1.0, lambda3=1.3258, c=4.8381, d=2.0417, h=0.0, n=22.956, beta=0.33675,
     lambda2=1.3258, B=95.373, R=3.0, D=0.2, lambda1=3.2394, A=3264.7,
 )  # fmt: skip
+CUTOFF, POINTS = 20.0, 4  # Ry, of the wave functions; k points along each axis
 
 
-class Crystal(NamedTuple):
-    """Where its structures come from, and how they are labelled."""
-
-    cell: Atoms
-    sampler: Calculator
-    temperatures: tuple[float, ...]  # K; the last one melts it
-    pseudopotential: str
-    cutoff: float  # Ry, of the wave functions
-    dual: float  # cutoff of the density over that of the wave functions
-    smearing: float  # Ry, Marzari-Vanderbilt
-    points: int  # k points along each axis
-    parts: int
-    seed: int
-
-
-def crystals() -> dict[str, Crystal]:
-    """The cubic cell of each element at equilibrium."""
-    diamond = bulk("Si", a=5.47, cubic=True)
-    fcc = bulk("Cu", a=3.65, cubic=True)
-    tersoff = Tersoff({("Si", "Si", "Si"): SILICON})
-    hot = 300.0, 800.0, 1400.0
-    return {
-        "silicon": Crystal(
-            diamond, tersoff, (*hot, 4000.0), "Si.pbe-rrkj.UPF", 20.0, 4.0, 0.01, 3, 20, 4000
-        ),
-        "copper": Crystal(
-            fcc, EMT(), (*hot, 2500.0), "Cu.pbe-kjpaw.UPF", 28.0, 8.0, 0.02, 4, 12, 5000
-        ),
-    }
-
-
-def label(atoms: Atoms, crystal: Crystal) -> dict:
-    """PBE labels: energy eV, forces eV/Å, stress eV/Å³."""
+def label(atoms: Atoms, cutoff: float = CUTOFF, points: int = POINTS) -> dict:
+    """PBE labels: free energy eV, forces eV/Å, stress eV/Å³."""
     with TemporaryDirectory() as folder:
-        profile = EspressoProfile(command="pw.x", pseudo_dir=os.environ["ESPRESSO_PSEUDO"])
-        calculator = Espresso(
-            profile=profile,
+        atoms = atoms.copy()
+        atoms.calc = Espresso(
+            profile=EspressoProfile(command="pw.x", pseudo_dir=os.environ["ESPRESSO_PSEUDO"]),
             directory=folder,
-            pseudopotentials={str(atoms.symbols[0]): crystal.pseudopotential},
-            kpts=3 * (crystal.points,),
+            pseudopotentials={"Si": "Si.pbe-rrkj.UPF"},
+            kpts=(points, points, points),
             input_data={
                 "control": {"tprnfor": True, "tstress": True},
                 "system": {
-                    "ecutwfc": crystal.cutoff,
-                    "ecutrho": crystal.cutoff * crystal.dual,
+                    "ecutwfc": cutoff,
                     "occupations": "smearing",
                     "smearing": "mv",
-                    "degauss": crystal.smearing,
+                    "degauss": 0.01,
                 },
                 "electrons": {"conv_thr": 1e-8},
             },
         )
-        atoms = atoms.copy()
-        atoms.calc = calculator
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         return {
             "energy": energy,
@@ -92,27 +56,26 @@ def label(atoms: Atoms, crystal: Crystal) -> dict:
         }
 
 
-def sample(crystal: Crystal, part: int) -> list[Atoms]:
+def sample(part: int) -> list[Atoms]:
     """FRAMES of dynamics, 100 fs apart, in a cell that is strained at random."""
-    seed = crystal.seed + part
+    seed = 4000 + part
     rng = np.random.default_rng(seed)
     volume = rng.uniform(*VOLUMES)
     strain = rng.normal(scale=STRAIN, size=(3, 3))
     deformation = volume ** (1 / 3) * (np.eye(3) + (strain + strain.T) / 2)
-    atoms = crystal.cell.copy()
+    atoms = bulk("Si", a=LATTICE, cubic=True)
     atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
-    temperature = crystal.temperatures[part % len(crystal.temperatures)]
+    temperature = TEMPERATURES[part % len(TEMPERATURES)]
+    sampler = Tersoff({("Si", "Si", "Si"): TERSOFF})
     run = {"equilibrate": 400, "every": 50, "frames": FRAMES, "timestep": 2.0}
-    return trajectory(atoms, crystal.sampler, temperature, seed, **run)
+    return trajectory(atoms, sampler, temperature, seed, **run)
 
 
-def labelled(name: str, part: int) -> str:
-    """One part of a set: FRAMES of extended xyz."""
-    crystal = crystals()[name]
-    frames = [rounded(atoms) for atoms in sample(crystal, part)]
-    return "".join(frame_text(atoms, label(atoms, crystal)) for atoms in frames)
+def silicon(part: int) -> str:
+    """One part: FRAMES of extended xyz."""
+    frames = [rounded(atoms) for atoms in sample(part)]
+    return "".join(frame_text(atoms, label(atoms)) for atoms in frames)
 
 
 if __name__ == "__main__":
-    sets = {name: (partial(labelled, name), crystal.parts) for name, crystal in crystals().items()}
-    main(__doc__, "pbe", sets)
+    main(__doc__, "pbe", {"silicon": (silicon, PARTS)})

@@ -18,7 +18,6 @@ MODELS = {  # their sets, of which one structure in so many is for the errors al
     "ethanol_gfn2": ("ethanol", 10),
     "water_gfn2": ("water", 10),
     "silicon_pbe": ("silicon", 5),  # of every trajectory the first
-    "copper_pbe": ("copper", 5),
 }
 KEPT = ("model", "committee", "metrics.json", "parity.png")
 

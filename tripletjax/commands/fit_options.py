@@ -20,7 +20,7 @@ from tripletjax.training.config import TrainConfig, settings_text
 log = logging.getLogger(__name__)
 
 LARGE_FILE = 2**20  # bytes
-SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "reference_energies")
+SETTINGS = ("cutoff", "max_minutes", "max_epochs", "seed", "devices", "reference_energies")
 
 
 def add_fit_options(

@@ -1,8 +1,8 @@
 """The labelled structures included in the package.
 
 ``ethanol``: one molecule at 500 K; ``molecules``: 40 small molecules, with polarisabilities;
-``water``: a periodic liquid at ten volumes, with stress; labels are GFN2-xTB. ``silicon``: strained
-crystals and melts of a few atoms, with stress; labels are PBE.
+``water``: a periodic liquid at ten volumes, with stress; labels are GFN2-xTB. ``silicon``:
+strained crystals and melts of a few atoms, with stress; labels are PBE.
 """
 
 from importlib import resources

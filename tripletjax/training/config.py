@@ -17,7 +17,7 @@ DEFAULT_STEPS = 100_000
 ATOMS_A_STEP = 40  # many small steps learn more in the same time than few large ones
 ENDLESS = 10**9  # epochs
 CHECKS: dict[tuple[str, ...], Callable[[str, Any], Any]] = {
-    ("steps_between_validations", "batch_size", "patience", "max_epochs"): partial(
+    ("steps_between_validations", "batch_size", "patience", "max_epochs", "devices"): partial(
         as_integer, low=1
     ),
     ("seed", "laplace_members"): as_integer,
@@ -50,6 +50,7 @@ class TrainConfig(Settings):
     )
     seed: int = setting(0, "seed of the weights, the order of the data and the validation split")
     batch_size: int | None = setting(None, "structures per step", none="about 40 atoms per step")
+    devices: int = setting(1, "devices among which the structures of a step are divided")
     learning_rate: float = setting(0.02, "learning rate at its peak, before the cosine decay")
     final_learning_rate: float = setting(0.002, "learning rate at the end, relative to the peak")
     # Shorter ones at times diverge and do not recover.
@@ -96,6 +97,7 @@ class TrainConfig(Settings):
             (4, 400)
         """
         size = self.batch_size or max(1, round(ATOMS_A_STEP * n_structures / n_atoms))
+        size = -(-size // self.devices) * self.devices  # as many on every device
         epochs = self.max_epochs
         if epochs is None:
             steps = math.ceil(n_structures / size)

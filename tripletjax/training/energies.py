@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from tripletjax.devices import device_mesh, divided
 from tripletjax.potentials.base import Potential
 from tripletjax.training.config import TrainConfig
 from tripletjax.training.data import Bucket, pieces, take
@@ -54,22 +55,32 @@ class EnergyTask:
         self.bare = start.without_references
         self.data = [jax.tree.map(jnp.asarray, bucket) for bucket in buckets]
         self.elements = jnp.asarray(start.species, jnp.int32)
+        self.mesh = device_mesh(config.devices)
 
     def step(
         self, state: State, number: int, index: np.ndarray, present: np.ndarray, done: float
     ) -> tuple[State, Array]:
         """One step; the weight of the energies depends on the fraction ``done``."""
+        rows, present = self._rows(number, index, present)
         return train_step(
             self.rules,
             self.bare.with_weights(None),
             state,
-            take(self.data[number], index),
+            rows,
             self.elements,
             present,
             np.float32(self.scale),
             np.float32(schedule(self.config, done)),
             np.float32(done),
         )
+
+    def _rows(self, number: int, index: np.ndarray, present: np.ndarray) -> tuple[Bucket, Any]:
+        """Structures of a bucket and which are present, divided among the devices."""
+        missing = -len(index) % self.mesh.size
+        rows = take(self.data[number], np.pad(index, (0, missing)))
+        if self.mesh.size == 1:
+            return rows, present
+        return divided((rows, np.pad(present, (0, missing))), self.mesh)
 
     def validate(self, weights: Any) -> tuple[float, dict[str, float]]:
         """The score is the loss of all validation data, with the final weights of the energies."""

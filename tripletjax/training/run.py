@@ -5,9 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
+from tripletjax.devices import device_mesh
 from tripletjax.io import provenance, save_json
 from tripletjax.potentials.base import EnergyModel, Potential
 from tripletjax.potentials.storage import COMMITTEE
@@ -94,6 +96,7 @@ def _train(
 ) -> tuple[Potential, dict[str, Any]]:
     """``train`` in a locked folder."""
     data_of, config = named_parts(data, valid, test, config or TrainConfig())
+    device_mesh(config.devices)  # raises an error if there are fewer
     data = data_of["train"]
     warn_of_units(*data)
     warn_of_shortcomings(*data)
@@ -124,7 +127,7 @@ def _train(
     )
     progress = run_epochs(task, config, progress, keep, show)
     log.info("fitted for %.0f s, excluding compilation", progress.seconds)
-    potential = start.with_weights(progress.best.averaged)
+    potential = start.with_weights(jax.tree.map(np.asarray, progress.best.averaged))
     log.info("evaluating the fit")
     compared = {name: compare(potential, part) for name, part in parts.items()}
     compared["train"].warn_of_units("the training data")

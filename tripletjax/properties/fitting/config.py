@@ -9,7 +9,7 @@ from tripletjax.training.config import LABEL_KEYS, TrainConfig
 TARGETS = ("dipole", "polarizability")
 OF_ENERGIES = (
     *("energy_weight", "final_energy_weight", "forces_weight", "stress_weight"),
-    *("reference_energies", "laplace_members"),
+    *("reference_energies", "laplace_members", "devices"),
     *LABEL_KEYS,
 )
 
@@ -32,7 +32,7 @@ class TensorOptions(Precision):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorConfig(TrainConfig):
-    """``TrainConfig`` without the settings that only concern energies, forces and stress.
+    """``TrainConfig`` without the settings that only the fit of energies, forces and stress has.
 
     Example:
         >>> TensorConfig().with_settings({"key": "mu"}).key
