@@ -18,6 +18,7 @@ pytestmark = pytest.mark.once("float32")
 ZOO = Path(tripletjax.__file__).parent / "zoo"
 SETS = {  # and one structure in so many that was held out of the fit
     "ethanol_gfn2": ("ethanol", 10),
+    "silicon_pbe": ("silicon", 5),
     "water_gfn2": ("water", 10),
 }
 MODELS = sorted(path.name for path in ZOO.iterdir() if path.is_dir())

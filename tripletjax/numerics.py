@@ -83,6 +83,19 @@ def scan_sum(function, *arrays) -> Array:
     return jax.lax.scan(add, start, arrays)[0]
 
 
+def computed_once(array: Array) -> Array:
+    """The same array [..., n], as a product with the identity, which XLA does not take apart.
+
+    On CPU it computes cheap functions again, with all that they are made of, for every array made
+    of them: the direction to a neighbour for each of its harmonics, and again for their slopes.
+
+    Example:
+        >>> computed_once(jnp.arange(3.0)).tolist()
+        [0.0, 1.0, 2.0]
+    """
+    return jnp.matmul(array, np.eye(array.shape[-1], dtype=array.dtype), precision="highest")
+
+
 def map_blocks(function, arrays, size: int):
     """``vmap(function)(*arrays)``, in blocks of ``size`` rows that are recomputed when transposed.
 
@@ -106,16 +119,23 @@ def apply_in_blocks(function, arrays, size: int):
     count = len(jax.tree.leaves(arrays)[0])
     if count <= size:
         return function(*arrays)
-    n_blocks = -(-count // size)
-    size = -(-count // n_blocks)  # equal blocks: the last one is nearly full
+    # Each block has rows of every device, if the rows are divided among several.
+    groups = jax.device_count() if count % jax.device_count() == 0 else 1
+    share = count // groups
+    n_blocks = min(-(-count // size), share)
+    rows = -(-share // n_blocks)  # of a group in a block
 
-    # row r is in block r % n_blocks, so that rows divided among devices are in every block
     def blocked(array):
-        padded = jnp.concatenate([array, array[: n_blocks * size - count]])
-        return jnp.swapaxes(padded.reshape(size, n_blocks, *array.shape[1:]), 0, 1)
+        grouped = array.reshape(groups, share, *array.shape[1:])
+        padded = jnp.concatenate([grouped, grouped[:, : n_blocks * rows - share]], 1)
+        blocks = jnp.swapaxes(padded.reshape(groups, n_blocks, rows, *array.shape[1:]), 0, 1)
+        return blocks.reshape(n_blocks, groups * rows, *array.shape[1:])
 
-    def joined(array):
-        return jnp.swapaxes(array, 0, 1).reshape(-1, *array.shape[2:])[:count]
+    def joined(blocks):
+        grouped = jnp.swapaxes(blocks.reshape(n_blocks, groups, rows, *blocks.shape[2:]), 0, 1)
+        return grouped.reshape(groups, n_blocks * rows, *blocks.shape[2:])[:, :share].reshape(
+            count, *blocks.shape[2:]
+        )
 
     of_rows = jax.checkpoint(lambda rows: function(*rows))
     return jax.tree.map(joined, jax.lax.map(of_rows, jax.tree.map(blocked, tuple(arrays))))

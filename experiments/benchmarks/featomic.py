@@ -3,8 +3,8 @@
     taskset -c 0 .venv-compare/bin/python -m experiments.benchmarks.featomic [--repeats 9]
 
 The same basis of Gaussian-type orbitals, in float64, for 64 atoms of silicon with 28 neighbours.
-The ratio is the time of featomic over ours, with quartiles over pairs of runs. Neighbour lists count
-on both sides in ``describe``; other rows of ours are compiled functions of a prepared batch.
+The ratio is the time of featomic over ours, with quartiles over pairs of runs. Neighbour lists
+count on both sides in ``describe``; other rows of ours are compiled functions of a prepared batch.
 """
 
 import argparse

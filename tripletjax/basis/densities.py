@@ -16,7 +16,7 @@ import numpy as np
 from tripletjax.basis.angular import harmonic_slice, harmonics_first
 from tripletjax.basis.cutoffs import cutoff_function
 from tripletjax.basis.radial import radial_functions, radial_scaling
-from tripletjax.numerics import fill_padding, safe_norm
+from tripletjax.numerics import computed_once, fill_padding, safe_norm
 from tripletjax.types import Array, Basis
 
 
@@ -61,8 +61,9 @@ def neighborhood(
     inside = mask & (safe_norm(vectors) < basis.cutoff)
     vectors = fill_padding(vectors, inside, basis.cutoff)
     distances = safe_norm(vectors)
-    directions = vectors / distances[:, None]
     weights = jnp.where(inside, cutoff_function(distances, basis), 0)
+    parts = computed_once(jnp.column_stack([vectors / distances[:, None], weights]))
+    directions, weights = parts[:, :3], parts[:, 3]
     channels = jax.nn.one_hot(species, n_species, dtype=vectors.dtype)
     radial = radial_functions(distances, basis)
     if mixing is not None and mixing.species is not None:
