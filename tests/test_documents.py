@@ -1,4 +1,4 @@
-"""The Python blocks of the pages at the top and of the page on regression run, each on its own."""
+"""The Python blocks of the pages at the top and of some others run, each on its own."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.once("float32")
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("CONTRIBUTING.md", "README.md", "tripletjax/docs/scikit_learn.md")
+DOCS = "tripletjax/docs"
+PAGES = ("CONTRIBUTING.md", "README.md", f"{DOCS}/devices.md", f"{DOCS}/scikit_learn.md")
 
 
 def blocks(page: str) -> list[tuple[str, str]]:

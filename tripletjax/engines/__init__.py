@@ -1,1 +1,1 @@
-"""Interfaces of potentials to other programs: ASE, jax-md."""
+"""Interfaces of potentials to other programs: ASE, jax-md, LAMMPS."""
