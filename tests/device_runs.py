@@ -5,6 +5,7 @@ Simulated devices (``JAX_NUM_CPU_DEVICES``), of one process or of two; the first
 
 import sys
 from itertools import product
+from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from ase.build import bulk
 from tripletjax import Potential, local_model
 from tripletjax.data.sets import load_frames
 from tripletjax.devices import device_mesh, divided_batch
+from tripletjax.md import MDConfig, simulate
 from tripletjax.potentials.base import EnergyModel
 from tripletjax.potentials.network import Architecture
 from tripletjax.potentials.triplet import untrained
@@ -62,6 +64,17 @@ def weights(devices: int) -> dict[str, np.ndarray]:
     return {f"fit {name}": np.asarray(value) for name, value in fitted.weights.items()}
 
 
+def dynamics(devices: int) -> dict[str, np.ndarray]:
+    """The end of a short simulation, with new neighbour lists on its way."""
+    crystal = bulk("Si", cubic=True) * (2, 2, 2)
+    config = MDConfig(ensemble="npt", steps=40, timestep=2.0, temperature=600.0, devices=devices)
+    with TemporaryDirectory() as folder:
+        end = simulate(
+            potentials()["messages"], crystal, f"{folder}/run", config, dtype="float64", show=False
+        )
+    return {"md positions": end.positions, "md momenta": end.get_momenta()}
+
+
 def main(out: str, process: int = 0, port: int | None = None) -> None:
     """Compute on all devices, and write."""
     if port is not None:
@@ -69,7 +82,7 @@ def main(out: str, process: int = 0, port: int | None = None) -> None:
     mesh = device_mesh() if len(jax.devices()) > 1 else None
     found = mechanics(mesh)
     if port is None and len(jax.devices()) <= 4:
-        found |= weights(len(jax.devices()))
+        found |= weights(len(jax.devices())) | dynamics(len(jax.devices()))
     if process == 0:
         np.savez(out, **found)
 

@@ -50,6 +50,7 @@ class MDConfig(Settings):
         none="no limit",
     )  # fmt: skip
     seed: int = setting(0, "seed of the momenta that are drawn and of the noise")
+    devices: int = setting(1, "devices among which the atoms are divided")
 
     def __post_init__(self):
         for name, allowed in (
@@ -70,7 +71,7 @@ class MDConfig(Settings):
             units["max_force_std"] = "eV/Å"
         for name, unit in units.items():  # converted: JSON and the hash know no other floats
             settle(self, **{name: as_positive(name, getattr(self, name), unit)})
-        for name in ("steps", "log_every", "write_every"):
+        for name in ("steps", "log_every", "write_every", "devices"):
             settle(self, **{name: as_integer(name, getattr(self, name), 1, MAX_COUNT)})
         if self.write_every % self.log_every:
             raise InputError(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from ase import Atoms
 
+from tripletjax.devices import device_mesh, divided_batch
 from tripletjax.md.states import Mechanics
 from tripletjax.neighbors import prepare, with_width
 from tripletjax.numerics import least_stretch
@@ -44,15 +45,17 @@ class Lists:
         atoms: species and periodic directions.
         skin: Å.
         dtype: dtype of the positions.
+        devices: number among which the environments are divided.
     """
 
-    def __init__(self, potential: Potential, atoms: Atoms, skin: float, dtype):
+    def __init__(self, potential: Potential, atoms: Atoms, skin: float, dtype, devices: int = 1):
         potential.require_known([atoms])
         self.potential, self.skin, self.dtype = potential, skin, dtype
         self.frame = atoms.copy()
         self.frame.calc = None
         self.frame.set_constraint()  # positions are set without constraints
         self.width = 0
+        self.mesh = device_mesh(devices)
 
     def at(self, positions: Array, cell: Array) -> SkinList:
         """Build the list at these positions; float64 keeps the choice of images exact."""
@@ -65,7 +68,8 @@ class Lists:
         if most > self.width or not self.width:  # at least one column, possibly of padding
             self.width = roomy(most)
         batch = without_padded_atoms(with_width(batch, self.width), len(self.frame))
-        batch = jax.tree.map(jnp.asarray, batch)
+        one = self.mesh.size == 1
+        batch = jax.tree.map(jnp.asarray, batch) if one else divided_batch(batch, self.mesh)
         return SkinList(batch, jnp.asarray(positions), jnp.asarray(cell))
 
 

@@ -31,7 +31,8 @@ class Motion:
 
     def __init__(self, setup: Setup):
         self.setup = setup
-        self.lists = Lists(setup.potential, setup.atoms, setup.config.skin, setup.masses.dtype)
+        config, dtype = setup.config, setup.masses.dtype
+        self.lists = Lists(setup.potential, setup.atoms, config.skin, dtype, config.devices)
         positions, momenta, cell, key, self.turns, self.cell = setup.start()
         self.made = self.lists.at(positions, cell)
         self.start = *setup.fixed, self.made, positions, momenta, cell, key

@@ -25,7 +25,7 @@ from tripletjax.potentials.precision import in_precision
 from tripletjax.potentials.records import to_record
 from tripletjax.types import Array
 
-FREE = ("steps", "max_temperature", "max_force_std")  # may be others when a run goes on
+FREE = ("steps", "max_temperature", "max_force_std", "devices")  # may be others when a run goes on
 
 
 class Start(NamedTuple):
