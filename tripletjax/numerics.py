@@ -126,29 +126,36 @@ def apply_in_blocks(function, arrays, size: int):
     rows = -(-share // n_blocks)  # of a group in a block
 
     def blocked(array):
-        grouped = array.reshape(groups, share, *array.shape[1:])
+        row = array.shape[1:]
+        grouped = array.reshape(groups, share, *row)
         padded = jnp.concatenate([grouped, grouped[:, : n_blocks * rows - share]], 1)
-        blocks = jnp.swapaxes(padded.reshape(groups, n_blocks, rows, *array.shape[1:]), 0, 1)
-        return blocks.reshape(n_blocks, groups * rows, *array.shape[1:])
+        blocks = jnp.swapaxes(padded.reshape(groups, n_blocks, rows, *row), 0, 1)
+        return blocks.reshape(n_blocks, groups * rows, *row)
 
     def joined(blocks):
-        grouped = jnp.swapaxes(blocks.reshape(n_blocks, groups, rows, *blocks.shape[2:]), 0, 1)
-        return grouped.reshape(groups, n_blocks * rows, *blocks.shape[2:])[:, :share].reshape(
-            count, *blocks.shape[2:]
-        )
+        row = blocks.shape[2:]
+        grouped = jnp.swapaxes(blocks.reshape(n_blocks, groups, rows, *row), 0, 1)
+        return grouped.reshape(groups, -1, *row)[:, :share].reshape(count, *row)
 
-    of_rows = jax.checkpoint(lambda rows: function(*rows))
-    return jax.tree.map(joined, jax.lax.map(of_rows, jax.tree.map(blocked, tuple(arrays))))
+    of_block = jax.checkpoint(lambda block: function(*block))
+    return jax.tree.map(joined, jax.lax.map(of_block, jax.tree.map(blocked, tuple(arrays))))
 
 
 def powers(x: Array, y: Array, degree: int) -> tuple[Array, Array]:
     """Real and imaginary parts of (x + iy)^m for m = 0 ... degree, along a new last axis."""
+    real, imaginary = separate_powers(x, y, degree)
+    xp = array_module(x)
+    return xp.stack(real, axis=-1), xp.stack(imaginary, axis=-1)
+
+
+def separate_powers(x: Array, y: Array, degree: int) -> tuple[list[Array], list[Array]]:
+    """``powers`` as lists of arrays."""
     xp = array_module(x)
     real, imaginary = [xp.ones_like(x)], [xp.zeros_like(x)]
     for _ in range(degree):
         real.append(x * real[-1] - y * imaginary[-1])
         imaginary.append(x * imaginary[-1] + y * real[-2])
-    return xp.stack(real, axis=-1), xp.stack(imaginary, axis=-1)
+    return real, imaginary
 
 
 def cosine(x: Array) -> Array:

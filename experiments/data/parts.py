@@ -4,13 +4,14 @@ An interrupted run goes on where it stopped and gives the same file.
 """
 
 import argparse
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.io import read
+
+from tripletjax.io import atomic_open
 
 HERE = Path(__file__).parent
 DECIMALS = 6  # of positions, rounded before labelling, and of labels
@@ -54,16 +55,15 @@ def make(name: str, function: Callable[[int], str], count: int, folder: Path, ou
     parts = [folder / f"{name}_{part:02d}.xyz" for part in range(count)]
     for part, path in enumerate(parts):
         if not path.exists():
-            _write(path, function(part))
+            _save(path, function(part))
             print(path.name, len(read(path, index=":")), "frames", flush=True)
-    _write(out, "".join(path.read_text() for path in parts))
+    _save(out, "".join(path.read_text() for path in parts))
     print(out, len(read(out, index=":")), "frames", out.stat().st_size // 1000, "kB")
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def _save(path: Path, text: str) -> None:
+    with atomic_open(path) as file:
+        file.write(text.encode())
 
 
 def main(

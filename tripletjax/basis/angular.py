@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from tripletjax.numerics import array_module, powers
+from tripletjax.numerics import array_module, powers, separate_powers
 from tripletjax.types import Array
 
 
@@ -75,21 +75,19 @@ def _components(directions: Array, l_max: int) -> list[Array]:
     """Y_lm in the order l (l + 1) + m, each [...]."""
     x, y, z = (directions[..., i] for i in range(3))
     root2 = float(np.sqrt(2.0))
-    ones = array_module(directions).ones_like(z)
-    cosines, sines = [ones], [0 * ones]  # (x + iy)^m
+    cosines, sines = separate_powers(x, y, l_max)
+    ones = cosines[0]
     before, current = [], [float(np.sqrt(1 / (4 * np.pi))) * ones]  # P̃ of m = 0 ... l
     components = [current[0]]
     for l in range(1, l_max + 1):
-        cosines.append(x * cosines[-1] - y * sines[-1])
-        sines.append(x * sines[-1] + y * cosines[-2])
         a, b, diagonal = _legendre_recursion(l)
         lower = [a[m] * z * current[m] for m in range(l)]
         for m in range(l - 1):
             lower[m] = lower[m] + a[m] * b[m] * before[m]
         before, current = current, [*lower, diagonal * ones]
         tail = [root2 * p for p in current[1:]]
-        negative = [p * s for p, s in zip(tail, sines[1:], strict=True)]
-        positive = [p * c for p, c in zip(tail, cosines[1:], strict=True)]
+        negative = [p * s for p, s in zip(tail, sines[1 : l + 1], strict=True)]
+        positive = [p * c for p, c in zip(tail, cosines[1 : l + 1], strict=True)]
         components += [*negative[::-1], current[0], *positive]
     return components
 

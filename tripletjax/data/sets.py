@@ -42,9 +42,10 @@ def load_frames(name: str) -> list[Atoms]:
         >>> len(frames), frames[0].get_forces().shape
         (400, (9, 3))
     """
-    if name not in names():
-        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(names())}")
-    with resources.as_file(_files()[name]) as path:
+    files = _files()
+    if name not in files:
+        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(sorted(files))}")
+    with resources.as_file(files[name]) as path:
         return read_frames(path)
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import units
 
-from tripletjax.engines.lammps_atoms import Seen, batch_of, own_and_ghosts, whole_system
+from tripletjax.engines.lammps_atoms import Seen, own_and_ghosts, whole_system
 from tripletjax.engines.lammps_processes import Ghosts, Processes
-from tripletjax.neighbors import with_width
+from tripletjax.neighbors import prepare, with_width
 from tripletjax.potentials.base import Potential
 from tripletjax.potentials.checks import needs_all_environments, reach_of
 from tripletjax.potentials.precision import computing_in, in_precision, precision_of
@@ -172,20 +172,20 @@ class Attached:
         return results
 
     def _results(self) -> Results:
-        if self.ghosts is None:
-            seen = whole_system(self.lmp, self.numbers)
-        else:
-            self.ghosts.require_enough()
-            seen = own_and_ghosts(self.lmp, self.numbers, self.ghosts.reach)
         count = self.lmp.extract_global("nlocal")
         if count == 0:
             return Results(np.zeros(0), np.zeros((0, 3)), np.zeros((0, 6)), np.zeros(0))
+        if self.ghosts is None:
+            return self._computed(whole_system(self.lmp, self.numbers), count)
+        self.ghosts.require_enough()
+        local = not needs_all_environments(self.potential.model)
+        seen = own_and_ghosts(self.lmp, self.numbers, self.ghosts.reach, local)
         return self._computed(seen, count)
 
     def _computed(self, seen: Seen, count: int) -> Results:
-        local = not needs_all_environments(self.potential.model)
         with computing_in(self.dtype):
-            batch = batch_of(self.potential, seen, self.dtype, local)
+            cutoff, species = self.potential.cutoff, self.potential.species
+            batch = prepare(seen.frame, cutoff, species, self.dtype, seen.chosen)
             self._width = max(self._width, batch.neighbors.shape[1])
             batch = with_width(batch, self._width)
             found = self.potential.atomic_mechanics(batch)

@@ -29,11 +29,8 @@ OF_FIT = (
     *(f"committee/model/{name}" for name in POTENTIAL.files),  # of release 0.1
 )
 OWN = (*OF_FIT, *(f"member-[0-9]*/{name}" for name in OF_FIT))  # all files that a fit may write
-FREE = {
-    "max_minutes",
-    "checkpoint_minutes",
-    "devices",
-}  # settings that may differ when a run is resumed
+# Settings that may differ when a run is resumed.
+FREE = {"max_minutes", "checkpoint_minutes", "devices"}
 
 
 @contextmanager
